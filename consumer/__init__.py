@@ -1,0 +1,1 @@
+"""Turns events into references to look at, and wires everything together."""

@@ -1,0 +1,1 @@
+"""Compares a bucket with a database, key by key; knows nothing of Kafka."""
