@@ -7,7 +7,7 @@ that decides is read anew at each look.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -37,7 +37,9 @@ class Action(StrEnum):
 class Evidence(Protocol):
     """Where a hint came from, told only when something is kept."""
 
-    def facts(self) -> Facts: ...
+    def facts(self) -> Facts:
+        """Return names and plain values, ready for JSON."""
+        ...
 
 
 class NoEvidence(NamedTuple):
@@ -176,12 +178,12 @@ class Known(NamedTuple):
     """What the database says of one reference: its rows, its findings that are not final, its look.
 
     For the latest version (`s3_version == ''`) `rows` holds all rows of the key, since any may claim the object.
-    `asks` counts the hints that asked for the pending look (0: none is pending); `attempt` how often it came back.
+    `asks` counts the hints that asked for the pending look (None: none is pending), `attempt` how often it came back.
     """
 
     rows: tuple[Row, ...] = ()
     findings: tuple[Finding, ...] = ()
-    asks: int = 0
+    asks: int | None = None
     attempt: int = 0
 
 
@@ -220,64 +222,6 @@ Verdict = Healthy | Drift | Foreign | Undecided
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """Set the row's status to the flag, if it still is `status`."""
-
-    row_id: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class GiveBack:
-    """Set the row's status back to `status`, if it still carries the flag."""
-
-    row_id: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of one finding's life, with what it does to the application's row.
-
-    `before` is None for a new finding. `act` is the word kept in the history.
-    """
-
-    before: Finding | None
-    row_id: str
-    kind: Kind
-    cause: str
-    state: State
-    act: str
-    previous_status: str | None = None
-    held_by: str | None = None
-    effect: Flag | GiveBack | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """When a reference is to be looked at again, counted from now by the database's clock."""
-
-    after: timedelta
-    attempt: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What follows from one look at one reference: changes of findings, and the next look (None: all is well)."""
-
-    ref: ObjectRef
-    changes: tuple[Change, ...] = ()
-    look: Look | None = None
-
-    @property
-    def flags(self) -> int:
-        """How many rows the step would flag."""
-        return sum(isinstance(change.effect, Flag) for change in self.changes)
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
     """How patient and how bold the reconciler is; every number is configuration."""
 
@@ -292,30 +236,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What a batch came to; added up and counted by others."""
+class Brake:
+    """How many flags within `window` are believed; beyond that a person is asked (see docs/design.md)."""
 
-    looks: int = 0
-    settled: int = 0
-    held: int = 0
-    busy: int = 0
-    unknown: int = 0
-    not_asked: int = 0
-    acts: Mapping[str, int] = field(default_factory=dict)
-
-    def __add__(self, other: Tally) -> Tally:
-        acts = dict(self.acts)
-        for act, count in other.acts.items():
-            acts[act] = acts.get(act, 0) + count
-        return Tally(
-            self.looks + other.looks,
-            self.settled + other.settled,
-            self.held + other.held,
-            self.busy + other.busy,
-            self.unknown + other.unknown,
-            self.not_asked + other.not_asked,
-            acts,
-        )
+    window: timedelta = timedelta(minutes=10)
+    floor: int = 100
+    share: float = 0.01
+    most: int = 1_000
+    bucket_share: float = 0.5
+    bucket_floor: int = 20
 
 
 class Undecodable(Exception):

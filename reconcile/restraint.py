@@ -1,0 +1,124 @@
+"""What holds a change back: the brake, and buckets that cannot be read. Pure.
+
+A mass of flags is not believed: the brake trips, latches and holds the whole batch that would cross it, until a
+person releases it. What was released is flagged without being counted again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from reconcile.model import (
+    Brake,
+    Change,
+    Flag,
+    Kind,
+    Look,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    State,
+    Step,
+    Unknown,
+)
+from reconcile.steps import 
+
+ALL_BUCKETS = ""
+HELD_LOOK = Look(timedelta(hours=1), 0, "held by the brake")
+UNREADABLE_AT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Restraints:
+    """The brake's state as read under its lock.
+
+    `active` holds (kind, bucket) pairs, with the bucket `''` for all; `recent` and `live` count by (kind, bucket) the
+    flags in the window and by bucket the live rows (empty before the first count).
+    """
+
+    active: frozenset[tuple[Kind, str]] = frozenset()
+    recent: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
+    live: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A brake that this batch sets, and why, in numbers."""
+
+    kind: Kind
+    bucket: str
+    why: str
+
+
+def braked(change: Change) -> Kind | None:
+    """Tell which brake counts this change: a new flag, or an orphan that opens; None for all else."""
+    if isinstance(change.effect, Flag):
+        return Kind.MISSING if change.act == "flagged" else None
+    orphan = change.kind in {Kind.ORPHAN, Kind.LEFTOVER}
+    released = change.before is not None and change.before.held_by == "released"
+    return Kind.ORPHAN if orphan and change.act == "opened" and not released else None
+
+
+def restrain(steps: Sequence[Step], restraints: Restraints, brake: Brake) -> tuple[list[Step], list[Trip]]:
+    """Hold what an active brake covers, and set the brakes that this batch would cross."""
+    wanted = Counter((kind, step.ref.bucket) for step in steps for kind in map(braked, step.changes) if kind)
+    covered = {pair for pair in wanted if _covered(pair, restraints.active)}
+    free = {pair: count for pair, count in wanted.items() if pair not in covered}
+    trips = list(_trips(free, restraints, brake))
+    active = restraints.active | {(trip.kind, trip.bucket) for trip in trips}
+    return [_held(step, active) for step in steps], trips
+
+
+def _covered(pair: tuple[Kind, str], active: frozenset[tuple[Kind, str]]) -> bool:
+    kind, _ = pair
+    return pair in active or (kind, ALL_BUCKETS) in active
+
+
+def _trips(wanted: Mapping[tuple[Kind, str], int], restraints: Restraints, brake: Brake) -> Iterable[Trip]:
+    for kind in sorted({kind for kind, _ in wanted}):
+        total = sum(n for (k, _), n in (*restraints.recent.items(), *wanted.items()) if k is kind)
+        limit = most_flags(sum(restraints.live.values()), brake)
+        if total > limit:
+            yield Trip(kind, ALL_BUCKETS, f"{total} within {brake.window}, {limit} are believed")
+            continue
+        for bucket in sorted(b for k, b in wanted if k is kind):
+            count = wanted[kind, bucket] + restraints.recent.get((kind, bucket), 0)
+            share = restraints.live.get(bucket, 0) * brake.bucket_share
+            if kind is Kind.MISSING and count >= brake.bucket_floor and bucket in restraints.live and count > share:
+                yield Trip(kind, bucket, f"{count} of {restraints.live[bucket]} live rows within {brake.window}")
+
+
+def most_flags(live_rows: int, brake: Brake) -> int:
+    """Return how many flags within the window are believed, over all buckets."""
+    return min(max(brake.floor, int(live_rows * brake.share)), brake.most)
+
+
+def _held(step: Step, active: frozenset[tuple[Kind, str]]) -> Step:
+    kinds = [braked(change) for change in step.changes]
+    if not any(kind and _covered((kind, step.ref.bucket), active) for kind in kinds):
+        return step
+    changes = [
+        _hold(change) if kind and _covered((kind, step.ref.bucket), active) else change
+        for change, kind in zip(step.changes, kinds, strict=True)
+    ]
+    return replace(step, changes=tuple(change for change in changes if change is not None), look=HELD_LOOK)
+
+
+def _hold(change: Change) -> Change | None:
+    """Turn a change into one that waits for a release; one that waits already changes nothing."""
+    before = change.before
+    if before is not None and before.held_by == "brake":
+        return None
+    state = before.state if before else State.SUSPECTED
+    return replace(change, state=state, act="held", effect=None, held_by="brake", previous_status=None)
+
+
+def unreadable(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[set[str], set[str]]:
+    """Tell (buckets of which many keys were asked and none answered, buckets that answered)."""
+    asked = Counter(ref.bucket for ref, side in objects.items() if not isinstance(side, NotAsked))
+    silent = Counter(ref.bucket for ref, side in objects.items() if isinstance(side, Unknown))
+    answered = {bucket for bucket, count in asked.items() if silent[bucket] < count}
+    return {bucket for bucket, count in silent.items() if count >= UNREADABLE_AT} - answered, answered

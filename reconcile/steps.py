@@ -1,0 +1,100 @@
+"""What follows from a look: changes, their effect on a row, the next look, and the count of it all. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from reconcile.model import Finding, Kind, NotAsked, ObjectRef, ObjectSide, Row, State
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Set the row's status to the flag, if it still is `status`."""
+
+    row_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Set the row's status back to `status`, if it still carries the flag."""
+
+    row_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step of one finding's life, with what it does to the application's row.
+
+    `before` is None for a new finding, `row` where the finding is the object's or its row is gone. `act` is the
+    word kept in the history.
+    """
+
+    before: Finding | None
+    row_id: str
+    row: Row | None
+    kind: Kind
+    cause: str
+    state: State
+    act: str
+    previous_status: str | None = None
+    held_by: str | None = None
+    effect: Flag | GiveBack | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When a reference is to be looked at again, counted from now by the database's clock."""
+
+    after: timedelta
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows from one look at one reference: changes of findings, and the next look (None: all is well).
+
+    `side` is what the object side was seen to be; it goes into the evidence.
+    """
+
+    ref: ObjectRef
+    changes: tuple[Change, ...] = ()
+    look: Look | None = None
+    side: ObjectSide = NotAsked()
+
+    @property
+    def flags(self) -> int:
+        """How many rows the step would flag."""
+        return sum(isinstance(change.effect, Flag) for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a batch came to; added up and counted by others."""
+
+    looks: int = 0
+    settled: int = 0
+    held: int = 0
+    busy: int = 0
+    unknown: int = 0
+    not_asked: int = 0
+    acts: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Tally) -> Tally:
+        acts = dict(self.acts)
+        for act, count in other.acts.items():
+            acts[act] = acts.get(act, 0) + count
+        return Tally(
+            self.looks + other.looks,
+            self.settled + other.settled,
+            self.held + other.held,
+            self.busy + other.busy,
+            self.unknown + other.unknown,
+            self.not_asked + other.not_asked,
+            acts,
+        )

@@ -1,0 +1,141 @@
+"""What the two sides mean together: the table of docs/design.md, total over its inputs. Pure.
+
+Missing and mismatch are judged for each row, orphan and leftover for the object. Nothing here knows of time:
+a verdict is what is true now, and patience is the business of a finding's life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconcile.model import (
+    Absent,
+    Action,
+    Drift,
+    Finding,
+    Foreign,
+    Healthy,
+    Hint,
+    Kind,
+    Known,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    Present,
+    Row,
+    RowState,
+    Undecided,
+    Unknown,
+    Verdict,
+)
+
+
+def judge_row(row: Row, finding: Finding | None, side: ObjectSide) -> Verdict:
+    """Judge one row against its object; `finding` is ours for this row, if there is one."""
+    match row.state:
+        case RowState.EXPECTS_ABSENCE:
+            return expecting_absence(side)
+        case RowState.FLAGGED if finding is None or finding.previous_status is None:
+            return Foreign()
+        case RowState.FLAGGED | RowState.LIVE:
+            return claiming(row, side)
+
+
+def expecting_absence(side: ObjectSide) -> Verdict:
+    """Judge a row that says its object should be gone: whatever the object does, the row is right."""
+    match side:
+        case Present() | Absent():
+            return Healthy("the row no longer claims an object")
+        case Unknown(reason):
+            return Undecided(reason)
+        case NotAsked():
+            return Undecided("not asked", asked=False)
+
+
+def claiming(row: Row, side: ObjectSide) -> Verdict:
+    """Judge a row that says its object should be there."""
+    match side:
+        case Present():
+            differs = difference(row, side)
+            return Drift(Kind.MISMATCH, differs) if differs else Healthy("the object is there and agrees")
+        case Absent(code, None):
+            return Drift(Kind.MISSING, code)
+        case Absent(_, marker):
+            return Drift(Kind.MISSING, f"hidden by delete marker {marker}: recoverable")
+        case Unknown(reason):
+            return Undecided(reason)
+        case NotAsked():
+            return Undecided("not asked", asked=False)
+
+
+def difference(row: Row, present: Present) -> str:
+    """Name what differs between a row and its object, or return `''`; what is not mapped never differs."""
+    if row.size is not None and row.size != present.size:
+        return f"size: row {row.size}, object {present.size}"
+    if row.etag is not None and row.etag != present.etag:
+        return f"etag: row {row.etag}, object {present.etag}"
+    return ""
+
+
+def judge_object(rows: Sequence[Row], side: ObjectSide) -> Verdict:
+    """Judge the latest object of a key against all rows of the key: any live or flagged row claims it."""
+    match side:
+        case Present():
+            if any(claims(row, side) for row in rows):
+                return Healthy("a row claims the object")
+            return unclaimed(rows)
+        case Absent():
+            return Healthy("there is no object")
+        case Unknown(reason):
+            return Undecided(reason)
+        case NotAsked():
+            return Undecided("not asked", asked=False)
+
+
+def claims(row: Row, present: Present) -> bool:
+    """Tell whether the row, whatever its flag, names this object as its own."""
+    if row.state is RowState.EXPECTS_ABSENCE:
+        return False
+    return row.s3_version in {"", present.s3_version or "null"}
+
+
+def unclaimed(rows: Sequence[Row]) -> Drift:
+    """Tell an orphan from a leftover: a leftover has a row that says why it should be gone."""
+    for row in rows:
+        if row.state is RowState.EXPECTS_ABSENCE:
+            return Drift(Kind.LEFTOVER, f"row {row.row_id} expects absence (status {row.status})")
+    return Drift(Kind.ORPHAN, "no row names the object")
+
+
+def rows_of(ref: ObjectRef, known: Known) -> list[Row]:
+    """Return the rows that this very reference speaks for, leaving out other versions of the key."""
+    return [row for row in known.rows if row.s3_version == ref.s3_version]
+
+
+def settled(hint: Hint, known: Known) -> bool:
+    """Tell whether a hint needs no look: the steady state, on which the throughput depends.
+
+    Created: at least one live row, all of the event's size and ETag, no finding. Removed: no row that claims the
+    object, no finding. The caller keeps recently removed keys away from here.
+    """
+    if known.findings:
+        return False
+    match hint.action:
+        case Action.CREATED:
+            return _agrees(hint, known)
+        case Action.REMOVED:
+            return not any(row.state is not RowState.EXPECTS_ABSENCE for row in rows_of(hint.ref, known))
+        case Action.LOOK:
+            return False
+
+
+def _agrees(hint: Hint, known: Known) -> bool:
+    live = False
+    for row in known.rows:
+        if row.state is RowState.LIVE:
+            live = True
+            if row.size is not None and row.size != hint.size:
+                return False
+            if row.etag is not None and row.etag != hint.etag:
+                return False
+    return live
