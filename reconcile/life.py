@@ -14,27 +14,22 @@ from typing import NamedTuple
 
 from reconcile.model import (
     FINAL,
-    Change,
     Drift,
     Finding,
-    Flag,
     Foreign,
-    GiveBack,
     Healthy,
     Kind,
     Known,
-    Look,
     ObjectRef,
     ObjectSide,
     Policy,
     Row,
     RowState,
     State,
-    Step,
     Undecided,
     Verdict,
 )
-from reconcile.steps import 
+from reconcile.steps import Change, Flag, GiveBack, Look, Step
 from reconcile.verdict import judge_object, judge_row, rows_of
 
 

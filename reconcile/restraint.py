@@ -13,18 +13,14 @@ from datetime import timedelta
 
 from reconcile.model import (
     Brake,
-    Change,
-    Flag,
     Kind,
-    Look,
     NotAsked,
     ObjectRef,
     ObjectSide,
     State,
-    Step,
     Unknown,
 )
-from reconcile.steps import 
+from reconcile.steps import Change, Flag, Look, Step
 
 ALL_BUCKETS = ""
 HELD_LOOK = Look(timedelta(hours=1), 0, "held by the brake")

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from reconcile.model import Finding, Kind, NotAsked, ObjectRef, ObjectSide, Row, State
 
+NOT_ASKED = NotAsked()
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -65,7 +67,7 @@ class Step:
     ref: ObjectRef
     changes: tuple[Change, ...] = ()
     look: Look | None = None
-    side: ObjectSide = NotAsked()
+    side: ObjectSide = NOT_ASKED
 
     @property
     def flags(self) -> int:
