@@ -1,0 +1,184 @@
+"""The database's connection, its errors wrapped once, our SQL by name, and the migrations.
+
+Knows psycopg; knows neither the application's tables nor what our own mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import errors
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from reconcile.model import Unavailable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+MIGRATION_LOCK = 0x5EC0_0001
+BRAKE_LOCK = 0x5EC0_0002
+
+UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.InsufficientResources,
+)
+BUSY = (
+    errors.LockNotAvailable,
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+)
+
+
+class Busy(Exception):
+    """Somebody else is at the same rows: nothing was written, look again soon."""
+
+
+class Refused(Exception):
+    """The application's tables would not take a write: a CHECK, an enum, a trigger, a privilege."""
+
+
+def queries(text: str) -> dict[str, LiteralString]:
+    """Split a file of statements at its `-- name:` lines."""
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return {name: cast("LiteralString", body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def sql_file(name: str) -> str:
+    """Return the text of one of our .sql files."""
+    return (resources.files("reconcile") / "sql" / name).read_text("utf-8")
+
+
+SQL = queries(sql_file("queries.sql"))
+
+
+@dataclass
+class Database:
+    """One connection, opened when needed and opened again after it broke; for one thread.
+
+    `statement_timeout` and `lock_timeout` are PostgreSQL's own notation ('10s', '200ms').
+    """
+
+    url: str
+    name: str = "storage-reconciler"
+    statement_timeout: str = "10s"
+    lock_timeout: str = "200ms"
+    prepare_threshold: int | None = 5
+    patience_s: float = 2.0
+    _connection: Connection | None = field(default=None, repr=False)
+
+    def connection(self) -> Connection:
+        """Return the open connection; raises Unavailable after `patience_s` of trying."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> Connection:
+        settings = f"-c statement_timeout={self.statement_timeout} -c lock_timeout={self.lock_timeout}"
+        settings += " -c idle_in_transaction_session_timeout=10s -c TimeZone=UTC"
+        try:
+            for attempt in Retrying(
+                stop=stop_after_delay(self.patience_s),
+                wait=wait_exponential(0.05, max=0.5),
+                retry=retry_if_exception_type(psycopg.OperationalError),
+                reraise=True,
+            ):
+                with attempt:
+                    return psycopg.connect(
+                        self.url,
+                        autocommit=True,
+                        application_name=self.name,
+                        connect_timeout=3,
+                        options=settings,
+                        prepare_threshold=self.prepare_threshold,
+                    )
+        except psycopg.OperationalError as error:
+            raise Unavailable("postgresql", first_line(error)) from error
+        raise AssertionError
+
+    @contextmanager
+    def use(self) -> Iterator[Connection]:
+        """Lend the connection, and wrap what the driver raises: Unavailable, or Busy."""
+        connection = self.connection()
+        try:
+            yield connection
+        except BUSY as error:
+            raise Busy(first_line(error)) from error
+        except UNAVAILABLE as error:
+            self.close()
+            raise Unavailable("postgresql", first_line(error)) from error
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's first line, which says what happened; the rest is context."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what the application's tables raise against a write into Refused."""
+    try:
+        yield
+    except errors.QueryCanceled as error:
+        raise Refused(first_line(error)) from error
+    except (psycopg.OperationalError, errors.ReadOnlySqlTransaction):
+        raise
+    except psycopg.DatabaseError as error:
+        raise Refused(first_line(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file, and the hash by which a changed file is noticed."""
+
+    number: int
+    text: str
+    sha256: str
+
+
+def migrations() -> list[Migration]:
+    """Return the numbered .sql files, in order."""
+    files = (resources.files("reconcile") / "sql").iterdir()
+    found = sorted(file.name for file in files if re.fullmatch(r"\d{4}\.sql", file.name))
+    texts = [(name, sql_file(name)) for name in found]
+    return [Migration(int(name[:4]), text, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts]
+
+
+def pending(connection: Connection) -> list[Migration]:
+    """Return the migrations that this database lacks; reads only."""
+    if connection.execute("SELECT to_regclass('reconciler.migration')").fetchall() == [(None,)]:
+        return migrations()
+    applied = {number for (number,) in connection.execute("SELECT number FROM reconciler.migration")}
+    return [migration for migration in migrations() if migration.number not in applied]
+
+
+def migrate(connection: Connection) -> list[int]:
+    """Apply what is missing in one transaction, under a lock taken before anything else; returns the numbers."""
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '60s'")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        connection.execute("CREATE SCHEMA IF NOT EXISTS reconciler")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS reconciler.migration "
+            "(number integer PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        missing = pending(connection)
+        for migration in missing:
+            connection.execute(cast("LiteralString", migration.text))
+            connection.execute(
+                "INSERT INTO reconciler.migration (number, sha256) VALUES (%s, %s)",
+                [migration.number, migration.sha256],
+            )
+    return [migration.number for migration in missing]

@@ -1,0 +1,189 @@
+"""Reads and writes our own schema: what is kept of findings, looks, restraints and leases.
+
+Knows the statements of queries.sql; knows nothing of the application's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb, set_json_dumps
+
+from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection
+from reconcile.model import (
+    Absent,
+    Facts,
+    Finding,
+    Hint,
+    Kind,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    Present,
+    Told,
+    Unknown,
+)
+from reconcile.restraint import Restraints, Trip
+from reconcile.steps import Change, Step
+
+set_json_dumps(msgspec.json.encode)
+
+DUE_ACTIONS = "named_by"
+
+
+def record(connection: Connection, steps: Sequence[Step], hints: Mapping[ObjectRef, Hint], actor: str) -> None:
+    """Keep every change, with its evidence, in findings and history; raises Busy where a revision has moved on."""
+    changes = [_change(step, change, hints.get(step.ref)) for step in steps for change in step.changes]
+    if not changes:
+        return
+    kept = connection.execute(SQL["record"], {"changes": Jsonb(changes), "actor": actor}).fetchone()
+    if kept is None or kept[0] != len(changes):
+        raise Busy("a finding changed meanwhile")
+
+
+def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
+    row, before = change.row, change.before
+    seen = step.side if isinstance(step.side, Present) else None
+    return {
+        **_name(step.ref),
+        "row_id": change.row_id,
+        "kind": change.kind,
+        "cause": change.cause,
+        "state": change.state,
+        "revision": before.revision + 1 if before else 1,
+        "file_id": row.file_id if row else None,
+        "group_name": row.group if row else None,
+        "owner": row.owner if row else None,
+        "size_bytes": row.size if row else seen.size if seen else None,
+        "etag": row.etag if row else seen.etag if seen else None,
+        "previous_status": change.previous_status,
+        "held_by": change.held_by,
+        "named_by": named_by(hint),
+        "evidence": {**evidence(hint), "object": side_facts(step.side), "named_by": named_by(hint)},
+        "act": change.act,
+        "from_state": before.state if before else None,
+        "why": change.why,
+    }
+
+
+def _name(ref: ObjectRef) -> dict[str, str]:
+    return {"bucket": ref.bucket, "key": ref.key, "s3_version": ref.s3_version}
+
+
+def evidence(hint: Hint | None) -> Facts:
+    """Return what a hint brought along."""
+    return hint.evidence.facts() if hint else {}
+
+
+def named_by(hint: Hint | None) -> str:
+    """Return who first named the reference: for a stored look, whoever asked for it."""
+    if hint is None:
+        return "look"
+    return str(evidence(hint).get("named_by", hint.named_by)) if hint.named_by == "look" else hint.named_by
+
+
+def side_facts(side: ObjectSide) -> Facts:
+    """Return what the object side was seen to be, ready for JSON."""
+    match side:
+        case Present(size, etag, s3_version, last_modified):
+            return {"seen": "present", "size": size, "etag": etag, "s3_version": s3_version, "modified": last_modified}
+        case Absent(code, delete_marker):
+            return {"seen": "absent", "code": code, "delete_marker": delete_marker}
+        case Unknown(reason):
+            return {"seen": "unknown", "reason": reason}
+        case NotAsked():
+            return {"seen": "not asked"}
+
+
+def ask(connection: Connection, hints: Iterable[Hint], after: timedelta, reason: str) -> None:
+    """Ask for a look at each reference: sooner than planned if one is planned, never later."""
+    looks = {
+        hint.ref: {
+            **_name(hint.ref),
+            "after_s": after.total_seconds(),
+            "attempt": 0,
+            "reason": reason,
+            "evidence": {**evidence(hint), "named_by": named_by(hint)},
+        }
+        for hint in hints
+    }
+    if looks:
+        connection.execute(SQL["ask"], {"looks": Jsonb([looks[ref] for ref in sorted(looks)])})
+
+
+def plan_looks(
+    connection: Connection, steps: Sequence[Step], asks: Mapping[ObjectRef, int | None], hints: Mapping[ObjectRef, Hint]
+) -> None:
+    """Keep each step's next look, and end looks that nobody asked for again since they were read."""
+    again = [_look(step, asks[step.ref], hints.get(step.ref)) for step in steps if step.look]
+    done = [{**_name(step.ref), "asks": asks[step.ref]} for step in steps if not step.look]
+    done = [look for look in done if look["asks"] is not None]
+    if again:
+        connection.execute(SQL["look_again"], {"looks": Jsonb(again)})
+    if done:
+        connection.execute(SQL["looked"], {"looks": Jsonb(done)})
+
+
+def _look(step: Step, asks: int | None, hint: Hint | None) -> dict[str, Any]:
+    look = step.look
+    return {
+        **_name(step.ref),
+        "after_s": look.after.total_seconds() if look else 0,
+        "attempt": look.attempt if look else 0,
+        "asks": asks or 0,
+        "reason": look.reason if look else "",
+        "evidence": {**evidence(hint), "named_by": named_by(hint)},
+    }
+
+
+def due(connection: Connection, limit: int) -> list[Hint]:
+    """Claim looks that are due, the oldest first; of an unreadable bucket only the probe of its back-off."""
+    unreadable: dict[str, bool] = dict(connection.execute(SQL["unreadable"]).fetchall())
+    parameters = {"limit": limit, "unreadable": list(unreadable)}
+    claimed = connection.execute(SQL["due"], parameters).fetchall() if limit > 0 else []
+    for bucket in (bucket for bucket, probe in unreadable.items() if probe):
+        claimed += connection.execute(SQL["probe"], {"bucket": bucket}).fetchall()
+    return [
+        Hint(ObjectRef(bucket, key, s3_version), named_by="look", evidence=Told({**told, "look": reason}))
+        for bucket, key, s3_version, reason, told in claimed
+    ]
+
+
+def read_restraints(connection: Connection, window: timedelta) -> Restraints:
+    """Take the lock that all processes share, then read the brake's state; held until the transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
+    active = connection.execute(SQL["brakes"]).fetchall()
+    recent = connection.execute(SQL["recent"], {"window": window}).fetchall()
+    live = connection.execute(SQL["live_rows"]).fetchall()
+    return Restraints(
+        frozenset((Kind(kind), bucket) for kind, bucket in active),
+        {(Kind(kind), bucket): count for kind, bucket, count in recent},
+        dict(live),
+    )
+
+
+def set_brakes(connection: Connection, trips: Iterable[Trip], actor: str) -> None:
+    """Latch the brakes that tripped; one that is latched already stays as it is."""
+    for trip in trips:
+        restrain(connection, "brake", trip.bucket, trip.kind, trip.why, actor)
+
+
+def restrain(connection: Connection, effect: str, bucket: str, kind: str | None, why: str, actor: str) -> bool:
+    """Set a restraint, unless the same is in force; tells whether it is new."""
+    until_s = 5 if effect == "unreadable" else None
+    parameters = {"effect": effect, "bucket": bucket, "kind": kind, "until_s": until_s, "actor": actor, "why": why}
+    return connection.execute(SQL["restrain"], parameters).fetchone() is not None
+
+
+def lift(connection: Connection, effect: str, buckets: Iterable[str] | None, actor: str) -> list[tuple[Any, ...]]:
+    """Lift restraints of some buckets, or of all (None); returns (id, bucket, kind, since, why) of each."""
+    parameters = {"effect": effect, "buckets": list(buckets or ()), "everywhere": buckets is None, "actor": actor}
+    return connection.execute(SQL["lift"], parameters).fetchall()
+
+
+def finding_of(ref: ObjectRef, row_id: str, kept: Facts) -> Finding:
+    """Make a finding of what the glance tells of it."""
+    return msgspec.convert({**kept, "ref": ref, "row_id": row_id}, Finding, strict=False)

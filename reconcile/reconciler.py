@@ -1,0 +1,210 @@
+"""The page to read first: one reconciler, many sources of keys.
+
+Whoever names a reference - an event, a due look, a sweep, a failed read - decides nothing. Both sides are looked at
+as they are now, one pure function says what follows, and it is committed in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from reconcile.database import Busy, Refused
+from reconcile.ledger import evidence
+from reconcile.life import AFTER_OPENING, backoff, step
+from reconcile.model import Action, Brake, Hint, Kind, Known, NotAsked, ObjectRef, ObjectSide, Policy, State, Unknown
+from reconcile.restraint import Restraints, Trip, braked, restrain, unreadable
+from reconcile.steps import Change, Step, Tally
+from reconcile.steps import Look as NextLook
+
+log = structlog.get_logger("reconciler")
+NOW = timedelta(0)
+SOON = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A batch that has been looked at: what the database knew before the HEADs, and what those answered."""
+
+    refs: Sequence[ObjectRef]
+    hints: Mapping[ObjectRef, Hint]
+    known: Mapping[ObjectRef, Known]
+    objects: Mapping[ObjectRef, ObjectSide]
+
+    def only(self, refs: Sequence[ObjectRef]) -> Look:
+        """Return the same look at fewer references."""
+        return replace(self, refs=refs)
+
+
+class Txn(Protocol):
+    """One short transaction: what it sees was read anew, plainly, after the HEADs."""
+
+    now: datetime
+    seen: Mapping[ObjectRef, Known]
+
+    def restraints(self) -> Restraints:
+        """Take the brake's lock and read its state."""
+        ...
+
+    def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
+        """Lock the rows to be written, read once more, write; returns those that were busy, `moved` among them.
+
+        What was busy gets a look soon, in the same transaction: after it, every hint has an outcome.
+        """
+        ...
+
+
+class World(Protocol):
+    """Both sides. Live in world.py, in memory for the simulation; one contract suite for both."""
+
+    policy: Policy
+    brake: Brake
+
+    def glance(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, Known]:
+        """Read rows, findings and asks of all references in one round trip, without a lock."""
+        ...
+
+    def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
+        """Ask MinIO for each, in this order, under one deadline; raises Unavailable if nothing answers at all."""
+        ...
+
+    def due(self, limit: int) -> list[Hint]:
+        """Claim at most `limit` looks that are due."""
+        ...
+
+    def transaction(self, refs: Sequence[ObjectRef]) -> AbstractContextManager[Txn]:
+        """Open the one transaction of a batch."""
+        ...
+
+    def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:
+        """Ask for a look at each reference: sooner than planned if one is planned, never later."""
+        ...
+
+    def readable(self, silent: Mapping[str, str], answered: set[str]) -> None:
+        """Restrain buckets that cannot be read (with the reason), and lift that from those that answered."""
+        ...
+
+
+def reconcile(world: World, hints: Sequence[Hint]) -> Tally:
+    """Look at both sides of each reference as they are now, and commit what follows.
+
+    References are asked for in the order of the hints, and written in their own order: no two batches deadlock.
+    Raises Unavailable when a server does not answer; nothing is written then.
+    """
+    if not hints:
+        return Tally()
+    by_ref = {hint.ref: hint for hint in sorted(hints, key=_telling)}
+    refs = sorted(by_ref)
+    known = world.glance(refs)
+    objects = world.heads(list(dict.fromkeys(hint.ref for hint in hints)))
+    asked = [ref for ref in refs if not isinstance(objects[ref], NotAsked)]
+    tally = postpone(world, [by_ref[ref] for ref in refs if isinstance(objects[ref], NotAsked)])
+    tally += apply(world, Look(asked, by_ref, known, objects))
+    note_unreadable(world, objects)
+    return tally
+
+
+def _telling(hint: Hint) -> int:
+    """Order hints of one reference so that the one which tells most comes last."""
+    return (Action.LOOK, Action.CREATED, Action.REMOVED).index(hint.action)
+
+
+def postpone(world: World, hints: Sequence[Hint]) -> Tally:
+    """Keep hints that there was no room for as looks that are due at once."""
+    world.ask(hints, NOW, "not asked")
+    return Tally(not_asked=len(hints))
+
+
+def apply(world: World, look: Look) -> Tally:
+    """Commit a batch; one that a bad row aborts is halved until that row stands alone."""
+    if not look.refs:
+        return Tally()
+    try:
+        return commit(world, look, refusal=None)
+    except (Busy, Refused) as error:
+        if len(look.refs) > 1:
+            middle = len(look.refs) // 2
+            return apply(world, look.only(look.refs[:middle])) + apply(world, look.only(look.refs[middle:]))
+        if isinstance(error, Refused):
+            return commit(world, look, refusal=str(error))
+        world.ask([look.hints[ref] for ref in look.refs], SOON, "busy")
+        return Tally(looks=1, busy=1)
+
+
+def commit(world: World, look: Look, refusal: str | None) -> Tally:
+    """Read again, decide, restrain, write: the one transaction of a batch."""
+    with world.transaction(look.refs) as txn:
+        steps = [step(ref, txn.seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]
+        if refusal is not None:
+            steps = [refused(one, refusal, look.known[one.ref].attempt, world.policy) for one in steps]
+        moved = {one.ref for one in steps if overtaken(one, look.known[one.ref], txn.seen[one.ref])}
+        steps = [one for one in steps if one.ref not in moved]
+        trips: list[Trip] = []
+        if any(braked(change) for one in steps for change in one.changes):
+            steps, trips = restrain(steps, txn.restraints(), world.brake)
+        busy = txn.write(steps, trips, look, moved)
+    written = [one for one in steps if one.ref not in busy]
+    tell(written, trips, look.hints)
+    return count(written, look, len(busy))
+
+
+def overtaken(one: Step, before: Known, after: Known) -> bool:
+    """Tell whether rows or findings changed since the glance, so that the HEAD may be older than they are.
+
+    A row that appeared and agrees with the HEAD needs nothing, and so nothing is written for it.
+    """
+    same = before.rows == after.rows and before.findings == after.findings
+    return not same and bool(one.changes or one.look)
+
+
+def refused(one: Step, detail: str, attempt: int, policy: Policy) -> Step:
+    """Keep what the application's tables would not take as an open finding that says so; try ever more rarely."""
+    changes = tuple(_without_effect(change, detail) if change.effect else change for change in one.changes)
+    return replace(one, changes=changes, look=NextLook(backoff(AFTER_OPENING, attempt, policy), attempt + 1, "refused"))
+
+
+def _without_effect(change: Change, detail: str) -> Change:
+    before = change.before.previous_status if change.before else None
+    return replace(
+        change, state=State.OPEN, act="refused", effect=None, held_by="refused", why=detail, previous_status=before
+    )
+
+
+def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> None:
+    """Make many unknowns of one bucket a condition of that bucket, which ends once the bucket answers."""
+    silent, answered = unreadable(objects)
+    reasons = {ref.bucket: side.reason for ref, side in objects.items() if isinstance(side, Unknown)}
+    world.readable({bucket: reasons[bucket] for bucket in silent}, answered)
+
+
+def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:
+    """Add up what a batch came to."""
+    acts = Counter(change.act for one in steps for change in one.changes)
+    unknown = sum(isinstance(look.objects[ref], Unknown) for ref in look.refs)
+    return Tally(looks=len(look.refs), busy=busy, unknown=unknown, acts=acts)
+
+
+def tell(steps: Sequence[Step], trips: Sequence[Trip], hints: Mapping[ObjectRef, Hint]) -> None:
+    """Log what was committed: files that are gone, and brakes that tripped."""
+    for trip in trips:
+        log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
+    for one in steps:
+        for change in one.changes:
+            if change.kind is Kind.MISSING and change.act in {"opened", "flagged", "flagged after release", "refused"}:
+                facts = evidence(hints.get(one.ref))
+                log.warning(
+                    "FILE_NOT_FOUND_IN_STORAGE",
+                    file_id=change.row.file_id if change.row else None,
+                    version_id=change.row_id,
+                    bucket=one.ref.bucket,
+                    object_key=one.ref.key,
+                    principal=facts.get("principal"),
+                    source_address=facts.get("source_address"),
+                    act=change.act,
+                )

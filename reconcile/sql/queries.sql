@@ -1,0 +1,186 @@
+-- Every statement over the schema `reconciler`, by name. `{rows}` is the mapping's SELECT over the application's tables.
+
+-- name: glance
+SELECT r.*, NULL::text AS kept
+FROM ({rows}) AS r
+UNION ALL
+SELECT f.row_id, NULL, f.bucket, f.key, f.s3_version, NULL, NULL, NULL, 'finding', NULL, NULL, NULL,
+       jsonb_build_object('id', f.id, 'kind', f.kind, 'state', f.state, 'revision', f.revision, 'cause', f.cause,
+                          'suspected_at', f.suspected_at, 'previous_status', f.previous_status,
+                          'held_by', f.held_by)::text
+FROM reconciler.finding AS f
+WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
+UNION ALL
+SELECT NULL, NULL, l.bucket, l.key, l.s3_version, NULL, NULL, NULL, 'look', NULL, NULL, NULL,
+       jsonb_build_object('asks', l.asks, 'attempt', l.attempt)::text
+FROM reconciler.look AS l
+WHERE l.key = ANY (%(keys)b)
+
+-- name: record
+-- The one statement that sets a finding's state. A revision that is not the expected one changes nothing.
+WITH change AS (
+    SELECT * FROM jsonb_to_recordset(%(changes)s) AS c (
+        bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", row_id text COLLATE "C",
+        kind text, cause text, state text, revision integer, file_id text, group_name text, owner text,
+        size_bytes bigint, etag text, previous_status text, held_by text, named_by text, evidence jsonb,
+        act text, from_state text, why text)
+), kept AS (
+    INSERT INTO reconciler.finding AS f
+        (bucket, key, s3_version, row_id, kind, cause, state, revision, file_id, group_name, owner, size_bytes, etag,
+         previous_status, held_by, opened_at, closed_at, named_by, evidence)
+    SELECT bucket, key, s3_version, row_id, kind, cause, state, revision, file_id, group_name, owner, size_bytes, etag,
+           previous_status, held_by, CASE WHEN state = 'open' THEN now() END,
+           CASE WHEN state IN ('resolved', 'deleted') THEN now() END, ARRAY[named_by], evidence
+    FROM change
+    ON CONFLICT (key, bucket, s3_version, row_id) WHERE closed_at IS NULL DO UPDATE SET
+        kind = excluded.kind,
+        cause = excluded.cause,
+        state = excluded.state,
+        revision = excluded.revision,
+        file_id = coalesce(excluded.file_id, f.file_id),
+        group_name = coalesce(excluded.group_name, f.group_name),
+        owner = coalesce(excluded.owner, f.owner),
+        size_bytes = coalesce(excluded.size_bytes, f.size_bytes),
+        etag = coalesce(excluded.etag, f.etag),
+        previous_status = excluded.previous_status,
+        held_by = excluded.held_by,
+        suspected_at = CASE WHEN f.kind <> excluded.kind THEN now() ELSE f.suspected_at END,
+        opened_at = CASE WHEN excluded.state = 'suspected' THEN NULL ELSE coalesce(f.opened_at, excluded.opened_at) END,
+        closed_at = excluded.closed_at,
+        named_by = CASE WHEN f.named_by @> excluded.named_by THEN f.named_by ELSE f.named_by || excluded.named_by END,
+        evidence = f.evidence || excluded.evidence
+    WHERE f.revision = excluded.revision - 1
+    RETURNING id, bucket, key, s3_version, row_id, revision, xmax = 0 AS fresh
+), told AS (
+    INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why, evidence, published_at)
+    SELECT kept.id, change.bucket || '/' || change.key, %(actor)s, change.act, change.from_state, change.state,
+           change.why, change.evidence, now()
+    FROM kept JOIN change USING (bucket, key, s3_version, row_id)
+)
+SELECT count(*) FILTER (WHERE fresh = (revision = 1)) FROM kept
+
+-- name: ask
+INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, attempt, asks, reason, evidence)
+SELECT bucket, key, s3_version, now() + after_s * interval '1 second', attempt, 1, reason, evidence
+FROM jsonb_to_recordset(%(looks)s) AS c (
+    bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", after_s double precision,
+    attempt integer, reason text, evidence jsonb)
+ON CONFLICT (key, bucket, s3_version) DO UPDATE SET
+    asks = l.asks + 1, due_at = least(l.due_at, excluded.due_at), evidence = l.evidence || excluded.evidence
+
+-- name: look_again
+INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, attempt, asks, reason, evidence)
+SELECT bucket, key, s3_version, now() + after_s * interval '1 second', attempt, asks, reason, evidence
+FROM jsonb_to_recordset(%(looks)s) AS c (
+    bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", after_s double precision,
+    attempt integer, asks integer, reason text, evidence jsonb)
+ON CONFLICT (key, bucket, s3_version) DO UPDATE SET
+    due_at = excluded.due_at, attempt = excluded.attempt, reason = excluded.reason,
+    evidence = l.evidence || excluded.evidence
+    WHERE l.asks = excluded.asks
+
+-- name: looked
+DELETE FROM reconciler.look AS l
+USING jsonb_to_recordset(%(looks)s) AS c (
+    bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", asks integer)
+WHERE l.key = c.key AND l.bucket = c.bucket AND l.s3_version = c.s3_version AND l.asks = c.asks
+
+-- name: due
+-- Claims looks by moving them forward: a visibility time-out, so that no transaction stays open during the HEADs.
+UPDATE reconciler.look AS l SET due_at = now() + interval '1 minute'
+FROM (
+    SELECT key, bucket, s3_version FROM reconciler.look
+    WHERE due_at <= now() AND bucket <> ALL (%(unreadable)s)
+    ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) AS d
+WHERE l.key = d.key AND l.bucket = d.bucket AND l.s3_version = d.s3_version
+RETURNING l.bucket, l.key, l.s3_version, l.reason, l.evidence
+
+-- name: unreadable
+SELECT bucket, until <= now() AS probe FROM reconciler.restraint WHERE effect = 'unreadable' AND lifted_at IS NULL
+
+-- name: probe
+-- One look of an unreadable bucket goes out a back-off; the next probe waits twice as long, up to ten minutes.
+WITH chosen AS (
+    SELECT key, bucket, s3_version FROM reconciler.look WHERE bucket = %(bucket)s
+    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE reconciler.restraint SET until = now() + least(greatest(now() - since, interval '5 seconds'), interval '10 minutes')
+    WHERE effect = 'unreadable' AND lifted_at IS NULL AND bucket = %(bucket)s AND until <= now()
+    RETURNING bucket
+)
+UPDATE reconciler.look AS l SET due_at = now() + interval '1 minute'
+FROM chosen AS d JOIN moved USING (bucket)
+WHERE l.key = d.key AND l.bucket = d.bucket AND l.s3_version = d.s3_version
+RETURNING l.bucket, l.key, l.s3_version, l.reason, l.evidence
+
+-- name: restrain
+INSERT INTO reconciler.restraint (effect, bucket, kind, until, actor, why)
+VALUES (%(effect)s, %(bucket)s, %(kind)s, now() + %(until_s)s * interval '1 second', %(actor)s, %(why)s)
+ON CONFLICT (effect, bucket, (coalesce(kind, ''))) WHERE lifted_at IS NULL AND effect IN ('brake', 'unreadable')
+DO NOTHING
+RETURNING id
+
+-- name: lift
+UPDATE reconciler.restraint SET lifted_at = now(), lifted_by = %(actor)s
+WHERE effect = %(effect)s AND lifted_at IS NULL AND (bucket = ANY (%(buckets)s) OR %(everywhere)s)
+RETURNING id, bucket, kind, since, why
+
+-- name: brakes
+SELECT kind, bucket FROM reconciler.restraint WHERE effect = 'brake' AND lifted_at IS NULL
+
+-- name: recent
+SELECT CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END, f.bucket, count(*)
+FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
+WHERE h.at > greatest(now() - %(window)s, (SELECT max(lifted_at) FROM reconciler.restraint WHERE effect = 'brake'))
+  AND (h.act = 'flagged' OR h.act = 'opened' AND f.kind IN ('orphan', 'leftover') AND f.held_by IS DISTINCT FROM 'released')
+  AND h.act IN ('flagged', 'opened')
+GROUP BY 1, 2
+
+-- name: live_rows
+SELECT lower, (tally ->> 'live')::bigint FROM reconciler.lease WHERE task = 'live_rows'
+
+-- name: keep_live_rows
+INSERT INTO reconciler.lease (task, lower, tally, owner, until)
+VALUES ('live_rows', %(bucket)s, jsonb_build_object('live', %(live)s::bigint, 'at', now()), %(owner)s, now())
+ON CONFLICT (task, lower) DO UPDATE SET tally = excluded.tally, owner = excluded.owner, until = excluded.until
+
+-- name: free_held
+WITH freed AS (
+    UPDATE reconciler.finding SET held_by = 'released', revision = revision + 1
+    WHERE held_by = 'brake' AND closed_at IS NULL RETURNING id, bucket, key, s3_version
+), told AS (
+    INSERT INTO reconciler.history (finding_id, subject, actor, act, why, published_at)
+    SELECT id, bucket || '/' || key, %(actor)s, 'released', %(why)s, now() FROM freed
+), looks AS (
+    INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, reason)
+    SELECT DISTINCT bucket, key, s3_version, now(), 'released' FROM freed
+    ON CONFLICT (key, bucket, s3_version) DO UPDATE SET asks = l.asks + 1, due_at = least(l.due_at, excluded.due_at)
+)
+SELECT count(*) FROM freed
+
+-- name: take_lease
+INSERT INTO reconciler.lease AS l (task, lower, owner, until)
+VALUES (%(task)s, '', %(owner)s, now() + %(until_s)s * interval '1 second')
+ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, until = excluded.until
+    WHERE l.owner = excluded.owner OR l.until <= now()
+RETURNING checkpoint
+
+-- name: advance_lease
+UPDATE reconciler.lease SET checkpoint = %(checkpoint)s, until = now() + %(until_s)s * interval '1 second'
+WHERE task = %(task)s AND lower = '' AND owner = %(owner)s AND until > now()
+RETURNING task
+
+-- name: drop_lease
+UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
+
+-- name: prune_history
+DELETE FROM reconciler.history AS h
+WHERE h.at < now() - %(older)s
+  AND NOT EXISTS (SELECT FROM reconciler.finding AS f WHERE f.id = h.finding_id AND f.closed_at IS NULL)
+
+-- name: prune_findings
+DELETE FROM reconciler.finding WHERE closed_at < now() - %(older)s
+
+-- name: prune_restraints
+DELETE FROM reconciler.restraint WHERE lifted_at < now() - %(older)s

@@ -1,0 +1,197 @@
+"""The live World: the application's rows, our ledger and MinIO's objects behind the verbs of reconciler.py.
+
+For one thread: it owns a connection. Knows nothing of Kafka, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from psycopg import sql
+
+from reconcile import ledger, rows
+from reconcile.database import SQL, Busy, Connection, Database, refusing
+from reconcile.mapping import Mapping as RowMapping
+from reconcile.model import (
+    NOTHING_KNOWN,
+    Brake,
+    Finding,
+    Hint,
+    Known,
+    ObjectRef,
+    ObjectSide,
+    Policy,
+    Row,
+    RowState,
+)
+from reconcile.objects import Objects
+from reconcile.reconciler import SOON, Look
+from reconcile.restraint import Restraints, Trip
+from reconcile.steps import Flag, GiveBack, Step
+
+log = structlog.get_logger("reconciler")
+STATES = {str(state): state for state in RowState}
+KEPT = 12
+
+
+@dataclass
+class LiveWorld:
+    """Both sides as they are on the servers. `actor` is who the history names for what it writes."""
+
+    database: Database
+    mapping: RowMapping
+    objects: Objects
+    policy: Policy
+    brake: Brake
+    actor: str
+    look_deadline_s: float = 1.0
+    unreadable: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._glance = sql.SQL(SQL["glance"]).format(rows=self.mapping.lookup)
+
+    def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read rows, findings and asks of all references in one round trip, without a lock."""
+        with self.database.use() as connection:
+            return self.read(connection, refs)
+
+    def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read the same inside a transaction."""
+        keys = list({ref.key for ref in refs})
+        parameters = {**self.mapping.parameters(keys), "keys": keys}
+        return group(refs, connection.execute(self._glance, parameters, binary=True).fetchall())
+
+    def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
+        """Ask MinIO for each, in this order, under one deadline; raises Unavailable if nothing answers at all."""
+        return self.objects.heads(refs, self.look_deadline_s)
+
+    def due(self, limit: int) -> list[Hint]:
+        """Claim at most `limit` looks that are due."""
+        with self.database.use() as connection:
+            return ledger.due(connection, limit)
+
+    def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:
+        """Ask for a look at each reference: sooner than planned if one is planned, never later."""
+        if hints:
+            with self.database.use() as connection:
+                ledger.ask(connection, hints, after, reason)
+
+    def readable(self, silent: Mapping[str, str], answered: set[str]) -> None:
+        """Restrain buckets that cannot be read, and lift that from those that answered."""
+        if not silent and not self.unreadable & answered:
+            return
+        with self.database.use() as connection, connection.transaction():
+            for bucket, reason in silent.items():
+                if ledger.restrain(connection, "unreadable", bucket, None, reason, self.actor):
+                    log.error("bucket.unreadable", bucket=bucket, reason=reason)
+            for _, bucket, *_ in ledger.lift(connection, "unreadable", answered, self.actor):
+                log.info("bucket.readable", bucket=bucket)
+        self.unreadable = (self.unreadable | set(silent)) - answered
+
+    @contextmanager
+    def transaction(self, refs: Sequence[ObjectRef]) -> Iterator[LiveTxn]:
+        """Open the one transaction of a batch and read its references anew, plainly."""
+        with self.database.use() as connection, connection.transaction():
+            [(now,)] = connection.execute("SELECT now()").fetchall()
+            yield LiveTxn(self, connection, now, self.read(connection, refs))
+
+
+@dataclass
+class LiveTxn:
+    """One short READ COMMITTED transaction; no network call but to the database happens in it."""
+
+    world: LiveWorld
+    connection: Connection
+    now: datetime
+    seen: Mapping[ObjectRef, Known]
+
+    def restraints(self) -> Restraints:
+        """Take the brake's lock and read its state."""
+        return ledger.read_restraints(self.connection, self.world.brake.window)
+
+    def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
+        """Lock the rows to be written, read once more, write; returns those that were busy, `moved` among them."""
+        busy = moved | self._locked_out([step for step in steps if _effects(step)])
+        free = [step for step in steps if step.ref not in busy]
+        with refusing():
+            moved_rows = self._write_rows(free)
+        ledger.set_brakes(self.connection, trips, self.world.actor)
+        ledger.record(self.connection, free, look.hints, self.world.actor)
+        asks = {step.ref: look.known[step.ref].asks for step in free}
+        ledger.plan_looks(self.connection, free, asks, look.hints)
+        ledger.ask(self.connection, [look.hints[ref] for ref in sorted(busy)], SOON, "busy")
+        ledger.ask(self.connection, [Hint(ref) for ref in moved_rows], timedelta(0), "status given back")
+        return busy
+
+    def _locked_out(self, steps: Sequence[Step]) -> set[ObjectRef]:
+        """Lock the rows of these steps without waiting, read once more; returns the references that were busy."""
+        if not steps:
+            return set()
+        wanted = sorted({effect.row_id for step in steps for effect in _effects(step)})
+        there = {row.row_id for row in rows.by_id(self.connection, self.world.mapping, wanted)}
+        locked = set(rows.lock(self.connection, self.world.mapping, wanted))
+        again = self.world.read(self.connection, [step.ref for step in steps])
+        return {
+            step.ref
+            for step in steps
+            if again[step.ref] != self.seen[step.ref]
+            or any(effect.row_id in there - locked for effect in _effects(step))
+        }
+
+    def _write_rows(self, steps: Sequence[Step]) -> list[ObjectRef]:
+        """Flag and give back; returns where rows are now that were given back under another key."""
+        effects = [(step, effect) for step in steps for effect in _effects(step)]
+        flags = {effect.row_id: effect.status for _, effect in effects if isinstance(effect, Flag)}
+        backs = {effect.row_id: effect.status for _, effect in effects if isinstance(effect, GiveBack)}
+        mapping = self.world.mapping
+        if flags and len(rows.flag(self.connection, mapping, list(flags.items()))) != len(flags):
+            raise Busy("a row changed meanwhile")
+        given = rows.give_back(self.connection, mapping, list(backs.items())) if backs else set()
+        named = {effect.row_id: step.ref for step, effect in effects}
+        gone = [row_id for row_id in given if not _names(self.seen[named[row_id]], row_id)]
+        return [ObjectRef(r.bucket, r.key, r.s3_version) for r in rows.by_id(self.connection, mapping, gone)]
+
+
+def _effects(step: Step) -> list[Flag | GiveBack]:
+    return [change.effect for change in step.changes if change.effect]
+
+
+def _names(known: Known, row_id: str) -> bool:
+    return any(row.row_id == row_id for row in known.rows)
+
+
+def group(refs: Sequence[ObjectRef], records: Sequence[tuple[Any, ...]]) -> dict[ObjectRef, Known]:
+    """Sort what the glance returned to the references: rows by key, findings and looks by key and version."""
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    kept: dict[ObjectRef, list[tuple[Any, ...]]] = defaultdict(list)
+    for record in records:
+        if record[KEPT] is None:
+            row = Row._make((*record[:8], STATES[record[8]], *record[9:KEPT]))
+            found[row.bucket, row.key].append(row)
+        else:
+            kept[ObjectRef(*record[2:5])].append(record)
+    return {ref: _known(ref, found.get(ref[:2], ()), kept.get(ref, ())) for ref in refs}
+
+
+def _known(ref: ObjectRef, named: Sequence[Row], kept: Sequence[tuple[Any, ...]]) -> Known:
+    mine = [row for row in named if ref.s3_version in {"", row.s3_version}]
+    if not mine and not kept:
+        return NOTHING_KNOWN
+    findings: list[Finding] = []
+    asks: dict[str, int] = {}
+    for record in kept:
+        told = msgspec.json.decode(record[KEPT])
+        if record[8] == "finding":
+            findings.append(ledger.finding_of(ref, record[0], told))
+        else:
+            asks = told
+    mine.sort(key=lambda row: row.row_id)
+    findings.sort(key=lambda finding: finding.row_id)
+    return Known(tuple(mine), tuple(findings), asks.get("asks"), asks.get("attempt", 0))
