@@ -1,0 +1,282 @@
+"""The objects' side, opened and closed: HEADs, the probe, MinIO's listen stream, buckets and their event rules.
+
+The only module that imports the driver; what goes wrong there comes out as Unavailable (no answer, 5xx: wait), Silent,
+or Misconfigured (an answer that stays the same until a person acts). Must not know rows.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+from xml.etree import ElementTree as ET
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.notificationconfig import NotificationConfig, QueueConfig
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from reconcile.heads import date_of, heads, reason, request, unanswered
+from reconcile.model import Misconfigured, ObjectRef, ObjectSide, Unavailable
+from reconcile.signature import Server, Signer, path_of, query_of
+from reconcile.wire import Broken, Reply, Wire
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from urllib3.response import BaseHTTPResponse
+
+EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleDelMarkerExpiration:Delete")
+REMOVALS = EVENTS[1:]
+RULE_ID = "storage-reconciler"
+_OK, _TOO_MANY, _SERVER_ERRORS = 200, 429, 500
+_NO_BUCKET = "HTTP 404 NoSuchBucket"
+_PING = b'{"Records":null}'
+
+
+class Silent(Exception):
+    """The listen stream sent nothing, not even a ping, for as long as it should never be still."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """What a bucket's event rules lack, and the documents (XML) as they are and as they would be."""
+
+    bucket: str
+    arn: str
+    events: tuple[str, ...]
+    lacking: tuple[str, ...]
+    before: str
+    after: str
+
+
+class Objects:
+    """One MinIO for one owner; threads may share it, processes may not."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._wire = Wire(server)
+        self._signer = Signer(server)
+        self._pool = _pool(server)
+        self._streams: set[BaseHTTPResponse] = set()
+        self._closed = False
+        self.client = Minio(
+            endpoint=server.host,
+            access_key=server.access_key,
+            secret_key=server.secret_key,
+            secure=server.secure,
+            region=server.region,
+            http_client=self._pool,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; a listen stream in another thread ends."""
+        self._closed = True
+        for stream in list(self._streams):
+            stream.shutdown()
+        self._wire.close()
+        self._pool.clear()
+
+    def heads(self, refs: Sequence[ObjectRef], deadline_s: float) -> dict[ObjectRef, ObjectSide]:
+        """Look at each object, the first named first; returns within the deadline, whatever the server does.
+
+        What was late is Unknown, what was never sent is NotAsked.
+        """
+        return heads(self._wire, self._signer, refs, deadline_s)
+
+    def probe_silent(self, sides: Mapping[ObjectRef, ObjectSide]) -> dict[str, str | None]:
+        """Probe each bucket of which nothing answered; raises Unavailable where the probe is not answered either."""
+        return {bucket: self.probe(bucket) for bucket in sorted(unanswered(sides))}
+
+    def probe(self, bucket: str) -> str | None:
+        """Return why a bucket cannot be read, None if it can; raises Unavailable on no answer or 5xx."""
+        reply = self._head_bucket(bucket)
+        return None if reply.status == _OK else reason(reply)
+
+    def bucket_exists(self, bucket: str) -> bool:
+        """Tell whether a bucket exists; raises Unavailable, or Misconfigured where the answer is refused."""
+        why = self.probe(bucket)
+        if why not in {None, _NO_BUCKET}:
+            raise Misconfigured(f"bucket {bucket!r}: MinIO answers {why}; let the access key read it")
+        return why is None
+
+    def clock_skew(self, bucket: str, now: datetime) -> timedelta:
+        """Return how far MinIO's clock is ahead of `now` (aware), to half a second, by the Date header."""
+        date = date_of(self._head_bucket(bucket).headers, "date")
+        if date is None:
+            raise Unavailable("minio", "the answer carries no date")
+        return date + timedelta(seconds=0.5) - now
+
+    def versioning(self, bucket: str) -> str:
+        """Return Enabled, Suspended or Off."""
+        with _asking(f"versioning of {bucket!r}"):
+            return self.client.get_bucket_versioning(bucket_name=bucket).status or "Off"
+
+    def page(self, bucket: str, pairs: Sequence[tuple[str, str]]) -> bytes:
+        """Return one document of a bucket, such as a page of its listing, as the server sent it."""
+        with _asking(f"bucket {bucket!r}"):
+            response = self._get(bucket, pairs, self.server.timeout_s, whole=True)
+        return response.data
+
+    def listen(
+        self, bucket: str, events: Sequence[str], stopping: Callable[[], bool], silence_s: float = 5.0
+    ) -> Iterator[bytes | None]:
+        """Yield each line of MinIO's listen stream as it arrives, and None for a ping (one a second).
+
+        The first item proves that the stream is served. Keys in it are not URL-encoded. Ends within a second of
+        `stopping()`, or with `close()`; raises Silent if nothing came, Unavailable if the stream breaks or is refused.
+        """
+        try:
+            response = self._get(bucket, _subscription(events), silence_s)
+            try:
+                self._streams.add(response)
+                yield from _lines(response, lambda: self._closed or stopping())
+            finally:
+                self._streams.discard(response)
+                response.close()
+        except ReadTimeoutError as error:
+            raise Silent(f"nothing came for {silence_s:g} s") from error
+        except HTTPError as error:
+            if not self._closed:
+                raise Unavailable("minio", f"listen: {error}") from error
+            return
+        if not self._closed and not stopping():
+            raise Unavailable("minio", "listen: the stream ended")
+
+    def rules(self, bucket: str) -> str:
+        """Return the bucket's event rules, the whole document as XML."""
+        return _xml(self._rules(bucket))
+
+    def plan_rule(self, bucket: str, arn: str, events: Sequence[str] = EVENTS) -> RulePlan:
+        """Say what is lacking for the events to reach the target; nobody else's rule is touched."""
+        rules = self._rules(bucket)
+        merged, lacking = _merged(rules, arn, events)
+        return RulePlan(bucket, arn, tuple(events), lacking, _xml(rules), _xml(merged))
+
+    def apply_rule(self, plan: RulePlan) -> RulePlan:
+        """Put what is lacking in force, merged anew into the rules as they are now; returns what was done.
+
+        S3 replaces the whole document, so a change of somebody else in the same moment may be lost: keep `before`.
+        """
+        rules = self._rules(plan.bucket)
+        merged, lacking = _merged(rules, plan.arn, plan.events)
+        if lacking:
+            with _asking(f"event rules of {plan.bucket!r}"):
+                self.client.set_bucket_notification(bucket_name=plan.bucket, config=merged)
+        return RulePlan(plan.bucket, plan.arn, plan.events, lacking, _xml(rules), _xml(merged))
+
+    def _rules(self, bucket: str) -> NotificationConfig:
+        with _asking(f"event rules of {bucket!r}"):
+            return self.client.get_bucket_notification(bucket_name=bucket)
+
+    def _head_bucket(self, bucket: str) -> Reply:
+        asked = [(bucket, request(self._signer, bucket))]
+        answer = self._wire.ask(asked, self.server.connect_s).get(bucket, Broken("not asked"))
+        match answer:
+            case Broken(why):
+                raise Unavailable("minio", why)
+            case Reply(status) if status >= _SERVER_ERRORS:
+                raise Unavailable("minio", reason(answer))
+            case Reply():
+                return answer
+
+    def _get(
+        self, bucket: str, pairs: Sequence[tuple[str, str]], silence_s: float, *, whole: bool = False
+    ) -> BaseHTTPResponse:
+        """Return a 200; raises HTTPError, Unavailable or Misconfigured."""
+        path, query = path_of(bucket), query_of(pairs)
+        response = self._pool.urlopen(
+            "GET",
+            f"{self.server.endpoint.rstrip('/')}{path}?{query}",
+            headers=self._signer.headers("GET", path, query, time.gmtime()),
+            preload_content=whole,
+            redirect=False,
+            timeout=urllib3.Timeout(connect=self.server.connect_s, read=silence_s),
+        )
+        if response.status == _OK:
+            return response
+        response.drain_conn()
+        told = f"GET {path}: HTTP {response.status}"
+        if response.status >= _SERVER_ERRORS or response.status == _TOO_MANY:
+            raise Unavailable("minio", told)
+        raise Misconfigured(told)
+
+
+def _pool(server: Server) -> urllib3.PoolManager:
+    """Return a pool that never stalls: MinIO's 503 says Retry-After 60, and it is not for the driver to obey."""
+    return urllib3.PoolManager(
+        maxsize=4,
+        timeout=urllib3.Timeout(connect=server.connect_s, read=server.timeout_s),
+        retries=urllib3.Retry(total=1, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False),
+        ssl_context=ssl.create_default_context() if server.secure else None,
+    )
+
+
+def _subscription(events: Sequence[str]) -> list[tuple[str, str]]:
+    return [*(("events", event) for event in events), ("ping", "1")]
+
+
+def _lines(response: BaseHTTPResponse, stopping: Callable[[], bool]) -> Iterator[bytes | None]:
+    """Yield the stream's lines, read by the chunk: a read of a fixed size would wait for more."""
+    rest = b""
+    for chunk in response.stream(65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield None if line.strip() in {b"", _PING} else line
+        if stopping():
+            return
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Say in our words what went wrong with the driver."""
+    try:
+        yield
+    except S3Error as error:
+        status = error.response.status
+        if status >= _SERVER_ERRORS or status == _TOO_MANY:
+            raise Unavailable("minio", f"{what}: HTTP {status} {error.code}") from error
+        raise Misconfigured(f"{what}: MinIO answers {status} {error.code}: {error.message}") from error
+    except (ServerError, InvalidResponseError, HTTPError) as error:
+        raise Unavailable("minio", f"{what}: {error}") from error
+    except (MinioException, ValueError) as error:
+        raise Misconfigured(f"{what}: {error}") from error
+
+
+def _merged(rules: NotificationConfig, arn: str, events: Sequence[str]) -> tuple[NotificationConfig, tuple[str, ...]]:
+    """Return the rules with ours in them, and which events were lacking; a filtered rule does not count."""
+    ours = next((rule for rule in rules.queue_config_list if rule.queue == arn and not _filtered(rule)), None)
+    had = tuple(ours.events) if ours else ()
+    lacking = tuple(event for event in events if not any(_covers(one, event) for one in had))
+    if not lacking:
+        return rules, ()
+    kept = [one for one in had if not any(_covers(event, one) for event in lacking)]
+    merged = QueueConfig(events=[*kept, *lacking], config_id=(ours.config_id if ours else None) or RULE_ID, queue=arn)
+    queues = [rule for rule in rules.queue_config_list if rule is not ours]
+    changed = NotificationConfig(rules.cloud_func_config_list, [*queues, merged], rules.topic_config_list)
+    return changed, lacking
+
+
+def _filtered(rule: QueueConfig) -> bool:
+    return rule.prefix_filter_rule is not None or rule.suffix_filter_rule is not None
+
+
+def _covers(wide: str, event: str) -> bool:
+    return wide == event or (wide.endswith("*") and event.startswith(wide[:-1]))
+
+
+def _xml(rules: NotificationConfig) -> str:
+    return ET.tostring(rules.toxml(None), encoding="unicode")
