@@ -1,0 +1,1 @@
+"""What runs the project somewhere: the local stack, images, units, manifests, rules."""

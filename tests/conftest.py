@@ -1,0 +1,128 @@
+"""The servers of a test run, each started when the first test asks for it, and what every test gets fresh from them."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import minio as minio_py
+import psycopg
+import pytest
+
+from deploy.local import kafka as kafkas
+from deploy.local import minio as minios
+from deploy.local import postgres as postgreses
+from deploy.local.kafka import Kafka
+from deploy.local.minio import Minio
+from deploy.local.place import Place, place
+from deploy.local.postgres import Postgres
+from deploy.local.stack import Servers, chosen_way
+from tests.support import databases, storage
+
+START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave time for building the servers to the first test that needs them."""
+    first = next((item for item in items if "stack_place" in getattr(item, "fixturenames", ())), None)
+    if first is not None and first.get_closest_marker("timeout") is None:
+        first.add_marker(pytest.mark.timeout(START_TIMEOUT_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def stack_place() -> Iterator[Place]:
+    """Where this run's servers live."""
+    with place(chosen_way()) as here:
+        yield here
+
+
+@pytest.fixture(scope="session")
+def shown(request: pytest.FixtureRequest) -> Callable[[], object]:
+    """Return what lets the steps of starting a server onto the screen."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    @contextmanager
+    def on_the_screen() -> Iterator[None]:
+        with capture.global_and_fixture_disabled():
+            yield
+
+    return on_the_screen
+
+
+@pytest.fixture(scope="session")
+def postgres(stack_place, shown) -> Postgres:
+    """Start a PostgreSQL server; we are its superuser."""
+    with shown():
+        return postgreses.find_or_start(stack_place)
+
+
+@pytest.fixture(scope="session")
+def kafka(stack_place, shown) -> Kafka:
+    """Start a broker with the topic that MinIO reports to."""
+    with shown():
+        return kafkas.find_or_start(stack_place)
+
+
+@pytest.fixture(scope="session")
+def minio(stack_place, kafka, shown) -> Minio:
+    """Start a MinIO that reports to the broker."""
+    with shown():
+        return minios.find_or_start(stack_place, kafka)
+
+
+@pytest.fixture(scope="session")
+def servers(minio, kafka, postgres) -> Servers:
+    """Start all three."""
+    return Servers(minio, kafka, postgres)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres) -> Iterator[str]:
+    """Name the database that each test's own is a copy of."""
+    with databases.new_database(postgres) as url:
+        with psycopg.connect(url) as connection:
+            databases.fill(connection)
+        yield url.rsplit("/", 1)[1]
+
+
+@pytest.fixture
+def database(postgres, template_database) -> Iterator[str]:
+    """Give the URL of a fresh database with the seed's tables."""
+    with databases.new_database(postgres, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def connection(database) -> Iterator[psycopg.Connection]:
+    """Give an autocommitting connection to the fresh database."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def objects(minio) -> minio_py.Minio:
+    """Give MinIO's own client, as root."""
+    return storage.client(minio)
+
+
+@pytest.fixture
+def bucket(minio) -> str:
+    """Make a fresh bucket whose events go to the stack's topic."""
+    return storage.new_bucket(minio)
+
+
+@pytest.fixture
+def new_topic(kafka) -> Callable[[int], str]:
+    """Return what creates a fresh topic with so many partitions, and names it."""
+
+    def create(partitions: int = 4) -> str:
+        name = f"test-{secrets.token_hex(6)}"
+        kafkas.create_topic(kafka.bootstrap, name, partitions)
+        return name
+
+    return create
+
+
+@pytest.fixture
+def topic(new_topic) -> str:
+    """Make a fresh topic with four partitions, to which nobody but the test writes."""
+    return new_topic()
