@@ -43,8 +43,8 @@ def major(program: Path) -> int:
 
 
 def _only_wheels() -> bool:
-    """Tell whether RECONCILER_TOOLS=wheels asks to pass over what the machine has."""
-    return os.environ.get("RECONCILER_TOOLS") == "wheels"
+    """Tell whether RECONCILER_TEST_TOOLS=wheels asks to pass over what the machine has."""
+    return os.environ.get("RECONCILER_TEST_TOOLS") == "wheels"
 
 
 def _own(program: str, arguments: list[str], at_least: tuple[int, ...]) -> Path | None:

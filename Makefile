@@ -1,0 +1,80 @@
+# Everything a developer runs. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := reconcile consumer deploy benchmarks tests
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test proof faults check fmt lock up down clean
+.PHONY: bench-stream bench-latency bench-sweep bench-replay bench-rivals
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## a virtual environment with everything locked (PYTHON=python3.12 chooses another)
+
+$(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not a Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "$(PYTHON) comes without venv: install it (Debian, Ubuntu: python3-venv) or choose another with PYTHON="; exit 1; }
+	@echo "setup: virtual environment (.venv)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@echo "setup: locked packages"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)  ## the main job on real servers, shown and checked (KEEP=1 leaves all running)
+	@$(BIN)/python -m deploy.local.demo
+
+test: $(READY)  ## every test, on real servers
+	@$(BIN)/python -m pytest
+
+proof: $(READY)  ## the long form of the simulation
+	@RECONCILER_TEST_LONG=1 $(BIN)/python -m pytest tests/simulation
+
+faults: $(READY)  ## the long form of the fault tests
+	@RECONCILER_TEST_LONG=1 $(BIN)/python -m pytest tests/faults
+
+check: $(READY)  ## format, rules, types, imports
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(READY)  ## format, and mend what can be mended
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
+	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
+	for extra in go java postgres; do $(EXTRA) $$extra | $(COMPILE) - -o requirements/$$extra.txt || exit 1; done
+	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
+
+up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them
+	@$(BIN)/python -m deploy.local.stack up
+
+down: $(READY)  ## end what `make up` started
+	@$(BIN)/python -m deploy.local.stack down
+
+bench-stream: $(READY)  ## events through Kafka to the database, a second
+	@$(BIN)/python -m benchmarks.stream
+
+bench-latency: $(READY)  ## from the deletion to the flag
+	@$(BIN)/python -m benchmarks.latency
+
+bench-sweep: $(READY)  ## the full comparison
+	@$(BIN)/python -m benchmarks.sweep
+
+bench-replay: $(READY)  ## a day of events, again
+	@$(BIN)/python -m benchmarks.replay
+
+bench-rivals: $(READY)  ## what one would use instead
+	@$(BIN)/python -m benchmarks.rivals
+
+clean:  ## remove what setup and the tools made here (the servers' cache stays)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
