@@ -109,8 +109,11 @@ class Poison(NamedTuple):
     detail: str
 
 
-class Sighting(msgspec.Struct, gc=False):
-    """The evidence of a hint that an event brought; `read_at` is monotonic seconds, `topic` empty off Kafka."""
+class Sighting(msgspec.Struct, gc=False, eq=False):
+    """The evidence of a hint that an event brought; `read_at` is monotonic seconds, `topic` empty off Kafka.
+
+    Equal to itself alone, so that a hint can be hashed without its evidence being read.
+    """
 
     event: Event
     topic: str = ""

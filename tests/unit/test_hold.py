@@ -1,0 +1,316 @@
+"""The hold against a naive model, and its rules one by one."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from consumer.events import Bucket, Event, Place, Sighting, Target
+from consumer.hold import Hold, Patience
+from reconcile.model import NOTHING_KNOWN, Action, Finding, Hint, Kind, Known, ObjectRef, Row, RowState, State
+
+PARTITIONS = [("events", 0), ("events", 1), ("more", 0)]
+TRIES = Patience().tries
+
+
+def row(state) -> Row:
+    return Row("1", None, "b", "k", "", 3, None, "completed", state, None, None, None)
+
+
+FINDING = Finding(1, ObjectRef("b", "k"), "1", Kind.MISSING, State.OPEN, 1, datetime(2025, 2, 6, tzinfo=UTC))
+PENDING = Known(rows=(row(RowState.EXPECTS_ABSENCE),))
+LIVE = Known(rows=(row(RowState.LIVE),))
+FLAGGED = Known(rows=(row(RowState.FLAGGED),))
+FOUND = Known(findings=(FINDING,))
+
+
+def hint(key="k", offset=0, at=0.0, action=Action.CREATED, partition=PARTITIONS[0], said="") -> Hint:
+    event = Event("s3:ObjectCreated:Put", Place(Bucket("b"), Target(key)), said)
+    return Hint(ObjectRef("b", key), action, "event", 3, None, Sighting(event, *partition, offset, at))
+
+
+def settled_by_row(*hints) -> dict:
+    return dict.fromkeys((hint.ref for hint in hints), NOTHING_KNOWN)
+
+
+def read(hold, *hints, now=0.0) -> list[Hint]:
+    """Read one record a hint, glance at all and find nothing: return the late ones."""
+    after = {}
+    for one in hints:
+        after[one.evidence.topic, one.evidence.partition] = one.evidence.offset + 1
+    hold.read(after, hints, now)
+    return hold.keep(hints, settled_by_row(*hints), now)
+
+
+class HoldAgainstModel(RuleBasedStateMachine):
+    """Any order of reading, settling, lateness, revocation and clearing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience = Patience(held_most=6)
+        self.hold = Hold(self.patience)
+        self.now = 0.0
+        self.next_offset = {}  # partition -> next offset after the last read
+        self.told = {}
+        self.held = {}  # hint -> partition
+        self.done = set()
+        self.serial = 0
+
+    @rule(
+        counts=st.dictionaries(st.sampled_from(PARTITIONS), st.lists(st.integers(0, 2), max_size=3)),
+        outcomes=st.lists(st.sampled_from(["settled", "waits", "late"]), min_size=1, max_size=8),
+        pause=st.sampled_from([0.0, 0.005, 0.05, 0.3, 1.0]),
+        turn=st.sampled_from([0.0, 0.01, 0.5, 3.0]),
+        backwards=st.booleans(),
+    )
+    def turn(self, counts, outcomes, pause, turn, backwards):
+        """Read some records of none to two hints each, and glance at them and at what is due."""
+        self.now += pause
+        new = [made for partition, records in counts.items() for made in self.records(partition, records)]
+        self.hold.read(dict(self.next_offset), new, self.now)
+        due = self.hold.due_tries(self.now)
+        assert set(due) <= set(self.held)
+        asking = new + due
+        verdicts = {asked: outcomes[number % len(outcomes)] for number, asked in enumerate(asking)}
+        unsettled = [asked for asked in asking if verdicts[asked] != "settled"]
+        known = {asked.ref: FOUND if verdict == "late" else NOTHING_KNOWN for asked, verdict in verdicts.items()}
+        self.now += turn
+        late = self.hold.keep(reversed(unsettled) if backwards else unsettled, known, self.now)
+        self.account(asking, unsettled, late, verdicts)
+
+    def records(self, partition, hints_of_records):
+        """Make the next records of a partition."""
+        made = []
+        for count in hints_of_records:
+            offset = self.next_offset.get(partition, 0)
+            self.next_offset[partition] = offset + 1
+            for _ in range(count):
+                self.serial += 1
+                made.append(hint(f"k{self.serial}", offset, self.now, partition=partition))
+        return made
+
+    def account(self, asking, unsettled, late, verdicts):
+        """Check that each hint is settled, late or held, and over only once."""
+        assert len(late) == len(set(late))
+        assert {asked for asked, verdict in verdicts.items() if verdict == "late"} <= set(late) <= set(unsettled)
+        kept = set(unsettled) - set(late)
+        for asked in asking:
+            assert asked not in self.done
+            self.held.pop(asked, None)
+            if asked in kept:
+                self.held[asked] = (asked.evidence.topic, asked.evidence.partition)
+            else:
+                self.done.add(asked)
+
+    @rule()
+    def commit(self):
+        """Told is what changed, and never passes a held record."""
+        told = self.hold.offsets()
+        for partition, next_offset in self.next_offset.items():
+            held = [kept.evidence.offset for kept, where in self.held.items() if where == partition]
+            expected = min(held, default=next_offset)
+            assert told.pop(partition, self.told.get(partition)) == expected
+            self.told[partition] = expected
+        assert not told
+
+    @rule(gone=st.sets(st.sampled_from(PARTITIONS)))
+    def revoke(self, gone):
+        """Drop what is held of revoked partitions, of which we tell nothing any more."""
+        self.hold.forget(gone)
+        self.forget(gone)
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def outage(self):
+        """Everything is forgotten and read again."""
+        self.hold.clear()
+        self.forget(PARTITIONS)
+
+    def forget(self, gone):
+        """Let the model forget what the hold should."""
+        for partition in gone:
+            self.next_offset.pop(partition, None)
+            self.told.pop(partition, None)
+        self.held = {kept: where for kept, where in self.held.items() if where not in gone}
+
+    @rule()
+    def wait_for_the_last_try(self):
+        """After the last try everything held has come out, and nothing stays behind."""
+        self.now += TRIES[-1] + 0.1
+        due = self.hold.due_tries(self.now)
+        assert sorted(due) == sorted(self.held)
+        late = self.hold.keep(due, settled_by_row(*due), self.now)
+        assert late == due
+        self.account(due, due, late, dict.fromkeys(due, "late"))
+
+    @invariant()
+    def is_bounded(self):
+        """No more is held than there is room for."""
+        assert len(self.hold) == len(self.held) <= self.patience.held_most
+
+    @invariant()
+    def is_patient_only_while_nothing_is_due(self):
+        """Wait for records never longer than a quarter of a second."""
+        assert 0 <= self.hold.patience(self.now) <= 0.25
+
+
+TestHoldAgainstModel = pytest.mark.invariant(2)(HoldAgainstModel.TestCase)
+
+
+def test_a_held_record_is_glanced_at_five_times_and_then_late():
+    """The tries come 20, 100, 400, 1 000 and 2 000 ms after the reading."""
+    hold = Hold()
+    waiting = hint()
+    assert not read(hold, waiting)
+    seen = []
+    for milliseconds in range(0, 2200, 10):
+        now = milliseconds / 1000
+        due = hold.due_tries(now)
+        seen += [now] * len(due)
+        if hold.keep(due, settled_by_row(*due), now):
+            break
+    assert seen == list(TRIES)
+    assert not len(hold)
+
+
+def test_a_slow_turn_skips_tries_but_never_the_last():
+    """What was due meanwhile is one try, not several at once."""
+    hold = Hold()
+    waiting = hint()
+    read(hold, waiting)
+    assert hold.due_tries(0.5) == [waiting]
+    assert not hold.keep([waiting], settled_by_row(waiting), 0.5)
+    assert hold.due_tries(0.9) == []
+    assert hold.due_tries(1.0) == [waiting]
+
+
+def test_patience_ends_with_the_next_try():
+    """The loop waits for records no longer than until something is due."""
+    hold = Hold()
+    assert hold.patience(0.0) == 0.25
+    read(hold, hint(at=5.0), now=5.0)
+    assert hold.patience(5.005) == pytest.approx(0.015)
+    assert hold.patience(6.0) == 0.0
+
+
+@pytest.mark.parametrize("action", [Action.REMOVED, Action.LOOK])
+def test_only_created_events_are_held(action):
+    """A removal or a bare look never waits."""
+    hold = Hold()
+    asked = hint(action=action)
+    assert read(hold, asked) == [asked]
+
+
+@pytest.mark.parametrize(("known", "waits"), [(NOTHING_KNOWN, 1), (PENDING, 1), (LIVE, 0), (FLAGGED, 0), (FOUND, 0)])
+def test_only_what_lacks_a_live_row_is_held(known, waits):
+    """No row, or a pending one, may be about to be committed; all else is decided now."""
+    hold = Hold()
+    asked = hint()
+    hold.read({PARTITIONS[0]: 1}, [asked], 0.0)
+    late = hold.keep([asked], {asked.ref: known}, 0.0)
+    assert (len(hold), len(late)) == (waits, 1 - waits)
+
+
+def test_a_hint_from_elsewhere_is_late_at_once():
+    """Only what was read from a topic can be read again, so only that is held."""
+    hold = Hold()
+    asked = Hint(ObjectRef("b", "k"), Action.CREATED)
+    assert hold.keep([asked], settled_by_row(asked), 0.0) == [asked]
+
+
+def test_beyond_the_bound_nothing_is_held():
+    """A full hold makes the rest late at once, and has room again later."""
+    hold = Hold(Patience(held_most=2))
+    hints = [hint(f"k{offset}", offset) for offset in range(3)]
+    assert read(hold, *hints) == hints[2:]
+    hold.keep([], {}, 0.0)
+    assert len(hold) == 2
+    hold.due_tries(0.02)
+    hold.keep([], {}, 0.02)
+    assert len(hold) == 0
+
+
+@pytest.mark.parametrize(
+    ("server_ahead", "said", "held"),
+    [
+        (None, "2025-02-06T00:00:00Z", 1),
+        (1738800100.0, "2025-02-06T00:01:40.000Z", 1),
+        (1738800100.0, "2025-02-06T00:01:38.500Z", 1),
+        (1738800100.0, "2025-02-06T00:01:37.900Z", 0),
+        (1738800100.0, "2025-02-06T01:00:00Z", 1),
+        (1738800100.0, "not a time", 1),
+    ],
+)
+def test_an_event_older_than_the_last_try_is_not_held(server_ahead, said, held):
+    """Its age is that by the server's clock when it was read; an unknown age is no age."""
+    hold = Hold()
+    hold.server_ahead = server_ahead
+    read(hold, hint(said=said))
+    assert len(hold) == held
+
+
+def test_an_event_does_not_grow_old_while_it_is_held():
+    """Once held it has all its tries."""
+    hold = Hold()
+    hold.server_ahead = 1738800100.0
+    asked = hint(said="2025-02-06T00:01:38.500Z")
+    read(hold, asked)
+    for now in TRIES[:-1]:
+        assert hold.due_tries(now) == [asked]
+        assert not hold.keep([asked], settled_by_row(asked), now)
+
+
+@pytest.mark.invariant(2)
+def test_offsets_stop_at_the_oldest_held_record_and_catch_up():
+    """Records released out of order free their offsets only together with the older ones."""
+    hold = Hold()
+    hints = [hint(f"k{offset}", offset) for offset in range(10, 14)]
+    hold.read({PARTITIONS[0]: 15}, hints, 0.0)
+    hold.keep(hints[1:], settled_by_row(*hints), 0.0)
+    assert hold.offsets() == {PARTITIONS[0]: 11}
+    due = hold.due_tries(0.02)
+    hold.keep(due[:1], settled_by_row(*due), 0.02)
+    assert hold.offsets() == {}
+    hold.due_tries(0.1)
+    hold.keep([], {}, 0.1)
+    assert hold.offsets() == {PARTITIONS[0]: 15}
+    assert hold.offsets() == {}
+
+
+@pytest.mark.invariant(2)
+def test_what_arrives_late_from_a_revoked_partition_is_dropped():
+    """It is neither held nor late, and its offset is told no more."""
+    hold = Hold()
+    mine, theirs = hint("a"), hint("b", partition=PARTITIONS[1])
+    hold.read({PARTITIONS[0]: 1, PARTITIONS[1]: 1}, [mine, theirs], 0.0)
+    hold.forget([PARTITIONS[1]])
+    assert not hold.keep([mine, theirs], settled_by_row(mine, theirs), 0.0)
+    assert len(hold) == 1
+    assert hold.offsets() == {PARTITIONS[0]: 0}
+
+
+def test_a_removal_is_remembered_for_ten_seconds():
+    """A created event of such a key may be the older of the two."""
+    hold = Hold()
+    gone = hint("gone", action=Action.REMOVED)
+    read(hold, gone, now=100.0)
+    assert hold.recently_removed(gone.ref, 100.0)
+    assert hold.recently_removed(gone.ref, 110.0)
+    assert not hold.recently_removed(gone.ref, 110.1)
+    assert not hold.recently_removed(hint("other").ref, 100.0)
+    hold.clear()
+    assert hold.recently_removed(gone.ref, 100.0)
+
+
+def test_a_removal_read_again_is_remembered_anew():
+    """The later of two removals counts, and the map stays within its bound."""
+    hold = Hold(Patience(removed_most=2))
+    gone, other, third = (hint(key, action=Action.REMOVED) for key in ("gone", "other", "third"))
+    read(hold, gone, gone, now=0.0)
+    read(hold, gone, now=8.0)
+    read(hold, other, now=12.0)
+    assert hold.recently_removed(gone.ref, 12.0)
+    read(hold, third, now=12.0)
+    assert not hold.recently_removed(gone.ref, 12.0)
+    assert hold.recently_removed(other.ref, 12.0)
