@@ -6,6 +6,7 @@ or Misconfigured (an answer that stays the same until a person acts). Must not k
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ REMOVALS = EVENTS[1:]
 RULE_ID = "storage-reconciler"
 _OK, _TOO_MANY, _SERVER_ERRORS = 200, 429, 500
 _NO_BUCKET = "HTTP 404 NoSuchBucket"
+_CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 _PING = b'{"Records":null}'
 
 
@@ -203,13 +205,15 @@ class Objects:
             f"{self.server.endpoint.rstrip('/')}{path}?{query}",
             headers=self._signer.headers("GET", path, query, time.gmtime()),
             preload_content=whole,
+            retries=None if whole else False,
             redirect=False,
             timeout=urllib3.Timeout(connect=self.server.connect_s, read=silence_s),
         )
         if response.status == _OK:
             return response
-        response.drain_conn()
-        told = f"GET {path}: HTTP {response.status}"
+        code = _CODE.search(response.data)
+        response.release_conn()
+        told = f"GET {path}: HTTP {response.status} {code[1].decode() if code else ''}".rstrip()
         if response.status >= _SERVER_ERRORS or response.status == _TOO_MANY:
             raise Unavailable("minio", told)
         raise Misconfigured(told)

@@ -123,9 +123,11 @@ class Wire:
         self._address = server.address()
         self._tls = ssl.create_default_context() if server.secure else None
         self._idle: deque[_Line[Hashable]] = deque()
+        self._closed = False
 
     def close(self) -> None:
-        """Close what is idle; a call under way closes its own."""
+        """Close what is idle; a call under way closes its own at its end."""
+        self._closed = True
         while self._idle:
             self._idle.pop().sock.close()
 
@@ -156,7 +158,7 @@ class Wire:
 
     def give(self, line: _Line[Hashable]) -> None:
         """Keep a connection for the next call."""
-        if len(self._idle) < self.server.connections:
+        if len(self._idle) < self.server.connections and not self._closed:
             self._idle.append(line)
         else:
             line.sock.close()

@@ -1,0 +1,156 @@
+"""A TCP proxy between a client and a server, whose fault a test sets and takes away while connections are open."""
+
+import socket
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+CHUNK_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Let everything through."""
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Take everything and hand nothing on, for as long as the fault lasts; then all goes on."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Break what is open, and each new connection at its first request."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Hand each request on only after a while."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer each request in the server's place."""
+
+    status: str
+    headers: tuple[str, ...] = ()
+
+    def head(self) -> bytes:
+        """Return the whole answer, which has no body."""
+        lines = (f"HTTP/1.1 {self.status}", *self.headers, "Content-Length: 0", "", "")
+        return "\r\n".join(lines).encode()
+
+
+Fault = Pass | Stall | Cut | Slow | Answer
+FORBIDDEN = Answer("403 Forbidden")
+NOT_FOUND = Answer("404 Not Found")
+BUSY = Answer("503 Service Unavailable", ("Retry-After: 60", "X-Minio-Error-Code: SlowDownRead"))
+
+
+class Proxy:
+    """Listens on a port of the loopback; `requests` counts what clients sent, by the chunk."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._fault: Fault = Pass()
+        self._changed = threading.Condition()
+        self._sockets: set[socket.socket] = set()
+        self._down = False
+        self.requests = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect to."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def set(self, fault: Fault) -> None:
+        """Let the fault hold from now on, for what is open, too."""
+        with self._changed:
+            self._fault = fault
+            self._changed.notify_all()
+        if isinstance(fault, Cut):
+            self._cut()
+
+    def stop(self) -> None:
+        """Close everything: from now on connections are refused."""
+        with self._changed:
+            self._down = True
+            self._changed.notify_all()
+        _shut(self._listener)
+        self._listener.close()
+        self._cut()
+
+    def _cut(self) -> None:
+        for one in list(self._sockets):
+            _shut(one)
+
+    def _accept(self) -> None:
+        while not self._down:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._upstream) as server:
+            self._sockets |= {client, server}
+            back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+            back.start()
+            self._pump(client, server, asking=True)
+            _shut(server)
+            back.join()
+            self._sockets -= {client, server}
+
+    def _pump(self, source: socket.socket, target: socket.socket, *, asking: bool = False) -> None:
+        """Hand on chunks in one direction until one side ends."""
+        try:
+            while chunk := source.recv(CHUNK_BYTES):
+                self.requests += asking
+                self._hand_on(chunk, source, target, asking=asking)
+        except OSError:
+            pass
+        _shut(target)
+
+    def _hand_on(self, chunk: bytes, source: socket.socket, target: socket.socket, *, asking: bool) -> None:
+        match self._settled():
+            case Answer() as answer if asking:
+                source.sendall(answer.head())
+            case Cut():
+                _shut(source)
+            case Slow(seconds) if asking:
+                self._wait(seconds)
+                target.sendall(chunk)
+            case _:
+                target.sendall(chunk)
+
+    def _settled(self) -> Fault:
+        """Return the fault that holds, once it is not a stall."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._down or not isinstance(self._fault, Stall))
+            return self._fault
+
+    def _wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._down, seconds)
+
+
+def _shut(one: socket.socket) -> None:
+    try:
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
