@@ -1,0 +1,28 @@
+"""`config check` and `config show`: the configuration itself."""
+
+from __future__ import annotations
+
+from consumer.commands.answer import Answer
+from consumer.commands.call import Call
+from reconcile.report import Table
+from reconcile.settings import NEEDED
+from reconcile.settings import show as effective
+
+COLUMNS = ("key", "value", "source")
+
+
+def show(call: Call) -> Answer:
+    """Show every key, its effective value, secrets masked, and where it comes from."""
+    rows = effective(call.settings())
+    if call.options.only_set:
+        rows = [row for row in rows if row[2] != "default"]
+    named = call.file()
+    note = f"configuration file: {named}" if named else "no configuration file"
+    return Answer(Table("settings", COLUMNS, rows, none="nothing is set; everything is at its default", notes=(note,)))
+
+
+def check(call: Call) -> Answer:
+    """Tell every fault, or what is in force."""
+    settings = call.settings(*NEEDED)
+    rows = [row for row in effective(settings) if row[2] != "default"]
+    return Answer(Table("settings", COLUMNS, rows, notes=("no fault",)))

@@ -1,0 +1,68 @@
+"""The edge: an answer leaves for a file, a pipe or a terminal. The only place that knows of a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from consumer.commands.answer import Answer
+from reconcile.model import Misconfigured
+from reconcile.page import as_html
+from reconcile.report import Format, as_csv, as_json, as_jsonl, plain, text
+
+
+def rendered(answer: Answer, form: Format) -> str:
+    """Return the answer in one of the forms, without colours and in its full width."""
+    if isinstance(answer.shown, str):
+        return answer.shown
+    match form:
+        case Format.TABLE:
+            return plain(text(answer.shown, answer.now))
+        case Format.JSON:
+            return as_json(answer.shown)
+        case Format.JSONL:
+            return as_jsonl(answer.shown)
+        case Format.CSV:
+            return as_csv(answer.shown)
+        case Format.HTML:
+            return as_html(answer.shown, answer.now)
+
+
+def deliver(answer: Answer, form: Format, file: str | None) -> None:
+    """Write the answer where it is wanted; a file is replaced as a whole."""
+    if file:
+        replace(Path(file), rendered(answer, form))
+    elif form is Format.TABLE and not isinstance(answer.shown, str) and sys.stdout.isatty():
+        on_screen(answer)
+    else:
+        sys.stdout.write(rendered(answer, form))
+        sys.stdout.flush()
+
+
+def replace(path: Path, content: str) -> None:
+    """Write beside the file, then take its place, so that nobody reads half of it."""
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as beside:
+            beside.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(beside.name).chmod(0o666 & ~umask)
+        Path(beside.name).replace(path)
+    except OSError as error:
+        raise Misconfigured(f"--output-file {path}: cannot be written ({error.strerror}); name another file") from error
+
+
+def on_screen(answer: Answer, *, clear: bool = False) -> None:
+    """Show the answer on a terminal, as wide as it is; NO_COLOR is respected."""
+    from rich.console import Console  # noqa: PLC0415  # costs 50 ms, and only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if isinstance(answer.shown, str):
+        return
+    lines = [Text.assemble(*line) for line in text(answer.shown, answer.now, console.width)]
+    if clear:
+        console.clear()
+    console.print(Text("\n").join(lines), no_wrap=True, overflow="ignore", crop=False)

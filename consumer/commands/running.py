@@ -1,0 +1,81 @@
+"""From options to one answer, delivered, and one exit status: the only place where a command's errors are caught."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from consumer.commands import output
+from consumer.commands.answer import Answer, Exit, Failure, exit_status
+from consumer.commands.call import Call
+from consumer.logs import configure
+from reconcile.database import Busy, Refused
+from reconcile.human import visible
+from reconcile.model import Misconfigured, Unavailable
+from reconcile.report import Format
+
+Command = Callable[[Call], Answer]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the options say, and return the exit status."""
+    configure(options.log_level, options.log_format, colours=_colours())
+    try:
+        outcome = attempt(command(options.run), Call(options, os.environ))
+        complain(outcome)
+        return exit_status(outcome, on_drift=options.exit_code)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+
+
+def command(name: str) -> Command:
+    """Return a command's function by `module:function`."""
+    module, _, function = name.partition(":")
+    return cast("Command", getattr(import_module(f"consumer.commands.{module}"), function))
+
+
+def attempt(ask: Command, call: Call) -> Answer | Failure:
+    """Ask and hand the answer out; ends that are expected come back as a Failure."""
+    try:
+        return deliver(ask, call)
+    except Misconfigured as error:
+        return Failure(Exit.USAGE, error.faults)
+    except Unavailable as error:
+        return Failure(Exit.UNREACHABLE, (f"{error}; start it, or correct its address (see config show)",))
+    except (Busy, Refused) as error:
+        return Failure(Exit.INCOMPLETE, (f"not done: {error}; try again",))
+
+
+def deliver(ask: Command, call: Call) -> Answer:
+    """Ask once, or again and again where it is watched, and hand the answer out."""
+    options = call.options
+    form = Format(options.format)
+    while options.watch is not None:
+        answer = ask(call)
+        if form is Format.TABLE and sys.stdout.isatty():
+            output.on_screen(answer, clear=True)
+        else:
+            output.deliver(answer, form, options.output_file)
+        time.sleep(options.watch)
+    answer = ask(call)
+    output.deliver(answer, form, options.output_file)
+    return answer
+
+
+def complain(outcome: Answer | Failure) -> None:
+    """Tell each fault on a line of its own."""
+    if isinstance(outcome, Failure):
+        for fault in outcome.faults:
+            sys.stderr.write(f"storage-reconciler: {visible(fault)}\n")
+
+
+def _colours() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,70 @@
+"""The log: structlog to stderr, one line an event, for a person or as JSON. Secrets never reach it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from reconcile.human import visible
+
+LEVELS = ("debug", "info", "warning", "error")
+MASK = "***"
+SECRETIVE = re.compile(r"password|secret|passphrase|token|credential|authorization", re.IGNORECASE)
+IN_URL = re.compile(r"(?<=://)([^\s:/@]*):([^\s/@]+)@")
+IN_WORDS = re.compile(r"\b(password|passfile|sslpassword)=('[^']*'|\S+)", re.IGNORECASE)
+
+
+def configure(level: str, form: str, stream: TextIO = sys.stderr, *, colours: bool = False) -> None:
+    """Send the log to a stream, from a level up, as `console` or `json`."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            without_secrets,
+            *_rendering(form, colours=colours),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _rendering(form: str, *, colours: bool) -> list[Processor]:
+    if form == "json":
+        return [structlog.processors.JSONRenderer(serializer=_encode)]
+    return [harmless, structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="at", sort_keys=False)]
+
+
+def _encode(event: Mapping[str, Any], **_: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+def without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Mask what is named like a secret, and passwords within connection strings."""
+    return {name: MASK if SECRETIVE.search(name) else masked(value) for name, value in event.items()}
+
+
+def masked(value: Any) -> Any:
+    """Return a value whose passwords in URLs and key=value strings are masked."""
+    if not isinstance(value, str):
+        return value
+    return IN_WORDS.sub(rf"\1={MASK}", IN_URL.sub(rf"\1:{MASK}@", value))
+
+
+def harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Spell out what a terminal would obey; a traceback keeps its lines."""
+    return {name: _shown(name, value) for name, value in event.items()}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "exception" or not isinstance(value, str):
+        return value
+    return visible(value)
