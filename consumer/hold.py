@@ -39,10 +39,10 @@ class _Offsets:
     oldest: list[int] = field(default_factory=list)  # a heap, swept lazily: offsets mostly come ascending
 
     def hold(self, offset: int) -> None:
-        if offset not in self.held:
-            self.held[offset] = 0
+        held = self.held.get(offset)
+        if held is None:
             heappush(self.oldest, offset)
-        self.held[offset] += 1
+        self.held[offset] = (held or 0) + 1
 
     def may_commit(self) -> int:
         while self.oldest and not self.held[self.oldest[0]]:
@@ -187,7 +187,7 @@ def may_wait(hint: Hint, known: Known) -> bool:
     """Tell whether a created event lacks nothing but a live row that may be about to be committed."""
     if hint.action is not Action.CREATED or known.findings:
         return False
-    return all(row.state is RowState.EXPECTS_ABSENCE for row in known.rows)
+    return not known.rows or all(row.state is RowState.EXPECTS_ABSENCE for row in known.rows)
 
 
 def _partition(hint: Hint) -> Partition | None:
