@@ -49,9 +49,15 @@ class Server:
     def address(self) -> tuple[str, int]:
         """Return host and port; raises Misconfigured where the URL names none."""
         parts = urlsplit(self.endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
-            raise Misconfigured(f"endpoint {self.endpoint!r}: must be http://HOST[:PORT] or https://HOST[:PORT]")
-        return parts.hostname, parts.port or (443 if self.secure else 80)
+        try:
+            port = parts.port or (443 if self.secure else 80)
+        except ValueError:
+            port = 0
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        if not (port and plain and parts.hostname and parts.scheme in {"http", "https"}):
+            shown = self.endpoint.rpartition("@")[2]
+            raise Misconfigured(f"endpoint {shown!r}: must be http://HOST[:PORT] or https://HOST[:PORT]")
+        return parts.hostname, port
 
 
 def path_of(bucket: str, key: str = "") -> str:
