@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +17,6 @@ from reconcile.model import Misconfigured
 from reconcile.settings import Settings, load
 
 DEFAULT_FILE = "reconciler.toml"
-ONLY_DATABASE = ("database.url",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,13 @@ class Call:
     def settings(self, *needed: str) -> Settings:
         """Return the effective settings; raises Misconfigured with every fault. `needed` keys must have a value."""
         return load(self.document(), self.environ, read_file, needed)
+
+    def who(self) -> str:
+        """Return who acts, for the history: --who, or the user's name."""
+        try:
+            return self.options.who or getpass.getuser()
+        except (KeyError, ImportError, OSError):  # a container's user often has no name
+            return f"uid {os.getuid()}"
 
     def document(self) -> dict[str, Any]:
         """Return the configuration file as it is written; empty where none is named and none lies here."""

@@ -1,0 +1,66 @@
+"""`brake status` and `brake release`: the brake that holds a mass of flags until a person has looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import starmap
+from typing import Any
+
+from consumer.commands.answer import Answer
+from consumer.commands.call import Call, database
+from consumer.commands.plan import Act, carry_out
+from reconcile import acts, inquiry
+from reconcile.report import Section, Table
+
+BRAKES = ("brake", "bucket", "since_at", "why", "set_by")
+HELD = ("bucket", "kind", "findings")
+EVERYWHERE = "all buckets"
+OF_KIND = {"missing": "flags of missing objects", "orphan": "orphans"}
+
+
+def status(call: Call) -> Answer:
+    """Tell which brakes are on, and how much they hold."""
+    with database(call.settings("database.url")) as opened, inquiry.reading(opened) as connection:
+        now = inquiry.now(connection)
+        shown = section(
+            inquiry.records(connection, "restraints", effects=["brake"]), inquiry.records(connection, "held")
+        )
+    return Answer(shown, now, held=bool(call.options.exit_code and shown.facts["brake"] == "on"))
+
+
+def section(restraints: Sequence[tuple[Any, ...]], held: Sequence[tuple[Any, ...]]) -> Section:
+    """Return the brakes that are on, and what is held by bucket."""
+    brakes = [
+        (OF_KIND.get(kind, kind), bucket or EVERYWHERE, since, why, actor)
+        for _, _, bucket, kind, since, _, actor, why in restraints
+    ]
+    facts = {"brake": "on" if brakes else "off", "held": sum(count for *_, count in held)}
+    notes = ("storage-reconciler brake release prints what a release would do",) if brakes else ()
+    parts = (Table("brakes", BRAKES, brakes), Table("held_by_bucket", HELD, held)) if brakes or held else ()
+    return Section("brake", "", facts, parts, notes)
+
+
+def release(call: Call) -> Answer:
+    """Release every brake; what was held is looked at anew and flagged without being counted again."""
+    options = call.options
+    with database(call.settings("database.url"), patient=True) as opened:
+        with inquiry.reading(opened) as connection:
+            brakes = inquiry.records(connection, "restraints", effects=["brake"])
+            held = inquiry.records(connection, "held")
+        if not brakes and not held:
+            return carry_out("release", (), apply=options.apply, nothing="no brake is on, and nothing is held")
+        who = acts.Who(call.who(), options.why)
+        total = sum(count for *_, count in held)
+        subject = ", ".join(starmap(_named, brakes)) or "what is held"
+        detail = f"{total:,} held; each is looked at anew, and flagged if it still is what it was"
+        act = Act("release", subject, detail, lambda: _told(acts.release(opened, who)))
+        parts = (Table("held_by_bucket", HELD, held, "Held"),)
+        return carry_out("release", (act,), apply=options.apply, nothing="", parts=parts)
+
+
+def _named(*restraint: Any) -> str:
+    return f"{OF_KIND.get(restraint[3], restraint[3])} in {restraint[2] or EVERYWHERE}"
+
+
+def _told(released: acts.Released) -> str:
+    return f"{len(released.brakes)} released, {released.freed:,} freed and looked at anew"

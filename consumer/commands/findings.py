@@ -1,0 +1,121 @@
+"""`findings list` and `findings show`: what was found."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from consumer.commands.answer import Answer
+from consumer.commands.call import Call, database
+from reconcile import inquiry
+from reconcile.inquiry import Filter, Page, Record
+from reconcile.model import FINAL, Misconfigured, State
+from reconcile.report import Section, Table
+from reconcile.values import Unfit, duration
+
+LISTED = ("id", "kind", "state", "key", "version_id", "cause", "suspected_at")
+GROUPED = ("findings", "suspected", "open", "held", "size_bytes", "first_suspected_at", "last_suspected_at")
+HISTORY = ("at", "act", "from_state", "to_state", "actor", "why", "named_by", "object")
+
+
+def listing(call: Call) -> Answer:
+    """List findings, or count them by a group."""
+    options = call.options
+    if options.limit < 1 or options.depth < 1:
+        raise Misconfigured("--limit and --depth must be at least 1")
+    with database(call.settings("database.url")) as opened, inquiry.reading(opened) as connection:
+        now = inquiry.now(connection)
+        wanted = wanted_by(options, now)
+        if options.group_by:
+            records = inquiry.grouped(connection, wanted, options.group_by, options.depth, options.limit)
+            return Answer(groups(options.group_by, records), now, drift=bool(records))
+        page = inquiry.findings(connection, wanted, options.limit, options.after)
+    return Answer(listed(page, options), now, drift=page.total > 0)
+
+
+def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:
+    """Return the filter that the options describe."""
+    states = list(State) if "all" in (options.state or ()) else options.state
+    return Filter(
+        states=[str(state) for state in states] if states else None,
+        kinds=options.kind,
+        bucket=options.bucket,
+        prefix=options.prefix,
+        group=options.group,
+        owner=options.owner,
+        cause=options.cause,
+        principal=options.principal,
+        since=moment(options.since, now) if options.since else None,
+        held=options.held,
+    )
+
+
+def moment(written: str, now: datetime) -> datetime:
+    """Return the time that is meant by a duration ago, or by a time; one without a zone is UTC."""
+    try:
+        return now - duration(written)
+    except Unfit:
+        pass
+    try:
+        at = datetime.fromisoformat(written)
+    except ValueError:
+        raise Misconfigured(
+            f"--since {written!r}: must be a duration ago such as 90m, 24h or 7d, or a time such as 2025-01-31T12:00"
+        ) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def groups(by: str, records: Sequence[Record]) -> Table:
+    """Return the table of counted groups."""
+    return Table("groups", (by, *GROUPED), records, none="no finding")
+
+
+def listed(page: Page, options: argparse.Namespace) -> Table:
+    """Return a page of findings: for a person the columns that fit a screen, for a program all of them."""
+    columns = listed_columns(page, options)
+    places = [page.columns.index(name) for name in columns]
+    rows = [[record[at] for at in places] for record in page.records]
+    return Table("findings", columns, rows, none="no finding", notes=paging(page, options))
+
+
+def listed_columns(page: Page, options: argparse.Namespace) -> tuple[str, ...]:
+    """Return which columns to show; a bucket is worth one only where there are several."""
+    if options.format != "table":
+        return page.columns
+    at = page.columns.index("bucket")
+    several = len({record[at] for record in page.records}) > 1
+    return (*LISTED[:3], "bucket", *LISTED[3:]) if several else LISTED
+
+
+def paging(page: Page, options: argparse.Namespace) -> tuple[str, ...]:
+    """Say how many there are altogether, and how to see the next ones."""
+    shown = len(page.records)
+    if shown == page.total:
+        return ()
+    if shown < options.limit:
+        return (f"{shown} of {page.total:,}",)
+    return (f"{shown} of {page.total:,}; the next ones: --after {page.records[-1][0]}",)
+
+
+def show(call: Call) -> Answer:
+    """Show one finding with its evidence and history."""
+    number = call.options.id
+    with database(call.settings("database.url")) as opened, inquiry.reading(opened) as connection:
+        now = inquiry.now(connection)
+        found = inquiry.finding(connection, number)
+        changes = inquiry.history(connection, [number])
+    if found is None:
+        raise Misconfigured(f"finding {number}: there is none, or its retention is over; findings list names them")
+    return Answer(told(found, changes), now, drift=State(found["state"]) not in FINAL)
+
+
+def told(found: Mapping[str, Any], changes: Sequence[Record]) -> Section:
+    """Return everything that is known of one finding; what says nothing is left out of the evidence only."""
+    evidence = {name: value for name, value in found["evidence"].items() if value not in (None, "", [])}
+    evidence |= {f"object_{name}": value for name, value in evidence.pop("object", {}).items() if value is not None}
+    facts = {name: value for name, value in found.items() if name != "evidence"}
+    title = f"Finding {found['id']}: {found['kind']}, {found['state']}"
+    history = Table("history", HISTORY, changes, "History, the latest first", none="no history is kept")
+    return Section("finding", title, facts, (Section("evidence", "Evidence", evidence), history))

@@ -1,0 +1,75 @@
+"""What a person does to the reconciler itself: release a brake, set it up, take it down; each kept in the history.
+
+Decides nothing and asks nobody: whoever calls has shown the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from reconcile import ledger
+from reconcile.database import BRAKE_LOCK, Connection, Database, migrate, queries, sql_file
+from reconcile.database import SQL as LEDGER
+from reconcile.inquiry import explaining
+from reconcile.model import Facts
+
+SQL = queries(sql_file("acts.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who acts, and why, as the history will say."""
+
+    actor: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The brakes that were lifted, as (id, bucket, kind, since, why), and how many findings were freed."""
+
+    brakes: Sequence[tuple[Any, ...]]
+    freed: int
+
+
+def release(database: Database, who: Who) -> Released:
+    """Lift every brake and free what they held, in one transaction under the brake's lock."""
+    with database.use() as connection, explaining(), connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
+        brakes = ledger.lift(connection, "brake", None, who.actor)
+        parameters = {"actor": who.actor, "why": who.why}
+        [(freed,)] = connection.execute(LEDGER["free_held"], parameters).fetchall()
+        for _, bucket, kind, since, why in brakes:
+            facts = {"bucket": bucket, "kind": kind, "since": since, "set_for": why}
+            note(connection, who, "brake released", f"brake {kind} {bucket}".strip(), facts)
+    return Released(brakes, freed)
+
+
+def install(database: Database, who: Who) -> list[int]:
+    """Bring our schema up to date; returns the migrations that were applied."""
+    with database.use() as connection, explaining():
+        applied = migrate(connection)
+        note(connection, who, "migrated", "schema reconciler", {"migrations": applied})
+    return applied
+
+
+def drop(database: Database) -> None:
+    """Drop our schema with everything that is kept in it."""
+    with database.use() as connection, explaining():
+        connection.execute(SQL["drop"])
+
+
+def holdings(connection: Connection) -> tuple[int, int]:
+    """Return how many findings are not closed, and how many rows carry our flag."""
+    [(findings, flagged)] = connection.execute(SQL["holdings"]).fetchall()
+    return findings, flagged
+
+
+def note(connection: Connection, who: Who, act: str, subject: str, facts: Facts) -> None:
+    """Keep in the history what was done to no finding in particular."""
+    parameters = {"subject": subject, "actor": who.actor, "act": act, "why": who.why, "evidence": Jsonb(facts)}
+    connection.execute(SQL["note"], parameters)

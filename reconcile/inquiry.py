@@ -1,0 +1,118 @@
+"""Reads what is kept, for a person: findings by filter or group, one with its history, the numbers of the status.
+
+Writes nothing and decides nothing; every function does one or two statements of inquiry.sql on a connection. A schema
+that is absent, behind, or not to be read is Misconfigured, and says how to get it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import errors, sql
+
+from reconcile.database import Connection, Database, first_line, pending, queries, sql_file
+from reconcile.model import Misconfigured
+
+SQL = queries(sql_file("inquiry.sql"))
+Record = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which findings; None is no condition. Without `states` those that are not closed."""
+
+    states: list[str] | None = None
+    kinds: list[str] | None = None
+    bucket: str | None = None
+    prefix: str | None = None
+    group: str | None = None
+    owner: str | None = None
+    cause: str | None = None
+    principal: str | None = None
+    since: datetime | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of records, their columns' names, and how many there are altogether."""
+
+    columns: tuple[str, ...]
+    records: Sequence[Record]
+    total: int
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """Lend a connection for one consistent look that cannot write."""
+    with database.use() as connection, explaining(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Say what is to be done where our schema is not there, or not ours to read."""
+    try:
+        yield
+    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn) as error:
+        raise Misconfigured(
+            f"the database lacks what this needs ({first_line(error)}); run storage-reconciler init --apply"
+        ) from error
+    except errors.InsufficientPrivilege as error:
+        raise Misconfigured(
+            f"the database does not let this user do that ({first_line(error)}); "
+            "storage-reconciler init --sql prints the grants for its owner to run"
+        ) from error
+
+
+def is_installed(connection: Connection) -> bool:
+    """Tell whether the schema reconciler is there and up to date."""
+    return not pending(connection)
+
+
+def now(connection: Connection) -> datetime:
+    """Return the database's time."""
+    [(at,)] = connection.execute("SELECT now()").fetchall()
+    return at  # type: ignore[no-any-return]  # a driver's row
+
+
+def findings(connection: Connection, wanted: Filter, limit: int, after: int | None) -> Page:
+    """Return findings, the latest first, at most `limit`, going on after the one named by id."""
+    parameters = {**asdict(wanted), "limit": limit, "after": after}
+    cursor = connection.execute(_matching("findings"), parameters)
+    columns = tuple(column.name for column in cursor.description or ())
+    [(total,)] = connection.execute(_matching("how_many"), asdict(wanted)).fetchall()
+    return Page(columns, cursor.fetchall(), total)
+
+
+def grouped(connection: Connection, wanted: Filter, by: str, depth: int, limit: int) -> list[Record]:
+    """Return (name, count, suspected, open, held, size, first, last) of each group, the largest first."""
+    parameters = {**asdict(wanted), "by": by, "depth": depth, "limit": limit}
+    return connection.execute(_matching("grouped"), parameters).fetchall()
+
+
+def _matching(name: str) -> sql.Composed:
+    return sql.SQL(SQL[name]).format(matching=sql.SQL(SQL["matching"]))
+
+
+def finding(connection: Connection, number: int) -> Mapping[str, Any] | None:
+    """Return one finding by its id, every column by name."""
+    cursor = connection.execute(SQL["finding"], {"id": number})
+    record = cursor.fetchone()
+    names = [column.name for column in cursor.description or ()]
+    return dict(zip(names, record, strict=True)) if record else None
+
+
+def history(connection: Connection, numbers: Sequence[int]) -> list[Record]:
+    """Return (at, act, from, to, actor, why, named by, object) of findings' changes, the latest first."""
+    return connection.execute(SQL["history"], {"ids": list(numbers)}).fetchall()
+
+
+def records(connection: Connection, name: LiteralString, **parameters: object) -> list[Record]:
+    """Return what one of the statements answers, by its name in inquiry.sql."""
+    return connection.execute(SQL[name], parameters).fetchall()

@@ -1,0 +1,13 @@
+-- What a person does to the reconciler itself; each is kept in the history.
+
+-- name: note
+INSERT INTO reconciler.history (subject, actor, act, why, evidence, published_at)
+VALUES (%(subject)s, %(actor)s, %(act)s, %(why)s, %(evidence)s, now())
+
+-- name: holdings
+-- What dropping the schema would lose: findings that are not closed, rows that carry our flag.
+SELECT count(*), count(*) FILTER (WHERE previous_status IS NOT NULL)
+FROM reconciler.finding WHERE closed_at IS NULL
+
+-- name: drop
+DROP SCHEMA IF EXISTS reconciler CASCADE

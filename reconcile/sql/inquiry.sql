@@ -1,0 +1,126 @@
+-- What a person asks of the schema `reconciler`: reads only. `{matching}` is the filter below.
+
+-- name: matching
+(f.closed_at IS NULL AND %(states)s::text[] IS NULL OR f.state = ANY (%(states)s::text[]))
+AND (%(kinds)s::text[] IS NULL OR f.kind = ANY (%(kinds)s::text[]))
+AND (%(bucket)s::text IS NULL OR f.bucket = %(bucket)s::text)
+AND (%(prefix)s::text IS NULL OR starts_with(f.key, %(prefix)s::text))
+AND (%(group)s::text IS NULL OR f.group_name = %(group)s::text)
+AND (%(owner)s::text IS NULL OR f.owner = %(owner)s::text)
+AND (%(cause)s::text IS NULL OR position(lower(%(cause)s::text) IN lower(f.cause)) > 0)
+AND (%(principal)s::text IS NULL OR f.evidence ->> 'principal' = %(principal)s::text)
+AND (%(since)s::timestamptz IS NULL OR f.suspected_at >= %(since)s::timestamptz)
+AND (NOT %(held)s::boolean OR f.held_by = 'brake')
+
+-- name: findings
+SELECT f.id, f.kind, f.state, f.bucket, f.key, nullif(f.row_id, '') AS version_id, f.cause, f.group_name, f.owner,
+       f.size_bytes, f.suspected_at, f.opened_at, f.closed_at, f.held_by, f.previous_status, f.s3_version, f.file_id,
+       f.etag, f.evidence ->> 'principal' AS principal, f.evidence ->> 'source_address' AS source_address, f.named_by
+FROM reconciler.finding AS f
+WHERE (%(after)s::bigint IS NULL OR f.id < %(after)s::bigint) AND {matching}
+ORDER BY f.id DESC LIMIT %(limit)s
+
+-- name: how_many
+SELECT count(*) FROM reconciler.finding AS f WHERE {matching}
+
+-- name: grouped
+-- Causes that differ in a number or a name only are one.
+WITH named AS (
+    SELECT f.*, CASE %(by)s::text
+        WHEN 'prefix' THEN substring(f.key FROM '^(?:[^/]*/){{1,' || %(depth)s::int || '}}')
+        WHEN 'owner' THEN f.owner
+        WHEN 'principal' THEN f.evidence ->> 'principal'
+        WHEN 'group' THEN f.group_name
+        WHEN 'bucket' THEN f.bucket
+        WHEN 'kind' THEN f.kind
+        WHEN 'state' THEN f.state
+        WHEN 'cause' THEN regexp_replace(regexp_replace(regexp_replace(
+            f.cause, '^(size|etag): .*', '\1 differs'), 'delete marker \S+:', 'a delete marker:'), '^row \S+ ', 'its row ')
+    END AS name
+    FROM reconciler.finding AS f
+    WHERE {matching}
+)
+SELECT coalesce(name, ''), count(*), count(*) FILTER (WHERE state = 'suspected'), count(*) FILTER (WHERE state = 'open'),
+       count(*) FILTER (WHERE held_by = 'brake'), sum(size_bytes)::bigint, min(suspected_at), max(suspected_at)
+FROM named
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(limit)s
+
+-- name: finding
+SELECT f.id, f.kind, f.state, f.cause, f.bucket, f.key, nullif(f.s3_version, '') AS s3_version,
+       nullif(f.row_id, '') AS version_id, f.file_id, f.group_name, f.owner, f.size_bytes, f.etag, f.previous_status,
+       f.held_by, f.named_by, f.suspected_at, f.opened_at, f.closed_at, l.due_at AS next_look_at,
+       l.reason AS next_look_reason, f.evidence
+FROM reconciler.finding AS f
+LEFT JOIN reconciler.look AS l USING (key, bucket, s3_version)
+WHERE f.id = %(id)s
+
+-- name: history
+SELECT h.at, h.act, h.from_state, h.to_state, h.actor, h.why, h.evidence ->> 'named_by', h.evidence -> 'object' ->> 'seen'
+FROM reconciler.history AS h
+WHERE h.finding_id = ANY (%(ids)s::bigint[])
+ORDER BY h.id DESC LIMIT 50
+
+-- name: of_key
+SELECT f.id, f.kind, f.state, f.cause, nullif(f.row_id, '') AS version_id, f.suspected_at, f.opened_at, f.closed_at,
+       f.held_by, f.previous_status
+FROM reconciler.finding AS f
+WHERE f.key = %(key)s AND f.bucket = %(bucket)s AND (f.s3_version = %(s3_version)s OR f.row_id <> '')
+ORDER BY f.closed_at IS NOT NULL, f.id DESC LIMIT 20
+
+-- name: of_row
+SELECT DISTINCT f.bucket, f.key, f.s3_version FROM reconciler.finding AS f WHERE f.row_id = %(row_id)s AND f.closed_at IS NULL
+
+-- name: buckets
+SELECT DISTINCT f.bucket FROM reconciler.finding AS f WHERE f.key = %(key)s
+UNION SELECT l.bucket FROM reconciler.look AS l WHERE l.key = %(key)s
+
+-- name: drift
+SELECT f.kind, count(*) FILTER (WHERE f.state = 'suspected'), count(*) FILTER (WHERE f.state = 'open'),
+       count(*) FILTER (WHERE f.previous_status IS NOT NULL), count(*) FILTER (WHERE f.held_by = 'brake'),
+       count(*) FILTER (WHERE f.held_by = 'refused'), count(*) FILTER (WHERE f.state IN ('ignored', 'approved')),
+       count(*) FILTER (WHERE f.kind = 'missing' AND f.state = 'open' AND f.row_id <> '' AND f.previous_status IS NULL),
+       sum(f.size_bytes)::bigint, min(f.suspected_at)
+FROM reconciler.finding AS f
+WHERE f.closed_at IS NULL
+GROUP BY f.kind ORDER BY array_position(ARRAY['missing', 'mismatch', 'orphan', 'leftover'], f.kind)
+
+-- name: drift_by_group
+SELECT coalesce(f.group_name, ''), count(*) FILTER (WHERE f.kind = 'missing'), count(*) FILTER (WHERE f.kind = 'mismatch'),
+       count(*)
+FROM reconciler.finding AS f
+WHERE f.closed_at IS NULL AND f.row_id <> '' AND f.state IN ('suspected', 'open')
+GROUP BY 1 ORDER BY 4 DESC, 1 LIMIT 10
+
+-- name: looks
+SELECT count(*), count(*) FILTER (WHERE due_at <= now()), min(due_at) FROM reconciler.look
+
+-- name: restraints
+SELECT r.id, r.effect, nullif(r.bucket, '') AS bucket, r.kind, r.since, r.until, r.actor, r.why
+FROM reconciler.restraint AS r
+WHERE r.lifted_at IS NULL AND r.effect = ANY (%(effects)s::text[]) ORDER BY r.id
+
+-- name: held
+SELECT f.bucket, CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END, count(*)
+FROM reconciler.finding AS f
+WHERE f.held_by = 'brake' AND f.closed_at IS NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+
+-- name: leases
+SELECT l.task, l.owner, l.checkpoint, l.until FROM reconciler.lease AS l
+WHERE l.task <> 'live_rows' AND l.until > now() ORDER BY l.task
+
+-- name: live_rows
+SELECT nullif(l.lower, '') AS bucket, (l.tally ->> 'live')::bigint, (l.tally ->> 'at')::timestamptz
+FROM reconciler.lease AS l WHERE l.task = 'live_rows' ORDER BY l.lower
+
+-- name: sightings
+-- The newest findings that an event told of: when it was first kept, and when the event says it happened.
+SELECT h.evidence ->> 'named_by', h.at, h.evidence ->> 'event_time'
+FROM reconciler.history AS h
+WHERE h.act = 'suspected' AND h.at > now() - interval '1 day' AND h.evidence ? 'event_time'
+ORDER BY h.at DESC LIMIT 1000
+
+-- name: acts
+SELECT h.act, count(*), max(h.at) FROM reconciler.history AS h
+WHERE h.at > now() - interval '1 day' AND h.act = ANY (%(acts)s::text[])
+GROUP BY 1 ORDER BY 2 DESC, 1
