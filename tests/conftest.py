@@ -13,9 +13,9 @@ from deploy.local import minio as minios
 from deploy.local import postgres as postgreses
 from deploy.local.kafka import Kafka
 from deploy.local.minio import Minio
-from deploy.local.place import Place, place
+from deploy.local.place import Place, chosen_way, place
 from deploy.local.postgres import Postgres
-from deploy.local.stack import Servers, chosen_way
+from deploy.local.stack import Servers
 from tests.support import databases, storage
 
 START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
@@ -29,9 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack_place() -> Iterator[Place]:
-    """Where this run's servers live."""
-    with place(chosen_way()) as here:
+def stack_place(shown) -> Iterator[Place]:
+    """Choose where this run's servers live, and how they are had."""
+    with shown():
+        way = chosen_way()
+    with place(way) as here:
         yield here
 
 

@@ -14,7 +14,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from deploy.local import images
 from deploy.local.cache import claim_port, kept
+from deploy.local.containers import Wanted
 from deploy.local.control import Control, Elsewhere, Launch
 from deploy.local.place import Place, Way, named
 from deploy.local.progress import Trouble, run, step
@@ -27,13 +29,14 @@ WAY_OUT = (
     "Is a Maven repository reachable from here? Otherwise name a running broker in RECONCILER_TEST_KAFKA_BOOTSTRAP."
 )
 FETCH = "import sys, jgo; print(jgo.build(sys.argv[1]).path)"
+FROM_NETWORK = "kafka:19092"
 ASK_SECONDS = 1.0
 ADMIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Kafka:
-    """What a client needs to reach Kafka."""
+    """What a client needs to reach Kafka; `from_minio` is the broker's address as MinIO sees it."""
 
     bootstrap: str
     topic: str
@@ -45,7 +48,7 @@ def find_or_start(place: Place, topic: str = "minio-events", partitions: int = 4
     """Return a broker that has the topic."""
     bootstrap = named("RECONCILER_TEST_KAFKA_BOOTSTRAP", place.way)
     if bootstrap is not None:
-        kafka = Kafka(bootstrap, os.environ.get("RECONCILER_TEST_KAFKA_TOPIC", topic))
+        kafka = Kafka(bootstrap, os.environ.get("RECONCILER_TEST_KAFKA_TOPIC", topic), from_minio=bootstrap)
     elif place.way is Way.DOCKER:
         kafka = _in_docker(place, topic)
     else:
@@ -98,11 +101,22 @@ def _native(place: Place, topic: str) -> Kafka:
     command = [*_java(runtime, jars, directory), "kafka.Kafka", str(properties)]
     _format(runtime, jars, directory)
     launch = Launch("Kafka", command, directory, ready=lambda: answers(bootstrap))
-    return Kafka(bootstrap, topic, place.start(launch))
+    return Kafka(bootstrap, topic, place.start(launch), from_minio=bootstrap)
 
 
 def _in_docker(place: Place, topic: str) -> Kafka:
-    raise NotImplementedError
+    port = claim_port(place.exits)
+    bootstrap = f"127.0.0.1:{port}"
+    wanted = Wanted(
+        name="Kafka",
+        image=images.KAFKA,
+        port=9092,
+        host_port=port,
+        command=[],
+        ready=lambda: answers(bootstrap),
+        environment=_environment(bootstrap),
+    )
+    return Kafka(bootstrap, topic, place.start_container(wanted), FROM_NETWORK)
 
 
 def _java(runtime: Path, jars: Path, directory: Path) -> list[str]:
@@ -117,6 +131,23 @@ def _format(runtime: Path, jars: Path, directory: Path) -> None:
     with step("Kafka: formatting its storage"):
         command = [*_java(runtime, jars, directory), *arguments, str(directory / "server.properties")]
         run(command, f"Remove {jars} and run again.")
+
+
+def _environment(bootstrap: str) -> dict[str, str]:
+    """Return the image's settings: it names each property in capitals, with _ for each dot."""
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": "1@127.0.0.1:9093",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "NETWORK",
+        "listeners": "HOST://:9092,NETWORK://:19092,CONTROLLER://:9093",
+        "advertised.listeners": f"HOST://{bootstrap},NETWORK://{FROM_NETWORK}",
+        "listener.security.protocol.map": "HOST:PLAINTEXT,NETWORK:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        **SETTINGS,
+    }
+    named = {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in settings.items()}
+    return named | {"KAFKA_HEAP_OPTS": "-Xmx512m"}
 
 
 def _properties(directory: Path, bootstrap: str, controller: str) -> str:

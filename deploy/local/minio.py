@@ -6,7 +6,9 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local import images
 from deploy.local.cache import claim_port, kept
+from deploy.local.containers import Wanted
 from deploy.local.control import Control, Elsewhere, Launch
 from deploy.local.kafka import Kafka
 from deploy.local.place import Place, Way, named
@@ -100,7 +102,18 @@ def _native(place: Place, kafka: Kafka) -> Minio:
 
 
 def _in_docker(place: Place, kafka: Kafka) -> Minio:
-    raise NotImplementedError
+    port = claim_port(place.exits)
+    url = f"http://127.0.0.1:{port}"
+    wanted = Wanted(
+        name="MinIO",
+        image=images.MINIO,
+        port=9000,
+        host_port=port,
+        command=["server", "--quiet", "--address", ":9000", "/data"],
+        ready=lambda: _answers(url),
+        environment=settings(kafka.from_minio, kafka.topic, "/events"),
+    )
+    return Minio(url, USER, PASSWORD, control=place.start_container(wanted))
 
 
 def _built(program: str, source: str) -> Path:

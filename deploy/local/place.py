@@ -8,10 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
+from testcontainers.core.network import Network
+
+from deploy.local import containers, images
+from deploy.local.containers import Contained, Wanted
 from deploy.local.control import Launch, Native
-from deploy.local.progress import Trouble, step
+from deploy.local.progress import Trouble, say, step
+
+NAMES = ("RECONCILER_TEST_POSTGRES_URL", "RECONCILER_TEST_KAFKA_BOOTSTRAP", "RECONCILER_TEST_MINIO_URL")
 
 
 class Way(StrEnum):
@@ -22,12 +27,6 @@ class Way(StrEnum):
     NATIVE = "native"
 
 
-class Network(Protocol):
-    """What containers of one stack share; its only user is deploy.local.containers."""
-
-    name: str
-
-
 @dataclass(frozen=True)
 class Place:
     """A stack's directory and the way its servers take; what is opened in it is closed by `exits`."""
@@ -35,6 +34,7 @@ class Place:
     directory: Path
     exits: ExitStack
     way: Way
+    network: Network | None = None
 
     def directory_of(self, server: str) -> Path:
         """Make and return a server's own directory."""
@@ -50,6 +50,12 @@ class Place:
             server.start()
         return server
 
+    def start_container(self, wanted: Wanted) -> Contained:
+        """Start a container that ends with this place."""
+        if self.network is None:
+            raise Trouble("this stack has no containers")
+        return Contained(wanted, self.network)
+
 
 @contextmanager
 def place(way: Way) -> Iterator[Place]:
@@ -58,9 +64,27 @@ def place(way: Way) -> Iterator[Place]:
     directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
     try:
         with ExitStack() as exits:
-            yield Place(directory, exits, way)
+            yield Place(directory, exits, way, containers.network(exits) if way is Way.DOCKER else None)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def chosen_way() -> Way:
+    """Return how servers that have no name are had: as RECONCILER_SERVERS says, else in Docker, else native."""
+    chosen = os.environ.get("RECONCILER_SERVERS") or None
+    if chosen not in (None, *Way):
+        raise Trouble(f"RECONCILER_SERVERS={chosen}: must be one of {', '.join(Way)}")
+    if chosen is None and all(os.environ.get(variable) for variable in NAMES):
+        return Way.ENVIRONMENT
+    if chosen in (Way.ENVIRONMENT, Way.NATIVE):
+        return Way(chosen)
+    why_not = containers.missing(images.ALL)
+    if why_not is None:
+        return Way.DOCKER
+    if chosen == Way.DOCKER:
+        raise Trouble(f"RECONCILER_SERVERS=docker, but {why_not}")
+    say(f"Docker is not used: {why_not}; the servers are started as processes of this machine")
+    return Way.NATIVE
 
 
 def named(variable: str, way: Way) -> str | None:

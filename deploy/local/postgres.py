@@ -10,8 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from deploy.local import tools
+from deploy.local import images, tools
 from deploy.local.cache import claim_port
+from deploy.local.containers import Wanted
 from deploy.local.control import Control, Elsewhere, Launch
 from deploy.local.place import Place, Way, named
 from deploy.local.progress import Trouble, run, step
@@ -68,7 +69,23 @@ def _native(place: Place, settings: dict[str, str]) -> Postgres:
 
 
 def _in_docker(place: Place, settings: dict[str, str]) -> Postgres:
-    raise NotImplementedError
+    port = claim_port(place.exits)
+    url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
+    wanted = Wanted(
+        name="PostgreSQL",
+        image=images.POSTGRES,
+        port=5432,
+        host_port=port,
+        command=["postgres", *_options(settings)],
+        ready=lambda: answers(url),
+        environment={
+            "POSTGRES_USER": USER,
+            "POSTGRES_PASSWORD": PASSWORD,
+            "POSTGRES_DB": "postgres",
+            "POSTGRES_INITDB_ARGS": "--encoding=UTF8 --locale=C.UTF-8",
+        },
+    )
+    return Postgres(url, place.start_container(wanted))
 
 
 def _options(settings: dict[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The local stack as a whole: PostgreSQL, Kafka, and a MinIO that reports to it. Also a command: `up`, `down`, `run`."""
+"""The local stack as a whole: PostgreSQL, Kafka, a MinIO that reports to it. Also a command: `up`, `down`, `run`."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deploy.local import background, kafka, minio, postgres
 from deploy.local.kafka import Kafka
 from deploy.local.minio import Minio
-from deploy.local.place import Way, place
+from deploy.local.place import chosen_way, place
 from deploy.local.postgres import Postgres
 from deploy.local.progress import Trouble, say
 
@@ -34,11 +34,6 @@ def stack(*, topic: str = "minio-events", partitions: int = 4, durable: bool = F
     with place(chosen_way()) as here:
         broker = kafka.find_or_start(here, topic, partitions)
         yield Servers(minio.find_or_start(here, broker), broker, postgres.find_or_start(here, durable=durable))
-
-
-def chosen_way() -> Way:
-    """Return how the servers that the environment does not name are had."""
-    return Way(os.environ.get("RECONCILER_SERVERS") or Way.NATIVE)
 
 
 def variables(servers: Servers) -> dict[str, str]:
