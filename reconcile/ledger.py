@@ -187,3 +187,37 @@ def lift(connection: Connection, effect: str, buckets: Iterable[str] | None, act
 def finding_of(ref: ObjectRef, row_id: str, kept: Facts) -> Finding:
     """Make a finding of what the glance tells of it."""
     return msgspec.convert({**kept, "ref": ref, "row_id": row_id}, Finding, strict=False)
+
+
+def take_lease(connection: Connection, task: str, owner: str, until_s: float) -> tuple[str | None] | None:
+    """Take or keep a lease; returns (checkpoint,), or None while another owner holds it."""
+    parameters = {"task": task, "owner": owner, "until_s": until_s}
+    row = connection.execute(SQL["take_lease"], parameters).fetchone()
+    return (row[0],) if row else None
+
+
+def advance_lease(connection: Connection, task: str, owner: str, until_s: float, checkpoint: str | None) -> bool:
+    """Keep the lease and move its checkpoint; tells whether it was still ours."""
+    parameters = {"task": task, "owner": owner, "until_s": until_s, "checkpoint": checkpoint}
+    return connection.execute(SQL["advance_lease"], parameters).fetchone() is not None
+
+
+def drop_lease(connection: Connection, task: str, owner: str) -> None:
+    """Let another owner have the lease at once."""
+    connection.execute(SQL["drop_lease"], {"task": task, "owner": owner})
+
+
+def keep_live_rows(connection: Connection, live: Mapping[str, int], owner: str) -> None:
+    """Keep how many live rows each bucket has, for the brake's share."""
+    for bucket, rows in live.items():
+        connection.execute(SQL["keep_live_rows"], {"bucket": bucket, "live": rows, "owner": owner})
+
+
+def prune(connection: Connection, history: timedelta, findings: timedelta) -> dict[str, int]:
+    """Delete what is past its retention: history of closed findings, closed findings, lifted restraints."""
+    deleted = {
+        "history": connection.execute(SQL["prune_history"], {"older": history}).rowcount,
+        "findings": connection.execute(SQL["prune_findings"], {"older": findings}).rowcount,
+        "restraints": connection.execute(SQL["prune_restraints"], {"older": history}).rowcount,
+    }
+    return {table: count for table, count in deleted.items() if count}

@@ -29,7 +29,6 @@ from reconcile.model import (
     ObjectSide,
     Policy,
     Row,
-    RowState,
 )
 from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
@@ -37,7 +36,6 @@ from reconcile.restraint import Restraints, Trip
 from reconcile.steps import Flag, GiveBack, Step
 
 log = structlog.get_logger("reconciler")
-STATES = {str(state): state for state in RowState}
 KEPT = 12
 
 
@@ -70,7 +68,9 @@ class LiveWorld:
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask MinIO for each, in this order, under one deadline; raises Unavailable if nothing answers at all."""
-        return self.objects.heads(refs, self.look_deadline_s)
+        sides = self.objects.heads(refs, self.look_deadline_s)
+        self.objects.probe_silent(sides)
+        return sides
 
     def due(self, limit: int) -> list[Hint]:
         """Claim at most `limit` looks that are due."""
@@ -173,7 +173,7 @@ def group(refs: Sequence[ObjectRef], records: Sequence[tuple[Any, ...]]) -> dict
     kept: dict[ObjectRef, list[tuple[Any, ...]]] = defaultdict(list)
     for record in records:
         if record[KEPT] is None:
-            row = Row._make((*record[:8], STATES[record[8]], *record[9:KEPT]))
+            row = rows.row_of(record[:KEPT])
             found[row.bucket, row.key].append(row)
         else:
             kept[ObjectRef(*record[2:5])].append(record)

@@ -17,7 +17,8 @@ FROM reconciler.look AS l
 WHERE l.key = ANY (%(keys)b)
 
 -- name: record
--- The one statement that sets a finding's state. A revision that is not the expected one changes nothing.
+-- The one statement that sets a finding's state. A revision that is not the expected one changes nothing, and every
+-- proposed row has `closed_at` NULL, without which it would not meet the partial index and pass by the current finding.
 WITH change AS (
     SELECT * FROM jsonb_to_recordset(%(changes)s) AS c (
         bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", row_id text COLLATE "C",
@@ -27,10 +28,9 @@ WITH change AS (
 ), kept AS (
     INSERT INTO reconciler.finding AS f
         (bucket, key, s3_version, row_id, kind, cause, state, revision, file_id, group_name, owner, size_bytes, etag,
-         previous_status, held_by, opened_at, closed_at, named_by, evidence)
+         previous_status, held_by, opened_at, named_by, evidence)
     SELECT bucket, key, s3_version, row_id, kind, cause, state, revision, file_id, group_name, owner, size_bytes, etag,
-           previous_status, held_by, CASE WHEN state = 'open' THEN now() END,
-           CASE WHEN state IN ('resolved', 'deleted') THEN now() END, ARRAY[named_by], evidence
+           previous_status, held_by, CASE WHEN state = 'open' THEN now() END, ARRAY[named_by], evidence
     FROM change
     ON CONFLICT (key, bucket, s3_version, row_id) WHERE closed_at IS NULL DO UPDATE SET
         kind = excluded.kind,
@@ -46,7 +46,7 @@ WITH change AS (
         held_by = excluded.held_by,
         suspected_at = CASE WHEN f.kind <> excluded.kind THEN now() ELSE f.suspected_at END,
         opened_at = CASE WHEN excluded.state = 'suspected' THEN NULL ELSE coalesce(f.opened_at, excluded.opened_at) END,
-        closed_at = excluded.closed_at,
+        closed_at = CASE WHEN excluded.state IN ('resolved', 'deleted') THEN now() END,
         named_by = CASE WHEN f.named_by @> excluded.named_by THEN f.named_by ELSE f.named_by || excluded.named_by END,
         evidence = f.evidence || excluded.evidence
     WHERE f.revision = excluded.revision - 1

@@ -1,0 +1,165 @@
+"""What is periodic: each duty has a name, an interval and a lease, so that one process of many does it.
+
+Runs in a thread of its own with a connection of its own. A duty that cannot be done now is done at the next turn of
+its interval; a defect ends the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from reconcile import ledger, rows
+from reconcile.database import Busy
+from reconcile.model import Hint, ObjectRef, Row, Unavailable
+from reconcile.reconciler import reconcile
+from reconcile.world import LiveWorld
+
+log = structlog.get_logger("duties")
+LEASE_S = 10.0
+PAGE = 200
+SECOND_LOOK = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a duty is handed: the world, its own lease's checkpoint, and how to move that."""
+
+    world: LiveWorld
+    checkpoint: str | None
+    keep: Callable[[str], bool]
+    watched: Callable[[ObjectRef], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One thing that is done every `interval_s` by whoever holds its lease."""
+
+    name: str
+    interval_s: float
+    do: Callable[[Turn], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long closed findings and their history are kept."""
+
+    history: timedelta = timedelta(days=90)
+    findings: timedelta = timedelta(days=90)
+
+
+def all_duties(retention: Retention) -> list[Duty]:
+    """Return the catalogue of duties."""
+    return [
+        Duty("young", 1.0, lambda turn: look_at_young(turn, timedelta(0))),
+        Duty("young again", 5.0, lambda turn: look_at_young(turn, SECOND_LOOK)),
+        Duty("live rows", 600.0, count_live_rows),
+        Duty("retention", 3600.0, lambda turn: prune(turn, retention)),
+    ]
+
+
+def look_at_young(turn: Turn, later: timedelta) -> None:
+    """Look once at each row that is past its grace: no event tells of an upload that never came.
+
+    The checkpoint is a time and the last row seen at that very time, since rows of one transaction often share it.
+    """
+    world = turn.world
+    with world.database.use() as connection:
+        [(now,)] = connection.execute("SELECT now()").fetchall()
+        upper = now - world.policy.missing_grace - later
+        lower, after = _checkpoint(turn.checkpoint) or (upper - SECOND_LOOK, None)
+        page = rows.young(connection, world.mapping, lower, upper, PAGE, after)
+    reconcile(world, [_hint(row) for row in page if turn.watched(ObjectRef(row.bucket, row.key))])
+    last = page[-1] if len(page) == PAGE else None
+    turn.keep(f"{last.created_at} {last.row_id}" if last else f"{upper}")
+
+
+def _checkpoint(written: str | None) -> tuple[datetime, str | None] | None:
+    if not written:
+        return None
+    date, time_of_day, *after = written.split(" ", 2)
+    return datetime.fromisoformat(f"{date} {time_of_day}"), after[0] if after else None
+
+
+def _hint(row: Row) -> Hint:
+    return Hint(ObjectRef(row.bucket, row.key, row.s3_version), named_by="young")
+
+
+def count_live_rows(turn: Turn) -> None:
+    """Count the live rows of each bucket, by which the brake measures its shares."""
+    world = turn.world
+    with world.database.use() as connection:
+        with connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = '10min'")
+            live = rows.live_counts(connection, world.mapping)
+        ledger.keep_live_rows(connection, live, world.actor)
+
+
+def prune(turn: Turn, retention: Retention) -> None:
+    """Delete what is past its retention."""
+    with turn.world.database.use() as connection:
+        deleted = ledger.prune(connection, retention.history, retention.findings)
+    if deleted:
+        log.info("retention.pruned", **deleted)
+
+
+@dataclass
+class Roster:
+    """When each duty is due, by the monotonic clock of this process."""
+
+    duties: Sequence[Duty]
+    due_at: dict[str, float] = field(default_factory=dict)
+
+    def due(self, now: float) -> list[Duty]:
+        """Return the duties that are due, and plan their next turn."""
+        found = [duty for duty in self.duties if self.due_at.get(duty.name, now) <= now]
+        self.due_at.update({duty.name: now + duty.interval_s for duty in found})
+        return found
+
+    def patience(self, now: float) -> float:
+        """Return the seconds until the next duty is due."""
+        return max(0.0, min(self.due_at.values(), default=now) - now)
+
+
+def attend(
+    world: LiveWorld, duties: Sequence[Duty], watched: Callable[[ObjectRef], bool], wait: Callable[[float], bool]
+) -> None:
+    """Do what is due until `wait(seconds)` says that it is time to stop."""
+    roster = Roster(duties)
+    while not wait(min(roster.patience(time.monotonic()), 1.0)):
+        for duty in roster.due(time.monotonic()):
+            try:
+                do_one(world, duty, watched)
+            except (Unavailable, Busy) as outage:
+                log.warning("duty.postponed", duty=duty.name, why=str(outage))
+    let_go(world, duties)
+
+
+def let_go(world: LiveWorld, duties: Sequence[Duty]) -> None:
+    """Let others have the leases at once, and close the connection."""
+    try:
+        with world.database.use() as connection:
+            for duty in duties:
+                ledger.drop_lease(connection, f"duty {duty.name}", world.actor)
+    except Unavailable:
+        log.info("duties.left", why="the leases run out by themselves")
+    world.database.close()
+
+
+def do_one(world: LiveWorld, duty: Duty, watched: Callable[[ObjectRef], bool]) -> None:
+    """Do one duty, if its lease can be had."""
+    task, owner = f"duty {duty.name}", world.actor
+    lease_s = max(LEASE_S, duty.interval_s)
+
+    def keep(checkpoint: str) -> bool:
+        with world.database.use() as connection:
+            return ledger.advance_lease(connection, task, owner, lease_s, checkpoint)
+
+    with world.database.use() as connection:
+        held = ledger.take_lease(connection, task, owner, lease_s)
+    if held is not None:
+        duty.do(Turn(world, held[0], keep, watched))

@@ -1,0 +1,234 @@
+"""The demo's story, scene by scene: what goes wrong, and what the database then says."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from minio import Minio
+from minio.error import S3Error
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.application import Application, Version
+from deploy.local.stack import Servers
+
+PROGRAM = str(Path(sys.executable).with_name("storage-reconciler"))
+PATIENCE_S = 20.0
+STRANGER, STRANGER_SECRET = "mallory", "mallory-secret"
+CONTENT = b"the quick brown fox\n"
+FINDING = """\
+SELECT * FROM reconciler.findings
+WHERE key = %(key)s AND kind = %(kind)s AND state = %(state)s ORDER BY id DESC LIMIT 1
+"""
+
+
+class Untrue(Exception):
+    """Something that the demo says did not happen."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One line of the story: the cause, what was found, by which path, and when."""
+
+    cause: str
+    found: str
+    path: str
+    suspected_ms: float | None
+    done_ms: float
+
+
+@dataclass
+class Demo:
+    """The servers, the application, an onlooker who asks the database, and what was shown so far."""
+
+    servers: Servers
+    application: Application
+    onlooker: psycopg.Connection[dict[str, Any]]
+    directory: Path
+    stranger: Minio
+    console: Console = field(default_factory=Console)
+    scenes: list[Scene] = field(default_factory=list)
+    consumer: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bucket(self) -> str:
+        """The application's bucket."""
+        return self.application.bucket
+
+    def start(self) -> None:
+        """Start the consumer, as a user would."""
+        log = (self.directory / "consumer.log").open("ab")
+        command = [PROGRAM, "--config", str(self.directory / "reconciler.toml"), "consume"]
+        self.consumer = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        log.close()
+
+    def stop(self) -> None:
+        """Stop the consumer in good order."""
+        if self.consumer is not None:
+            self.consumer.send_signal(signal.SIGTERM)
+            self.consumer.wait(10)
+            self.consumer = None
+
+    def until(self, true: Callable[[], Any], what: str) -> float:
+        """Wait until the database says so; returns the monotonic time, raises Untrue when it never does."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not true():
+            if time.monotonic() > deadline:
+                raise Untrue(f"{what}: not within {PATIENCE_S:.0f} s")
+            time.sleep(0.002)
+        return time.monotonic()
+
+    def finding(self, key: str, kind: str, state: str) -> dict[str, Any] | None:
+        """Return the latest finding of a key in this state."""
+        return self.onlooker.execute(FINDING, {"key": key, "kind": kind, "state": state}).fetchone()
+
+    def found(self, cause: str, key: str, kind: str, since: float, ends: str = "open") -> dict[str, Any]:
+        """Wait until a finding is suspected and open, and tell it as a scene."""
+
+        def seen() -> bool:
+            return bool(self.finding(key, kind, "suspected") or self.finding(key, kind, "open"))
+
+        suspected = self.until(seen, f"{cause}: a suspected {kind}")
+        opened = self.until(lambda: self.finding(key, kind, ends), f"{cause}: an {ends} {kind}")
+        row = self.finding(key, kind, ends) or {}
+        self.tell(Scene(cause, told(row), path(row), 1000 * (suspected - since), 1000 * (opened - since)))
+        return row
+
+    def tell(self, scene: Scene) -> None:
+        """Keep a scene, and show it."""
+        self.scenes.append(scene)
+        self.console.print(
+            f"  [green]✓[/] {scene.cause} → [bold]{scene.found}[/], {scene.path}, {scene.done_ms:,.0f} ms"
+        )
+
+
+def told(row: dict[str, Any]) -> str:
+    """Say what a finding says, and who did it where that is known."""
+    evidence = row.get("evidence") or {}
+    flagged = row.get("previous_status") is not None
+    what = f"{row.get('kind')}, version corrupted" if flagged else f"{row.get('kind')}, reported"
+    who = evidence.get("principal") if evidence.get("event", "").startswith("s3:ObjectRemoved") else None
+    return f"{what}: deleted by {who} from {evidence.get('source_address')}" if who else what
+
+
+def path(row: dict[str, Any]) -> str:
+    """Name the path by which a finding came."""
+    names = {"event": "durable lane", "express": "express lane", "young": "young rows"}
+    return " + ".join(names.get(name, name) for name in row.get("named_by") or [])
+
+
+def healthy_upload(demo: Demo) -> Version:
+    """Upload in the recommended order: consistent, and nothing is written for it."""
+    started = time.monotonic()
+    version = demo.application.store("report.txt", CONTENT)
+    found = demo.onlooker.execute(
+        "SELECT FROM reconciler.history WHERE subject LIKE %s", [f"%{version.key}"]
+    ).fetchall()
+    if found:
+        raise Untrue("a healthy upload writes nothing")
+    stored_ms = 1000 * (time.monotonic() - started)
+    demo.tell(Scene("uploaded in order: row, upload, commit", "consistent, nothing written", "-", None, stored_ms))
+    return version
+
+
+def deleted_by_hand(demo: Demo, version: Version) -> None:
+    """Delete an object by hand: its version is corrupted, and the evidence says by whom."""
+    demo.stranger.remove_object(bucket_name=demo.bucket, object_name=version.key)
+    row = demo.found("an object is deleted by hand", version.key, "missing", time.monotonic())
+    expect(demo.application.status(version) == "corrupted", "the version of the deleted object is corrupted")
+    expect(row["evidence"].get("principal") == STRANGER, f"the evidence names {STRANGER}")
+
+
+def put_back(demo: Demo, version: Version) -> None:
+    """Put the object back: its version has its former status."""
+    demo.application.upload(version.key, version.content)
+    since = time.monotonic()
+    done = demo.until(lambda: demo.application.status(version) == "active", "the former status is back")
+    row = demo.finding(version.key, "missing", "resolved") or {}
+    expect(bool(row), "the finding is resolved")
+    demo.tell(Scene("the object is put back", "status active again, resolved", path(row), None, 1000 * (done - since)))
+
+
+def without_row(demo: Demo) -> None:
+    """Put an object that no row names: an orphan, reported and not deleted."""
+    demo.application.upload("imports/unknown.bin", CONTENT)
+    demo.found("an object appears that no row names", "imports/unknown.bin", "orphan", time.monotonic())
+    still_there(demo, "imports/unknown.bin")
+
+
+def rolled_back(demo: Demo) -> None:
+    """Roll a transaction back after its upload: an orphan."""
+    keys = []
+    with demo.application.inserted("rolled-back.txt", CONTENT) as version:
+        keys.append(version.key)
+        demo.application.upload(version.key, CONTENT)
+        raise psycopg.Rollback
+    demo.found("a transaction is rolled back after its upload", keys[0], "orphan", time.monotonic())
+    still_there(demo, keys[0])
+
+
+def never_uploaded(demo: Demo) -> None:
+    """Commit a row whose upload never comes: missing."""
+    with demo.application.inserted("never-uploaded.txt", CONTENT) as version:
+        pass
+    demo.found("a row is committed whose upload never came", version.key, "missing", time.monotonic())
+    expect(demo.application.status(version) == "corrupted", "the version whose upload never came is corrupted")
+
+
+def while_down(demo: Demo) -> None:
+    """Let things go wrong while the consumer is down: caught up from its offset."""
+    demo.stop()
+    version = demo.application.store("while-down.txt", CONTENT)
+    demo.stranger.remove_object(bucket_name=demo.bucket, object_name=version.key)
+    demo.application.upload("imports/while-down.bin", CONTENT)
+    demo.start()
+    since = time.monotonic()
+    demo.found("deleted while the consumer was down", version.key, "missing", since)
+    demo.found("appeared while the consumer was down", "imports/while-down.bin", "orphan", since)
+    still_there(demo, "imports/while-down.bin")
+
+
+def still_there(demo: Demo, key: str) -> None:
+    """Check that nothing was deleted."""
+    try:
+        demo.application.client.stat_object(bucket_name=demo.bucket, object_name=key)
+    except S3Error as error:
+        raise Untrue(f"the orphan {key} is still there") from error
+
+
+def expect(true: bool, what: str) -> None:  # noqa: FBT001 - it is what is expected
+    """Raise Untrue unless it is so."""
+    if not true:
+        raise Untrue(what)
+
+
+def summary(scenes: list[Scene]) -> Table:
+    """Return the table cause, path, time."""
+    table = Table(title="What happened, what was found, by which path, after how many ms", title_justify="left")
+    for heading in ("cause", "found", "path"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("suspected", justify="right")
+    table.add_column("done", justify="right")
+    for scene in scenes:
+        suspected = "" if scene.suspected_ms is None else f"{scene.suspected_ms:,.0f}"
+        table.add_row(scene.cause, scene.found, scene.path, suspected, f"{scene.done_ms:,.0f}")
+    return table
+
+
+def story(demo: Demo) -> None:
+    """Show it all, in order; raises Untrue at the first thing that did not happen."""
+    version = healthy_upload(demo)
+    deleted_by_hand(demo, version)
+    put_back(demo, version)
+    without_row(demo)
+    rolled_back(demo)
+    never_uploaded(demo)
+    while_down(demo)
