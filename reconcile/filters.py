@@ -1,0 +1,104 @@
+"""Which keys are watched: glob patterns like rclone's, compiled to one test. Pure.
+
+A key is watched if it matches any `include` (or there is none) and no `exclude`. What we store ourselves below
+`.storage-reconciler/` is never watched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+OURS = ".storage-reconciler/"
+SPECIAL = re.compile(
+    r"(?P<stars>\*+)|(?P<one>\?)|(?P<set>\[[!^]?\]?(?:\\.|[^\]\\])*\])|(?P<escaped>\\.)|(?P<plain>[^\[\\])", re.DOTALL
+)
+
+Watched = Callable[[str], bool]
+
+
+class BadPattern(ValueError):
+    """A pattern that cannot be meant; the text says why and what to write."""
+
+
+def watched(include: Iterable[str], exclude: Iterable[str]) -> Watched:
+    """Return the test of keys, or raise BadPattern; without patterns it costs one comparison."""
+    wanted, unwanted = _any(include), _any(exclude)
+    if wanted and unwanted:
+        return lambda key: not key.startswith(OURS) and bool(wanted(key)) and not unwanted(key)
+    if wanted:
+        return lambda key: not key.startswith(OURS) and bool(wanted(key))
+    if unwanted:
+        return lambda key: not key.startswith(OURS) and not unwanted(key)
+    return lambda key: not key.startswith(OURS)
+
+
+def _any(patterns: Iterable[str]) -> Callable[[str], object] | None:
+    expressions = [expression(pattern) for pattern in patterns]
+    return re.compile("|".join(expressions), re.DOTALL).search if expressions else None
+
+
+def expression(pattern: str) -> str:
+    """Return the regular expression, to be searched, of one pattern, or raise BadPattern."""
+    if not pattern.strip("/"):
+        raise BadPattern("is empty; write ** to match every key")
+    anchor = r"\A" if pattern.startswith("/") else r"(?:\A|(?<=/))"
+    body = pattern.removeprefix("/")
+    tail = ".*" if body.endswith("/") else ""
+    return f"{anchor}{_glob(body)}{tail}\\Z"
+
+
+def _glob(body: str) -> str:
+    """Translate piece by piece; braces are the only thing that spans pieces."""
+    found: list[str] = []
+    at, depth = 0, 0
+    while at < len(body):
+        piece = SPECIAL.match(body, at)
+        if piece is None:
+            raise BadPattern(
+                "has a '[' without its ']' or ends in a lone backslash; put a backslash before it to mean it"
+            )
+        depth += {"{": 1, "}": -1}.get(piece[0], 0)
+        if depth not in (0, 1):
+            raise BadPattern("has braces that do not pair, or braces in braces; put a backslash before one to mean it")
+        found.append(_translated(piece, within_braces=depth == 1))
+        at = piece.end()
+    if depth:
+        raise BadPattern("has a '{' without its '}'; put a backslash before it to mean it")
+    return "".join(found)
+
+
+def _translated(piece: re.Match[str], *, within_braces: bool) -> str:
+    match piece.lastgroup:
+        case "stars":
+            return _stars(piece[0])
+        case "one":
+            return "[^/]"
+        case "set":
+            return _set(piece[0])
+        case "escaped":
+            return re.escape(piece[0][1])
+        case _:
+            special = {"{": "(?:", "}": ")"} | ({",": "|"} if within_braces else {})
+            return special.get(piece[0], re.escape(piece[0]))
+
+
+def _stars(stars: str) -> str:
+    if len(stars) > 2:  # noqa: PLR2004  # one star or two are all there is
+        raise BadPattern("has three stars in a row; write * within one directory, ** across directories")
+    return ".*" if stars == "**" else "[^/]*"
+
+
+def _set(written: str) -> str:
+    """Translate a set of characters; like '*' and '?' it never matches a '/'."""
+    negated = written[1] in "!^"
+    inside = written[1 + negated : -1]
+    if not inside:
+        raise BadPattern("has an empty set []; put a backslash before '[' to mean it")
+    members = re.sub(r"\\(.)|([\[\]^&~|\\])", lambda found: re.escape(found[1] or found[2]), inside, flags=re.DOTALL)
+    found = f"(?!/)[{'^' if negated else ''}{members}]"
+    try:
+        re.compile(found if "--" not in members else "[z-a]")
+    except re.error:
+        raise BadPattern(f"has a set {written} that is no range; write the smaller character first") from None
+    return found

@@ -1,0 +1,116 @@
+"""The application's rows, by the mapping's statements: the only module that touches its tables.
+
+Every function takes a connection and does one statement on it; transactions are their caller's. Errors pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
+from reconcile.database import Connection, queries, sql_file
+from reconcile.mapping import Mapping, Parameters, young_parameters
+from reconcile.model import Row, RowState
+from reconcile.settings import MappingSettings
+
+SQL = queries(sql_file("catalog.sql"))
+STATES = {str(state): state for state in RowState}
+
+
+def row_of(fields: Sequence[Any]) -> Row:
+    """Return a result's row as the model's."""
+    return Row._make((*fields[:8], STATES[fields[8]], *fields[9:]))
+
+
+def _rows(connection: Connection, query: sql.Composed, parameters: Parameters) -> list[Row]:
+    with connection.cursor(binary=True) as cursor:
+        return [row_of(fields) for fields in cursor.execute(query, parameters)]
+
+
+def _first_columns(connection: Connection, query: sql.Composed, parameters: Parameters) -> list[str]:
+    with connection.cursor(binary=True) as cursor:
+        return [fields[0] for fields in cursor.execute(query, parameters)]
+
+
+def lookup(connection: Connection, mapping: Mapping, keys: Sequence[str]) -> list[Row]:
+    """Return all rows naming any of the keys, in whatever bucket and version, in no order."""
+    return _rows(connection, mapping.lookup, mapping.parameters(keys))
+
+
+def by_id(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> list[Row]:
+    """Return the rows of the given ids that name an object."""
+    return _rows(connection, mapping.by_id, mapping.ids(ids))
+
+
+def lock(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> list[str]:
+    """Lock rows in key order until the transaction ends, and return the ids of those that nobody else holds."""
+    return _first_columns(connection, mapping.lock, mapping.ids(ids))
+
+
+def flag(connection: Connection, mapping: Mapping, pairs: Sequence[tuple[str, str]]) -> set[str]:
+    """Flag each (row id, status) that still has this status; return the ids of those that had."""
+    return _update(connection, mapping, mapping.flag, pairs)
+
+
+def give_back(connection: Connection, mapping: Mapping, pairs: Sequence[tuple[str, str]]) -> set[str]:
+    """Give each (row id, former status) its status back, if it still carries the flag; return the ids of those."""
+    return _update(connection, mapping, mapping.give_back, pairs)
+
+
+def _update(
+    connection: Connection, mapping: Mapping, query: sql.Composed | None, pairs: Sequence[tuple[str, str]]
+) -> set[str]:
+    return set(_first_columns(connection, query, mapping.pairs(pairs))) if query and pairs else set()
+
+
+def young(
+    connection: Connection, mapping: Mapping, lower: datetime, upper: datetime, limit: int, after: str | None = None
+) -> list[Row]:
+    """Return live rows created in (lower, upper], oldest first; none where no time is mapped.
+
+    With `after`, the id of the last row seen, those created at `lower` itself and behind it are returned, too: rows of
+    one transaction often share their time.
+    """
+    if mapping.young is None:
+        return []
+    return _rows(connection, mapping.young, young_parameters(lower, upper, limit, after))
+
+
+def live_counts(connection: Connection, mapping: Mapping) -> dict[str, int]:
+    """Return how many live rows each bucket has, `''` for those that name none; reads the whole table."""
+    with connection.cursor(binary=True) as cursor:
+        return dict(cursor.execute(mapping.live_counts, {}).fetchall())
+
+
+def catalog(connection: Connection, settings: MappingSettings) -> Catalog:
+    """Return what the database says of the mapped tables."""
+    file = settings.file.table
+    [(encoding, knows_timezone, nearby)] = connection.execute(SQL["server"], {"timezone": settings.timezone})
+    return Catalog(
+        version=_table(connection, settings.version.table),
+        file=_table(connection, file) if file else None,
+        encoding=encoding,
+        knows_timezone=knows_timezone,
+        nearby=tuple(nearby),
+    )
+
+
+def _table(connection: Connection, written: str) -> Table | None:
+    schema, name = split_name(written) or (None, "")
+    found = connection.execute(SQL["table"], {"schema": schema, "name": name}).fetchone()
+    if found is None:
+        return None
+    oid, schema, name, hides_rows, usable = found
+    columns = [_column(*fields) for fields in connection.execute(SQL["columns"], {"table": oid})]
+    indexes = [Index(tuple(names), unique) for names, unique in connection.execute(SQL["indexes"], {"table": oid})]
+    return Table(schema, name, {column.name: column for column in columns}, tuple(indexes), hides_rows, usable)
+
+
+def _column(name: str, schema: str, kind: str, labels: list[str] | None, *rest: Any) -> Column:
+    length, nullable, readable, writable = rest
+    family = FAMILIES.get(kind, Family.OTHER) if labels is None else Family.ENUM
+    return Column(name, (schema, kind), family, nullable, length, tuple(labels or ()), readable, writable)

@@ -1,0 +1,111 @@
+"""The rules between settings that no single value can break, and those of a value's inside. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from reconcile.columns import split_name
+from reconcile.filters import BadPattern, expression
+from reconcile.template import BadTemplate, is_template, parse, reference
+
+if TYPE_CHECKING:
+    from reconcile.settings import MappingSettings, Settings
+
+ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
+OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
+
+
+def broken(settings: Settings) -> Iterator[str]:
+    """Yield every rule that the settings break."""
+    yield from _servers(settings)
+    yield from _stream(settings)
+    yield from _filters(settings)
+    yield from _status(settings)
+    yield from _tables(settings.mapping)
+    yield from _bucket(settings.mapping)
+    yield from _key(settings.mapping)
+
+
+def _servers(settings: Settings) -> Iterator[str]:
+    url, endpoint = settings.database.url, settings.minio.endpoint
+    if url and not url.startswith(("postgresql://", "postgres://")) and "=" not in url:
+        yield "database.url: must be postgresql://user:password@host:port/database, or libpq's key=value pairs"
+    if endpoint and not ENDPOINT.fullmatch(endpoint):
+        yield f"minio.endpoint = {endpoint!r}: must be http://host:port or https://host:port, without a path"
+
+
+def _stream(settings: Settings) -> Iterator[str]:
+    stream = settings.stream
+    for key in ("dead_letter_topic", "findings_topic"):
+        if getattr(stream, key) == stream.topic:
+            yield f"stream.{key} = {stream.topic!r}: is the events' topic itself; name another, or leave it out"
+    if settings.kafka and "bootstrap.servers" not in settings.kafka:
+        yield 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
+    for key in OURS_TO_SET:
+        if str(settings.kafka.get(key, "false")).lower() != "false":
+            yield f"kafka.{key}: an offset is committed only after what came of its event; remove the key"
+
+
+def _filters(settings: Settings) -> Iterator[str]:
+    for name, patterns in (("include", settings.filters.include), ("exclude", settings.filters.exclude)):
+        for pattern in patterns:
+            try:
+                expression(pattern)
+            except BadPattern as reason:
+                yield f"filters.{name} = {pattern!r}: {reason}"
+
+
+def _status(settings: Settings) -> Iterator[str]:
+    status, mapped = settings.mapping.status, settings.mapping.version.status
+    if settings.flagging and not mapped:
+        yield "flagging = true: no column is mapped that could carry a flag; set mapping.version.status"
+    if not mapped and (status.expects_absence or status.live):
+        yield "mapping.status: has words for a status, and no column is mapped; set mapping.version.status"
+    if mapped and not status.flag:
+        yield "mapping.status.flag: is empty; write the word that marks a version whose object is missing"
+    for name, words in (("expects_absence", status.expects_absence), ("live", status.live)):
+        if status.flag in words:
+            yield f"mapping.status.{name}: holds {status.flag!r}, which is the flag; a status means one thing"
+    for word in set(status.expects_absence) & set(status.live):
+        yield f"mapping.status.live: holds {word!r}, as mapping.status.expects_absence does; a status means one thing"
+
+
+def _tables(mapping: MappingSettings) -> Iterator[str]:
+    for side, name in (("version", mapping.version.table), ("file", mapping.file.table)):
+        if name and split_name(name) is None:
+            yield f"mapping.{side}.table = {name!r}: must be table or schema.table; quote a part with a dot in it"
+    if mapping.file.table and not mapping.version.file_id:
+        yield "mapping.file.table: is set, and nothing leads to it; set mapping.version.file_id, which names the file"
+    if not mapping.file.table and (mapping.file.status or mapping.file.deleted):
+        yield "mapping.file: has columns and no table; set mapping.file.table"
+    if mapping.file.expects_absence and not mapping.file.status:
+        yield "mapping.file.expects_absence: has words for a status, and no column; set mapping.file.status"
+    for key, name in (("group", mapping.group), ("owner", mapping.owner), ("bucket.column", mapping.bucket.column)):
+        if name and reference(name).table == "file" and not mapping.file.table:
+            yield f"mapping.{key} = {name!r}: is of a table that is not mapped; set mapping.file.table"
+
+
+def _bucket(mapping: MappingSettings) -> Iterator[str]:
+    bucket = mapping.bucket
+    if mapping.version.table and not bucket.name and not bucket.column:
+        yield "mapping.bucket: is needed and has no value; set name, or column, under [mapping.bucket]"
+    if bucket.map and not bucket.column:
+        yield "mapping.bucket.map: maps the values of no column; set mapping.bucket.column"
+    for value, name in bucket.map.items():
+        if not name:
+            yield f"mapping.bucket.map: {value!r} stands for no bucket; write its name"
+
+
+def _key(mapping: MappingSettings) -> Iterator[str]:
+    key = mapping.version.key
+    if not is_template(key):
+        return
+    try:
+        template = parse(key)
+    except BadTemplate as reason:
+        yield f"mapping.version.key = {key!r}: {reason}"
+        return
+    if not mapping.file.table and any(part.table == "file" for part in template.parts):
+        yield f"mapping.version.key = {key!r}: has a part of a table that is not mapped; set mapping.file.table"
