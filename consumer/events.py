@@ -188,7 +188,7 @@ def hint_of(sighting: Sighting, named_by: str = "event") -> Hint | None:
         size = target.size
     if size is None:
         return Hint(ref, Action.LOOK, named_by, None, None, sighting)
-    return _tuple(Hint, (ref, action, named_by, size, target.etag or None, sighting))
+    return _tuple(Hint, (ref, action, named_by, size, target.etag or None, sighting, ""))
 
 
 def references(ref: ObjectRef, *, versioned: bool) -> tuple[ObjectRef, ...]:
@@ -203,7 +203,8 @@ def aim(hint: Hint, *, versioned: bool) -> tuple[Hint, ...]:
     """Return the hint once for each reference to look at."""
     if not hint.ref.s3_version:
         return (hint,)
-    return tuple(hint._replace(ref=ref) for ref in references(hint.ref, versioned=versioned))
+    version = hint.ref.s3_version if versioned else ""
+    return tuple(hint._replace(ref=ref, s3_version=version) for ref in references(hint.ref, versioned=versioned))
 
 
 def decode_minio(value: bytes | None) -> Sequence[Event]:

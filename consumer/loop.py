@@ -75,7 +75,10 @@ class Consumer:
         known = self.world.glance(list({hint.ref for hint in asking})) if asking else {}
         now = self.now()
         unsettled = [
-            hint for hint in asking if not settled(hint, known[hint.ref]) or self.hold.recently_removed(hint.ref, now)
+            hint
+            for hint in asking
+            if not settled(hint, known[hint.ref])
+            or (hint.action is Action.CREATED and self.hold.recently_removed(hint.ref, now))
         ]
         return self.hold.keep(unsettled, known, now), len(asking)
 

@@ -104,15 +104,24 @@ class Database:
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
-        """Lend the connection, and wrap what the driver raises: Unavailable, or Busy."""
-        connection = self.connection()
+        """Lend the connection, and wrap what the driver raises: whatever is not a defect is Unavailable."""
         try:
-            yield connection
+            yield self.connection()
         except BUSY as error:
-            raise Busy(first_line(error)) from error
+            raise Unavailable("postgresql", first_line(error)) from error
         except UNAVAILABLE as error:
             self.close()
             raise Unavailable("postgresql", first_line(error)) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend the connection in a transaction; raises Busy where somebody else was at the same rows."""
+        with self.use() as connection:
+            try:
+                with connection.transaction():
+                    yield connection
+            except BUSY as error:
+                raise Busy(first_line(error)) from error
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""

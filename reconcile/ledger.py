@@ -31,8 +31,6 @@ from reconcile.steps import Change, Step
 
 set_json_dumps(msgspec.json.encode)
 
-DUE_ACTIONS = "named_by"
-
 
 def record(connection: Connection, steps: Sequence[Step], hints: Mapping[ObjectRef, Hint], actor: str) -> None:
     """Keep every change, with its evidence, in findings and history; raises Busy where a revision has moved on."""
@@ -139,9 +137,13 @@ def _look(step: Step, asks: int | None, hint: Hint | None) -> dict[str, Any]:
     }
 
 
-def due(connection: Connection, limit: int) -> list[Hint]:
+def unreadable(connection: Connection) -> dict[str, bool]:
+    """Return the buckets that cannot be read, and of each whether its next probe is due."""
+    return dict(connection.execute(SQL["unreadable"]).fetchall())
+
+
+def due(connection: Connection, limit: int, unreadable: Mapping[str, bool]) -> list[Hint]:
     """Claim looks that are due, the oldest first; of an unreadable bucket only the probe of its back-off."""
-    unreadable: dict[str, bool] = dict(connection.execute(SQL["unreadable"]).fetchall())
     parameters = {"limit": limit, "unreadable": list(unreadable)}
     claimed = connection.execute(SQL["due"], parameters).fetchall() if limit > 0 else []
     for bucket in (bucket for bucket, probe in unreadable.items() if probe):

@@ -95,8 +95,7 @@ def subjects(ref: ObjectRef, known: Known, side: ObjectSide) -> Iterable[Subject
         yield Subject(row.row_id, row, finding, judge_row(row, finding, side))
     for gone, finding in sorted(ours.items()):
         yield Subject(gone, None, finding, Healthy("the row is gone, or names another key"))
-    if ref.s3_version == "" or of_object is not None:
-        yield Subject("", None, of_object, judge_object(known.rows, side))
+    yield Subject("", None, of_object, judge_object(known.rows, side, ref.s3_version))
 
 
 def next_change(subject: Subject, now: datetime, policy: Policy) -> Change | None:

@@ -61,7 +61,10 @@ class Told(NamedTuple):
 
 
 class Hint(NamedTuple):
-    """Names a reference to look at, and what somebody claims about it; never proof."""
+    """Names a reference to look at, and what somebody claims about it; never proof.
+
+    `s3_version` is the version that an event was about, where the reference is the latest.
+    """
 
     ref: ObjectRef
     action: Action = Action.LOOK
@@ -69,6 +72,7 @@ class Hint(NamedTuple):
     size: int | None = None
     etag: str | None = None
     evidence: Evidence = NoEvidence()
+    s3_version: str = ""
 
 
 class RowState(StrEnum):

@@ -126,18 +126,26 @@ def apply(world: World, look: Look) -> Tally:
     if not look.refs:
         return Tally()
     try:
-        return commit(world, look, refusal=None)
+        return commit(world, look)
     except (Busy, Refused) as error:
         if len(look.refs) > 1:
             middle = len(look.refs) // 2
             return apply(world, look.only(look.refs[:middle])) + apply(world, look.only(look.refs[middle:]))
-        if isinstance(error, Refused):
+        return apply_alone(world, look, error)
+
+
+def apply_alone(world: World, look: Look, error: Busy | Refused) -> Tally:
+    """Keep a row that the application's tables refuse as a finding that says so; leave a busy one for a look soon."""
+    if isinstance(error, Refused):
+        try:
             return commit(world, look, refusal=str(error))
-        world.ask([look.hints[ref] for ref in look.refs], SOON, "busy")
-        return Tally(looks=1, busy=1)
+        except Busy:
+            log.info("look.busy", refs=look.refs)
+    world.ask([look.hints[ref] for ref in look.refs], SOON, "busy")
+    return Tally(looks=1, busy=1)
 
 
-def commit(world: World, look: Look, refusal: str | None) -> Tally:
+def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
     """Read again, decide, restrain, write: the one transaction of a batch."""
     with world.transaction(look.refs) as txn:
         steps = [step(ref, txn.seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]

@@ -77,13 +77,16 @@ def difference(row: Row, present: Present) -> str:
     return ""
 
 
-def judge_object(rows: Sequence[Row], side: ObjectSide) -> Verdict:
-    """Judge the latest object of a key against all rows of the key: any live or flagged row claims it."""
+def judge_object(rows: Sequence[Row], side: ObjectSide, s3_version: str = "") -> Verdict:
+    """Judge the object of a reference: any live or flagged row claims it.
+
+    For the latest, `rows` are all rows of the key. A noncurrent version without a row is not an orphan.
+    """
     match side:
         case Present():
             if any(claims(row, side) for row in rows):
                 return Healthy("a row claims the object")
-            return unclaimed(rows)
+            return unclaimed(rows, side, s3_version)
         case Absent():
             return Healthy("there is no object")
         case Unknown(reason):
@@ -96,15 +99,22 @@ def claims(row: Row, present: Present) -> bool:
     """Tell whether the row, whatever its flag, names this object as its own."""
     if row.state is RowState.EXPECTS_ABSENCE:
         return False
-    return row.s3_version in {"", present.s3_version or "null"}
+    return row.s3_version in {"", version_of(present)}
 
 
-def unclaimed(rows: Sequence[Row]) -> Drift:
+def unclaimed(rows: Sequence[Row], present: Present, s3_version: str) -> Verdict:
     """Tell an orphan from a leftover: a leftover has a row that says why it should be gone."""
     for row in rows:
-        if row.state is RowState.EXPECTS_ABSENCE:
+        if row.s3_version == s3_version:
             return Drift(Kind.LEFTOVER, f"row {row.row_id} expects absence (status {row.status})")
+    if s3_version or any(row.s3_version == version_of(present) for row in rows):
+        return Healthy("another reference speaks for it")
     return Drift(Kind.ORPHAN, "no row names the object")
+
+
+def version_of(present: Present) -> str:
+    """Return the name that a row would give this version; MinIO does not tell that of the null version."""
+    return present.s3_version or "null"
 
 
 def rows_of(ref: ObjectRef, known: Known) -> list[Row]:
@@ -132,7 +142,7 @@ def settled(hint: Hint, known: Known) -> bool:
 def _agrees(hint: Hint, known: Known) -> bool:
     live = False
     for row in known.rows:
-        if row.state is RowState.LIVE:
+        if row.state is RowState.LIVE and row.s3_version in {hint.ref.s3_version, hint.s3_version}:
             live = True
             if row.size is not None and row.size != hint.size:
                 return False

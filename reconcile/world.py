@@ -75,7 +75,9 @@ class LiveWorld:
     def due(self, limit: int) -> list[Hint]:
         """Claim at most `limit` looks that are due."""
         with self.database.use() as connection:
-            return ledger.due(connection, limit)
+            unreadable = ledger.unreadable(connection)
+            self.unreadable = set(unreadable)
+            return ledger.due(connection, limit, unreadable)
 
     def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:
         """Ask for a look at each reference: sooner than planned if one is planned, never later."""
@@ -87,7 +89,7 @@ class LiveWorld:
         """Restrain buckets that cannot be read, and lift that from those that answered."""
         if not silent and not self.unreadable & answered:
             return
-        with self.database.use() as connection, connection.transaction():
+        with self.database.use() as connection:
             for bucket, reason in silent.items():
                 if ledger.restrain(connection, "unreadable", bucket, None, reason, self.actor):
                     log.error("bucket.unreadable", bucket=bucket, reason=reason)
@@ -98,7 +100,7 @@ class LiveWorld:
     @contextmanager
     def transaction(self, refs: Sequence[ObjectRef]) -> Iterator[LiveTxn]:
         """Open the one transaction of a batch and read its references anew, plainly."""
-        with self.database.use() as connection, connection.transaction():
+        with self.database.transaction() as connection:
             [(now,)] = connection.execute("SELECT now()").fetchall()
             yield LiveTxn(self, connection, now, self.read(connection, refs))
 
@@ -120,8 +122,7 @@ class LiveTxn:
         """Lock the rows to be written, read once more, write; returns those that were busy, `moved` among them."""
         busy = moved | self._locked_out([step for step in steps if _effects(step)])
         free = [step for step in steps if step.ref not in busy]
-        with refusing():
-            moved_rows = self._write_rows(free)
+        moved_rows = self._write_rows(free)
         ledger.set_brakes(self.connection, trips, self.world.actor)
         ledger.record(self.connection, free, look.hints, self.world.actor)
         asks = {step.ref: look.known[step.ref].asks for step in free}
@@ -136,7 +137,8 @@ class LiveTxn:
             return set()
         wanted = sorted({effect.row_id for step in steps for effect in _effects(step)})
         there = {row.row_id for row in rows.by_id(self.connection, self.world.mapping, wanted)}
-        locked = set(rows.lock(self.connection, self.world.mapping, wanted))
+        with refusing():  # the lock needs the privilege of the write
+            locked = set(rows.lock(self.connection, self.world.mapping, wanted))
         again = self.world.read(self.connection, [step.ref for step in steps])
         return {
             step.ref
@@ -151,9 +153,14 @@ class LiveTxn:
         flags = {effect.row_id: effect.status for _, effect in effects if isinstance(effect, Flag)}
         backs = {effect.row_id: effect.status for _, effect in effects if isinstance(effect, GiveBack)}
         mapping = self.world.mapping
-        if flags and len(rows.flag(self.connection, mapping, list(flags.items()))) != len(flags):
+        if not effects:
+            return []
+        with refusing():
+            flagged = rows.flag(self.connection, mapping, list(flags.items()))
+            given = rows.give_back(self.connection, mapping, list(backs.items()))
+            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would refuse at the commit
+        if len(flagged) != len(flags):
             raise Busy("a row changed meanwhile")
-        given = rows.give_back(self.connection, mapping, list(backs.items())) if backs else set()
         named = {effect.row_id: step.ref for step, effect in effects}
         gone = [row_id for row_id in given if not _names(self.seen[named[row_id]], row_id)]
         return [ObjectRef(r.bucket, r.key, r.s3_version) for r in rows.by_id(self.connection, mapping, gone)]

@@ -69,15 +69,16 @@ ON CONFLICT (key, bucket, s3_version) DO UPDATE SET
     asks = l.asks + 1, due_at = least(l.due_at, excluded.due_at), evidence = l.evidence || excluded.evidence
 
 -- name: look_again
+-- It counts as an ask: whoever read the look before this must not end it.
 INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, attempt, asks, reason, evidence)
 SELECT bucket, key, s3_version, now() + after_s * interval '1 second', attempt, asks, reason, evidence
 FROM jsonb_to_recordset(%(looks)s) AS c (
     bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", after_s double precision,
     attempt integer, asks integer, reason text, evidence jsonb)
 ON CONFLICT (key, bucket, s3_version) DO UPDATE SET
-    due_at = excluded.due_at, attempt = excluded.attempt, reason = excluded.reason,
+    due_at = CASE WHEN l.asks = excluded.asks THEN excluded.due_at ELSE least(l.due_at, excluded.due_at) END,
+    attempt = excluded.attempt, asks = l.asks + 1, reason = excluded.reason,
     evidence = l.evidence || excluded.evidence
-    WHERE l.asks = excluded.asks
 
 -- name: looked
 DELETE FROM reconciler.look AS l
