@@ -22,7 +22,7 @@ PASSWORD = "reconciler-local"  # noqa: S105 - of a server on the loopback, with 
 UNPRIVILEGED = ("postgres", "nobody")
 BUILTIN_LOCALES_SINCE = 17
 SETTINGS = {"max_prepared_transactions": "1000", "max_connections": "200", "max_wal_size": "4GB"}
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}  # kill -9 loses nothing that was committed, a power cut may
 ASK_SECONDS = 2
 
 
@@ -39,7 +39,7 @@ class Postgres:
 
 
 def find_or_start(place: Place, *, durable: bool = False) -> Postgres:
-    """Return a server; unless `durable`, it does not wait for the disk."""
+    """Return a server; unless `durable`, it trusts the machine not to lose power."""
     url = named("RECONCILER_TEST_POSTGRES_URL", place.way)
     if url is not None:
         return Postgres(url)
