@@ -17,6 +17,7 @@ from reconcile import ledger, rows
 from reconcile.database import Busy
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
+from reconcile.settings import Retention
 from reconcile.world import LiveWorld
 
 log = structlog.get_logger("duties")
@@ -42,14 +43,6 @@ class Duty:
     name: str
     interval_s: float
     do: Callable[[Turn], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long closed findings and their history are kept."""
-
-    history: timedelta = timedelta(days=90)
-    findings: timedelta = timedelta(days=90)
 
 
 def all_duties(retention: Retention) -> list[Duty]:

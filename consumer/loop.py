@@ -33,6 +33,7 @@ class Stream:
     dialect: Dialect
     watched: Callable[[ObjectRef], bool]
     versioned: bool = False
+    batch: int = 1000
     looks: int = 400
     looks_behind: int = 100
 
@@ -57,12 +58,13 @@ class Consumer:
         hints = [hint for hint in decoded.hints if self.stream.watched(hint.ref)]
         self.hold.read(batch.next_offsets, hints, self.now())
         late, glanced = self.glance(hints + self.hold.due_tries(self.now()))
-        room = self.stream.looks_behind if batch.full else self.stream.looks
+        behind = len(batch.records) >= self.stream.batch
+        room = self.stream.looks_behind if behind else self.stream.looks
         due = self.world.due(self.stream.looks - min(len(late), room))
         tally = reconcile(self.world, late[:room] + due)
         self.world.ask(late[room:], NOW, "not asked")
         self.topic.commit(self.hold.offsets())
-        self.busy = bool(batch.full or due)
+        self.busy = behind or bool(due)
         skipped = len(decoded.hints) - len(hints) + decoded.ignored
         return tally + Tally(
             settled=glanced - len(late),

@@ -185,7 +185,7 @@ def migrate(connection: Connection) -> list[int]:
         )
         missing = pending(connection)
         for migration in missing:
-            connection.execute(cast("LiteralString", migration.text))
+            connection.execute(migration.text.encode())
             connection.execute(
                 "INSERT INTO reconciler.migration (number, sha256) VALUES (%s, %s)",
                 [migration.number, migration.sha256],

@@ -1,0 +1,1 @@
+"""Figures that the documents quote, measured on real servers; each ends with lines `RESULT name=value`."""

@@ -1,0 +1,134 @@
+"""Fills real servers for a benchmark: rows by the million, events of MinIO's shape, and what a run came to."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import psycopg
+from confluent_kafka import Producer
+from psycopg import sql
+
+from reconcile.database import migrate
+
+__all__ = ["migrate"]
+SEED = Path(__file__).parents[1] / "deploy" / "local" / "seed.sql"
+FILES = 1_000
+INSERT_FILES = """
+INSERT INTO storage_files (id, bucket_type, name)
+SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'user', 'file ' || n
+FROM generate_series(0, %s - 1) AS n
+"""
+INSERT_VERSIONS = """
+INSERT INTO file_versions (file_id, version_number, object_key, size, status)
+SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %s), 12, '0'))::uuid, n, %s || n, 1000 + n %% 1000, 'active'
+FROM generate_series(%s::bigint, %s::bigint - 1) AS n
+"""
+
+
+def key_of(prefix: str, number: int) -> str:
+    """Return the key of a row: what INSERT_VERSIONS writes."""
+    return f"{prefix}{number}"
+
+
+def size_of(number: int) -> int:
+    """Return the size of a row's object in bytes."""
+    return 1000 + number % 1000
+
+
+def new_database(url: str) -> str:
+    """Create a database with the seed's tables, and return its name."""
+    name = f"bench_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return name
+
+
+def fill(connection: psycopg.Connection[Any], prefix: str, rows: int) -> None:
+    """Write the seed's tables with `rows` live versions of a thousand files."""
+    connection.execute(SEED.read_bytes())
+    connection.execute(INSERT_FILES, [FILES])
+    connection.execute(INSERT_VERSIONS, [FILES, prefix, 0, rows])
+    connection.execute("VACUUM ANALYZE storage_files")
+    connection.execute("VACUUM ANALYZE file_versions")
+
+
+def prepare_rows(connection: psycopg.Connection[Any], prefix: str, batches: int, each: int) -> None:
+    """Insert rows and prepare their transactions, `each` at a time: they are there, and nobody sees them."""
+    for batch in range(batches):
+        connection.execute("BEGIN")
+        connection.execute(INSERT_VERSIONS, [FILES, prefix, batch * each, (batch + 1) * each])
+        connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(f"{prefix}{batch}"))
+
+
+def event(bucket: str, key: str, size: int | None, name: str = "s3:ObjectCreated:Put") -> bytes:
+    """Return a record's value as MinIO's Kafka target writes it (docs/facts.md, Kafka message)."""
+    now = datetime.now(UTC)  # noqa: TID251 - the event's own time, as the server would stamp it
+    request = "182178E8B36AC9DF"
+    target: dict[str, object] = {"key": quote_plus(key)}
+    if size is not None:
+        target |= {
+            "size": size,
+            "eTag": "eb52f8e46f60a27a8a1a704e25757f30",
+            "contentType": "application/octet-stream",
+            "userMetadata": {"content-type": "application/octet-stream"},
+        }
+    told = {
+        "eventVersion": "2.0",
+        "eventSource": "minio:s3",
+        "awsRegion": "",
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z",
+        "eventName": name,
+        "userIdentity": {"principalId": "application"},
+        "requestParameters": {"principalId": "application", "region": "", "sourceIPAddress": "192.168.1.10"},
+        "responseElements": {
+            "x-amz-id-2": "dd9025bab4ad464b049177c95eb6ebf374d3b3fd1af9251148b658df7ac2e3e8",
+            "x-amz-request-id": request,
+            "x-minio-deployment-id": "2369dcb4-348b-4d30-8fc9-61ab089ba4bc",
+            "x-minio-origin-endpoint": "https://minio.test.svc.cluster.local",
+        },
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "Config",
+            "bucket": {
+                "name": bucket,
+                "ownerIdentity": {"principalId": "application"},
+                "arn": f"arn:aws:s3:::{bucket}",
+            },
+            "object": {**target, "sequencer": "182178E8B3728CAC"},
+        },
+        "source": {"host": "192.168.1.10", "port": "", "userAgent": "MinIO (linux; amd64) minio-go/v7.0.83"},
+    }
+    return json.dumps({"EventName": name, "Key": f"{bucket}/{key}", "Records": [told]}, separators=(",", ":")).encode()
+
+
+def produce(bootstrap: str, topic: str, records: Iterable[tuple[int, str, bytes]]) -> None:
+    """Append (partition, key, value) records, and return when each is delivered."""
+    failed: list[str] = []
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
+    for partition, key, value in records:
+        producer.produce(
+            topic,
+            value,
+            key.encode(),
+            partition,
+            on_delivery=lambda error, _: failed.append(str(error)) if error else None,
+        )
+        producer.poll(0)
+    producer.flush(120)
+    if failed:
+        raise RuntimeError(f"{len(failed)} records were not delivered: {failed[0]}")
+
+
+def result(name: str, values: Sequence[float]) -> None:
+    """Print the median and the spread, then the RESULT line that scripts read."""
+    median = statistics.median(values)
+    spread = ", ".join(f"{value:.3g}" for value in sorted(values))
+    print(f"  {name}: median {median:.3g} of [{spread}]")
+    print(f"RESULT {name}={median:.4g}", flush=True)

@@ -1,0 +1,18 @@
+"""Names the machine that a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> str:
+    """Return cores, processor, memory and Python's version on one line."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    )
+    processor = names[0].partition(":")[2].strip() if names else platform.processor()
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {processor}, {memory_gib:.0f} GiB, Python {platform.python_version()}"

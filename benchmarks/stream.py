@@ -1,0 +1,283 @@
+"""The stream's rate beside the limit: bare consume-and-decode of the same topic, on the same machine, in turn.
+
+`make bench-stream`. Three rounds; in each, bare, healthy (every row is there), and precedes (each event comes before
+its row is visible: rows lie prepared, a thousand a transaction, and are committed 50-500 ms after their first event
+was read). Each measurement is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer as Driver
+from psycopg import sql
+
+from benchmarks import filling
+from benchmarks.machine import machine
+from consumer.events import decode_minio
+from consumer.hold import Hold
+from consumer.kafka import Batch, Topic
+from consumer.loop import Consumer
+from consumer.service import Service, stream_of
+from deploy.local.kafka import create_topic
+from deploy.local.stack import Servers, stack
+from reconcile.settings import Settings, load
+
+BUCKET = "uploads"
+ROWS = 1_000_000
+PARTITIONS = 4
+EACH = 1_000
+QUIET_S = 1.0
+MAPPING = {
+    "group": "file.bucket_type",
+    "version": {
+        "table": "file_versions",
+        "id": "id",
+        "file_id": "file_id",
+        "key": "object_key",
+        "size": "size",
+        "status": "status",
+        "created_at": "created_at",
+    },
+    "file": {"table": "storage_files", "id": "id", "deleted": "deleted_at"},
+    "status": {"flag": "corrupted", "expects_absence": ["deleted", "pending"]},
+    "bucket": {"name": BUCKET},
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a measurement runs; passed to its process as JSON."""
+
+    database: str
+    bootstrap: str
+    endpoint: str
+    user: str
+    password: str
+    topic: str
+    events: int
+    prefix: str = "users/a/"
+
+    def settings(self) -> Settings:
+        """Return the settings of a consumer with a group of its own."""
+        document = {
+            "database": {"url": self.database},
+            "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
+            "stream": {"topic": self.topic, "express": False},
+            "kafka": {"bootstrap.servers": self.bootstrap, "group.id": f"bench-{uuid.uuid4()}"},
+            "mapping": MAPPING,
+        }
+        return load(document, {}, str)
+
+
+def bare(place: Place) -> dict[str, float]:
+    """Consume and decode every record, and do nothing else: the limit."""
+    driver = Driver(
+        {
+            "bootstrap.servers": place.bootstrap,
+            "group.id": f"bare-{uuid.uuid4()}",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    driver.subscribe([place.topic])
+    seen, began = 0, 0.0
+    while seen < place.events:
+        for message in driver.consume(1000, 0.25):
+            began = began or time.perf_counter()
+            value = message.value()
+            seen += len(decode_minio(value if isinstance(value, bytes) else None))
+    took = time.perf_counter() - began
+    driver.close()
+    return {"rate": seen / took}
+
+
+@dataclass
+class Watched:
+    """A topic that notes when what was read, without changing what is returned."""
+
+    topic: Topic
+    on_read: Callable[[Batch], None]
+    read: int = 0
+    began: float = 0.0
+
+    def poll(self, patience: float) -> Batch:
+        """Poll, and note."""
+        batch = self.topic.poll(patience)
+        if batch.records:
+            self.began = self.began or time.perf_counter()
+            self.read += len(batch.records)
+            self.on_read(batch)
+        return batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.topic, name)
+
+
+def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]:
+    """Run the real loop until every offset is committed; returns rate, and resident memory at its highest."""
+    service = Service(place.settings(), threading.Event())
+    settings = service.settings
+    topic = Watched(Topic(settings.stream.topic, settings.kafka, batch=settings.stream.batch), on_read)
+    world = service.world(service.mapping(), service.objects(settings.minio.head_threads))
+    hold = Hold()
+    consumer = Consumer(topic, world, hold, stream_of(service))  # type: ignore[arg-type]  # a Topic that notes
+    settled = 0
+    while topic.read < place.events or len(hold):
+        settled += consumer.turn().settled
+    took = time.perf_counter() - topic.began
+    topic.close()
+    return {
+        "rate": place.events / took,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "settled": settled,
+    }
+
+
+def healthy(place: Place) -> dict[str, float]:
+    """Events whose rows are there."""
+    return consumed(place, lambda _: None)
+
+
+def precedes(place: Place) -> dict[str, float]:
+    """Events whose rows become visible 50-500 ms after they were read."""
+    committer = Committer(place)
+    thread = threading.Thread(target=committer.run, daemon=True)
+    thread.start()
+    found = consumed(place, committer.note)
+    committer.stop.set()
+    thread.join()
+    with psycopg.connect(place.database, autocommit=True) as connection:
+        written = [
+            connection.execute(sql.SQL("SELECT count(*) FROM reconciler.{}").format(sql.Identifier(table))).fetchall()
+            for table in ("finding", "history", "look")
+        ]
+    return found | {"rows_written": sum(rows[0][0] for rows in written)}
+
+
+@dataclass
+class Committer:
+    """Commits each prepared transaction some time after the first of its events was read."""
+
+    place: Place
+    due: list[tuple[float, int]] = field(default_factory=list)
+    noted: set[int] = field(default_factory=set)
+    stop: threading.Event = field(default_factory=threading.Event)
+    random: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def note(self, batch: Batch) -> None:
+        """Schedule what was read: transaction n lies in partition n % PARTITIONS, EACH records in a row."""
+        now = time.monotonic()
+        for (_, partition), next_offset in batch.next_offsets.items():
+            for nth in range((next_offset - 1) // EACH + 1):
+                number = nth * PARTITIONS + partition
+                if number not in self.noted:
+                    self.noted.add(number)
+                    self.due.append((now + self.random.uniform(0.05, 0.5), number))
+
+    def run(self) -> None:
+        """Commit what is due, until told to stop."""
+        with psycopg.connect(self.place.database, autocommit=True) as connection:
+            while not self.stop.wait(0.005):
+                now = time.monotonic()
+                for entry in [entry for entry in list(self.due) if entry[0] <= now]:
+                    self.due.remove(entry)
+                    name = sql.Literal(f"{self.place.prefix}{entry[1]}")
+                    connection.execute(sql.SQL("COMMIT PREPARED {}").format(name))
+
+
+MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes}
+
+
+def measure(name: str, place: Place) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.stream", name, json.dumps(place.__dict__)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in found.items()), flush=True)
+    return found
+
+
+def records(prefix: str, events: int, rows: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield events of healthy uploads, EACH in a row to one partition, as the prepared transactions lie."""
+    for number in range(events):
+        key = filling.key_of(prefix, number % rows)
+        yield (
+            (number // EACH) % PARTITIONS,
+            f"{BUCKET}/{key}",
+            filling.event(BUCKET, key, filling.size_of(number % rows)),
+        )
+
+
+def place_of(servers: Servers, database: str, events: int, prefix: str) -> Place:
+    """Make a topic for these events."""
+    topic = f"bench-{uuid.uuid4().hex[:8]}"
+    create_topic(servers.kafka.bootstrap, topic, PARTITIONS)
+    create_topic(servers.kafka.bootstrap, f"{topic}.dead-letter", 1)
+    minio = servers.minio
+    return Place(database, servers.kafka.bootstrap, minio.url, minio.user, minio.password, topic, events, prefix)
+
+
+def run(servers: Servers, events: int, rounds: int) -> None:
+    """Fill, measure in turn, and print the ratios."""
+    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
+    there = place_of(servers, database, events, "users/a/")
+    print(f"{machine()}; {ROWS:,} rows, {events:,} events, {PARTITIONS} partitions")
+    with psycopg.connect(database, autocommit=True) as connection:
+        filling.fill(connection, there.prefix, ROWS)
+        filling.migrate(connection)
+        filling.produce(there.bootstrap, there.topic, records(there.prefix, events, ROWS))
+        rounds_found = [_round(servers, connection, there, number) for number in range(rounds)]
+    ratios = {
+        name: [found[name]["rate"] / found["bare"]["rate"] for found in rounds_found]
+        for name in ("healthy", "precedes")
+    }
+    filling.result("stream.healthy.ratio", ratios["healthy"])
+    filling.result("stream.precedes.ratio", ratios["precedes"])
+    filling.result("stream.precedes.rows_written", [found["precedes"]["rows_written"] for found in rounds_found])
+    filling.result("stream.rss_mb", [max(found[name]["rss_mb"] for name in ratios) for found in rounds_found])
+
+
+def _round(
+    servers: Servers, connection: psycopg.Connection[Any], there: Place, number: int
+) -> dict[str, dict[str, float]]:
+    print(f"round {number + 1}")
+    to_come = place_of(servers, there.database, there.events, f"users/p{number}/")
+    filling.prepare_rows(connection, to_come.prefix, to_come.events // EACH, EACH)
+    filling.produce(to_come.bootstrap, to_come.topic, records(to_come.prefix, to_come.events, to_come.events))
+    return {
+        "bare": measure("bare", there),
+        "healthy": measure("healthy", there),
+        "precedes": measure("precedes", to_come),
+    }
+
+
+def main() -> None:
+    """Run the benchmark, or (with a name and a place) one measurement of it."""
+    parser = argparse.ArgumentParser(description="the stream's rate beside bare consume-and-decode")
+    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
+    parser.add_argument("place", nargs="?")
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.measurement:
+        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
+        return
+    with stack() as servers:
+        run(servers, options.events, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

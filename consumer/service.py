@@ -1,0 +1,224 @@
+"""The always-on service: the loop in this thread, the duties in a second, an express lane in a third; and their end.
+
+Each thread has connections of its own and shares nothing with the others but the word to stop. A defect in any of them
+ends the process: what was not committed is read again by whoever takes over.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import structlog
+
+from consumer import duties
+from consumer.events import DIALECTS
+from consumer.express import Lane
+from consumer.hold import Hold
+from consumer.kafka import Topic
+from consumer.loop import Consumer, Stream
+from reconcile.catalog import compiled
+from reconcile.database import Database
+from reconcile.filters import watched
+from reconcile.mapping import Mapping
+from reconcile.model import ObjectRef
+from reconcile.objects import Objects
+from reconcile.settings import Settings
+from reconcile.signature import Server
+from reconcile.steps import Tally
+from reconcile.world import LiveWorld
+
+log = structlog.get_logger("service")
+TELL_EVERY_S = 10.0
+
+
+@dataclass
+class Service:
+    """What all threads are told: the settings, the compiled mapping, who we are, and when to stop."""
+
+    settings: Settings
+    stop: threading.Event
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}")
+    defect: BaseException | None = None
+
+    def database(self) -> Database:
+        """Return a connection for one thread."""
+        database = self.settings.database
+        return Database(
+            database.url,
+            name=f"storage-reconciler {self.name}",
+            statement_timeout=f"{int(database.statement_timeout.total_seconds() * 1000)}ms",
+            lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
+            prepare_threshold=5 if database.prepare else None,
+        )
+
+    def objects(self, connections: int) -> Objects:
+        """Return MinIO for one thread."""
+        minio = self.settings.minio
+        return Objects(
+            Server(
+                minio.endpoint,
+                minio.access_key,
+                minio.secret_key,
+                region=minio.region,
+                connections=connections,
+                timeout_s=minio.head_timeout.total_seconds(),
+            )
+        )
+
+    def mapping(self) -> Mapping:
+        """Compile the mapping over the tables as they are now."""
+        database = self.database()
+        try:
+            with database.use() as connection:
+                return compiled(connection, self.settings.mapping)
+        finally:
+            database.close()
+
+    def world(self, mapping: Mapping, objects: Objects) -> LiveWorld:
+        """Return both sides for one thread."""
+        settings = self.settings
+        deadline_s = settings.minio.look_deadline.total_seconds()
+        return LiveWorld(
+            self.database(), mapping, objects, settings.policy, settings.brake, self.name, look_deadline_s=deadline_s
+        )
+
+    def is_watched(self) -> Callable[[ObjectRef], bool]:
+        """Return which references are ours: of the configured buckets, and passing the filters."""
+        key_watched = watched(self.settings.filters.include, self.settings.filters.exclude)
+        buckets = frozenset(buckets_of(self.settings))
+        if not buckets:
+            return lambda ref: key_watched(ref.key)
+        return lambda ref: ref.bucket in buckets and key_watched(ref.key)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, and tell whether it is time to stop."""
+        return self.stop.wait(seconds) if seconds > 0 else self.stop.is_set()
+
+    def guard(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return the work of a thread, whose defect ends the process."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as defect:  # noqa: BLE001 - handed to the main thread, which raises it
+                self.defect = self.defect or defect
+                self.stop.set()
+
+        return guarded
+
+
+def buckets_of(settings: Settings) -> Sequence[str]:
+    """Return the buckets that the configuration names; none where a column may name any."""
+    bucket = settings.mapping.bucket
+    if bucket.column is not None and not bucket.map:
+        return ()
+    return list(dict.fromkeys(name for name in (bucket.name, *bucket.map.values()) if name))
+
+
+def serve(settings: Settings, stop: threading.Event) -> Tally:
+    """Consume until told to stop; returns what was done. Raises a thread's defect."""
+    service = Service(settings, stop)
+    mapping = service.mapping()
+    with ExitStack() as exits:
+        threads = [
+            threading.Thread(target=service.guard(work), name=name, daemon=True)
+            for name, work in _passengers(service, mapping, exits)
+        ]
+        consumer = _consumer(service, mapping, exits)
+        for thread in threads:
+            thread.start()
+        told = Teller(service.name)
+        log.info("consumer.started", topic=settings.stream.topic, flagging=settings.flagging, actor=service.name)
+        service.guard(lambda: consumer.run(stop.is_set, told))()
+        stop.set()
+        for thread in threads:
+            thread.join(5.0)
+    if service.defect is not None:
+        raise service.defect
+    log.info("consumer.stopped", **told.words())
+    return told.total
+
+
+def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
+    settings = service.settings
+    kafka = {**settings.kafka, **settings.kafka_topic}
+    topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, settings.stream.batch)
+    exits.callback(topic.close)
+    objects = exits.enter_context(service.objects(settings.minio.head_threads))
+    world = service.world(mapping, objects)
+    exits.callback(world.database.close)
+    return Consumer(topic, world, Hold(), stream_of(service))
+
+
+def stream_of(service: Service) -> Stream:
+    """Return what the loop reads, and how."""
+    settings = service.settings
+    return Stream(
+        dialect=DIALECTS[settings.stream.dialect],
+        watched=service.is_watched(),
+        versioned=settings.mapping.version.s3_version is not None,
+        batch=settings.stream.batch,
+    )
+
+
+def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
+    """Return the other threads' names and work."""
+    settings, is_watched = service.settings, service.is_watched()
+    world = service.world(mapping, exits.enter_context(service.objects(2)))
+    todo = duties.all_duties(settings.retention)
+    lanes = buckets_of(settings) if settings.stream.express else ()
+    return [
+        ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
+        *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in lanes),
+    ]
+
+
+def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:
+    objects = exits.enter_context(service.objects(4))
+    versioned = service.settings.mapping.version.s3_version is not None
+    world = service.world(mapping, objects)
+    return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned)
+
+
+@dataclass
+class Teller:
+    """Adds up what turns came to, and says so now and then: one line for many batches, none while nothing happens."""
+
+    name: str
+    total: Tally = field(default_factory=Tally)
+    since: Tally = field(default_factory=Tally)
+    told_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self, tally: Tally) -> None:
+        """Count one turn."""
+        self.total += tally
+        self.since += tally
+        now = time.monotonic()
+        if now - self.told_at >= TELL_EVERY_S:
+            if self.since.acts.get("read") or self.since.looks:
+                log.info("batch.committed", **words(self.since))
+            self.since, self.told_at = Tally(), now
+
+    def words(self) -> dict[str, int]:
+        """Return the totals by name, without what is zero."""
+        return words(self.total)
+
+
+def words(tally: Tally) -> dict[str, int]:
+    """Return a tally's counts by name, without what is zero."""
+    counts = {
+        "settled": tally.settled,
+        "looks": tally.looks,
+        "busy": tally.busy,
+        "unknown": tally.unknown,
+        "not_asked": tally.not_asked,
+        **{act.replace(" ", "_"): count for act, count in tally.acts.items()},
+    }
+    return {name: count for name, count in counts.items() if count}
