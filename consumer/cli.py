@@ -114,7 +114,8 @@ def _exit_code(parser: argparse.ArgumentParser) -> None:
 
 def _config(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     family = _family(commands, "config", "the configuration")
-    _add(family, "check", "config:check", common, "check the configuration and tell every fault at once")
+    check = _add(family, "check", "config:check", common, "check the configuration and tell every fault at once")
+    check.add_argument("--offline", action="store_true", help="do not compare the mapping with the database's tables")
     show = _add(family, "show", "config:show", common, "show the effective values and where each comes from")
     show.add_argument("--set", action="store_true", dest="only_set", help="leave out what is at its default")
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from reconcile import ledger
-from reconcile.database import BRAKE_LOCK, Connection, Database, migrate, queries, sql_file
+from reconcile.database import BRAKE_LOCK, Connection, Database, Migration, migrate, queries, sql_file
 from reconcile.database import SQL as LEDGER
 from reconcile.inquiry import explaining
 from reconcile.model import Facts
@@ -55,6 +56,12 @@ def install(database: Database, who: Who) -> list[int]:
         applied = migrate(connection)
         note(connection, who, "migrated", "schema reconciler", {"migrations": applied})
     return applied
+
+
+def applied(migration: Migration) -> sql.Composed:
+    """Return the statement that keeps a migration as applied, for those who apply it by hand."""
+    number, sha256 = sql.Literal(migration.number), sql.Literal(migration.sha256)
+    return sql.SQL(SQL["migrated"]).format(number=number, sha256=sha256)
 
 
 def drop(database: Database) -> None:

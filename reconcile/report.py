@@ -130,12 +130,17 @@ def _text_table(table: Table, now: datetime | None, cells: int | None) -> Iterat
     grid = [[human(name, cell, now) for name, cell in zip(table.columns, row, strict=True)] for row in table.rows]
     heads = [label(name) for name in table.columns]
     widths = _fitting([max(map(width, column)) for column in zip(heads, *grid, strict=True)], cells)
-    right = [all(isinstance(row[at], int | float | None) for row in table.rows) for at in range(len(heads))]
+    right = [_is_numeric([row[at] for row in table.rows]) for at in range(len(heads))]
     yield tuple(Span(cell, "dim") for cell in _aligned(heads, widths, right))
     for row in grid:
         tones = [TONES.get(cell, "") for cell in row]
         yield tuple(map(Span, _aligned(row, widths, right), tones))
     yield from _text_notes(table.notes)
+
+
+def _is_numeric(column: Sequence[Value]) -> bool:
+    told = [value for value in column if value is not None]
+    return bool(told) and all(isinstance(value, int | float) for value in told)
 
 
 def _text_notes(notes: Iterable[str]) -> Iterator[Line]:

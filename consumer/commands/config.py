@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.answer import Answer
-from consumer.commands.call import Call
+from consumer.commands.call import Call, database
+from reconcile.catalog import check as mapping_faults
+from reconcile.model import Misconfigured
 from reconcile.report import Table
 from reconcile.settings import NEEDED
 from reconcile.settings import show as effective
@@ -22,7 +24,13 @@ def show(call: Call) -> Answer:
 
 
 def check(call: Call) -> Answer:
-    """Tell every fault, or what is in force."""
+    """Tell every fault of the settings, and of the mapping against the tables as they are; or what is in force."""
     settings = call.settings(*NEEDED)
+    if not call.options.offline:
+        with database(settings) as opened, opened.use() as connection:
+            faults = mapping_faults(connection, settings.mapping, flagging=settings.flagging)
+        if faults:
+            raise Misconfigured(*faults)
     rows = [row for row in effective(settings) if row[2] != "default"]
-    return Answer(Table("settings", COLUMNS, rows, notes=("no fault",)))
+    extent = "without the database" if call.options.offline else "the mapping fits the tables"
+    return Answer(Table("settings", COLUMNS, rows, notes=(f"no fault; {extent}",)))

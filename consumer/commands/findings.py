@@ -15,7 +15,7 @@ from reconcile.model import FINAL, Misconfigured, State
 from reconcile.report import Section, Table
 from reconcile.values import Unfit, duration
 
-LISTED = ("id", "kind", "state", "key", "version_id", "cause", "suspected_at")
+LISTED = ("id", "kind", "state", "key", "version_id", "cause", "size_bytes", "suspected_at")
 GROUPED = ("findings", "suspected", "open", "held", "size_bytes", "first_suspected_at", "last_suspected_at")
 HISTORY = ("at", "act", "from_state", "to_state", "actor", "why", "named_by", "object")
 

@@ -13,7 +13,6 @@ from typing import cast
 from consumer.commands import output
 from consumer.commands.answer import Answer, Exit, Failure, exit_status
 from consumer.commands.call import Call
-from consumer.logs import configure
 from reconcile.database import Busy, Refused
 from reconcile.human import visible
 from reconcile.model import Misconfigured, Unavailable
@@ -24,9 +23,10 @@ Command = Callable[[Call], Answer]
 
 def run(options: argparse.Namespace) -> int:
     """Do what the options say, and return the exit status."""
-    configure(options.log_level, options.log_format, colours=_colours())
     try:
-        outcome = attempt(command(options.run), Call(options, os.environ))
+        ask = command(options.run)
+        log(options)
+        outcome = attempt(ask, Call(options, os.environ))
         complain(outcome)
         return exit_status(outcome, on_drift=options.exit_code)
     except KeyboardInterrupt:
@@ -34,6 +34,14 @@ def run(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+
+
+def log(options: argparse.Namespace) -> None:
+    """Set the log up, if anything was imported that logs: structlog costs more than a short command."""
+    if "structlog" in sys.modules:
+        from consumer.logs import configure  # noqa: PLC0415
+
+        configure(options.log_level, options.log_format, colours=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
 
 
 def command(name: str) -> Command:
@@ -75,7 +83,3 @@ def complain(outcome: Answer | Failure) -> None:
     if isinstance(outcome, Failure):
         for fault in outcome.faults:
             sys.stderr.write(f"storage-reconciler: {visible(fault)}\n")
-
-
-def _colours() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

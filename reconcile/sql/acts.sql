@@ -11,3 +11,10 @@ FROM reconciler.finding WHERE closed_at IS NULL
 
 -- name: drop
 DROP SCHEMA IF EXISTS reconciler CASCADE
+
+-- name: migration_table
+CREATE TABLE IF NOT EXISTS reconciler.migration
+    (number integer PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+
+-- name: migrated
+INSERT INTO reconciler.migration (number, sha256) VALUES ({number}, {sha256});

@@ -61,11 +61,14 @@ WHERE h.finding_id = ANY (%(ids)s::bigint[])
 ORDER BY h.id DESC LIMIT 50
 
 -- name: of_key
-SELECT f.id, f.kind, f.state, f.cause, nullif(f.row_id, '') AS version_id, f.suspected_at, f.opened_at, f.closed_at,
-       f.held_by, f.previous_status
+SELECT f.id, f.kind, f.state, f.cause, nullif(f.row_id, ''), f.suspected_at, f.opened_at, f.closed_at, f.held_by
 FROM reconciler.finding AS f
 WHERE f.key = %(key)s AND f.bucket = %(bucket)s AND (f.s3_version = %(s3_version)s OR f.row_id <> '')
 ORDER BY f.closed_at IS NOT NULL, f.id DESC LIMIT 20
+
+-- name: look
+SELECT l.due_at, l.reason, l.attempt FROM reconciler.look AS l
+WHERE l.key = %(key)s AND l.bucket = %(bucket)s AND l.s3_version = %(s3_version)s
 
 -- name: of_row
 SELECT DISTINCT f.bucket, f.key, f.s3_version FROM reconciler.finding AS f WHERE f.row_id = %(row_id)s AND f.closed_at IS NULL

@@ -1,0 +1,61 @@
+"""Opens what the settings name: the object store, and the world of both sides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reconcile import rows
+from reconcile.catalog import compiled
+from reconcile.database import Connection, Database
+from reconcile.inquiry import explaining
+from reconcile.model import Misconfigured
+from reconcile.objects import Objects
+from reconcile.settings import Settings
+from reconcile.signature import Server
+from reconcile.world import LiveWorld
+
+
+@contextmanager
+def objects(settings: Settings) -> Iterator[Objects]:
+    """Open the object store."""
+    minio = settings.minio
+    if minio.ca_file:
+        os.environ.setdefault("SSL_CERT_FILE", minio.ca_file)
+    server = Server(
+        minio.endpoint,
+        minio.access_key,
+        minio.secret_key,
+        region=minio.region,
+        connections=int(minio.head_threads),
+        timeout_s=minio.head_timeout.total_seconds(),
+    )
+    with Objects(server) as opened:
+        yield opened
+
+
+def world(settings: Settings, database: Database, store: Objects, actor: str) -> LiveWorld:
+    """Compile the mapping against the tables as they are, and return both sides; raises Misconfigured."""
+    with database.use() as connection, explaining():
+        mapping = compiled(connection, settings.mapping)
+    deadline_s = settings.minio.look_deadline.total_seconds()
+    return LiveWorld(database, mapping, store, settings.policy, settings.brake, actor, look_deadline_s=deadline_s)
+
+
+def named_buckets(settings: Settings) -> list[str]:
+    """Return the buckets that the configuration names; a column may name more."""
+    bucket = settings.mapping.bucket
+    return list(dict.fromkeys(name for name in (bucket.name, *bucket.map.values()) if name))
+
+
+def all_buckets(settings: Settings, connection: Connection, live: LiveWorld) -> list[str]:
+    """Return the buckets that are configured, or else those that the rows name; reads the whole table then."""
+    named = named_buckets(settings)
+    if named:
+        return named
+    found = [name for name in rows.live_counts(connection, live.mapping) if name]
+    if not found:
+        column = settings.mapping.bucket.column
+        raise Misconfigured(f"mapping.bucket.column = {column!r}: no live row names a bucket; name it with --bucket")
+    return sorted(found)

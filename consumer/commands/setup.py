@@ -1,0 +1,208 @@
+"""`init`, `migrate`, `uninstall`: what has to be there before anything runs. Printed before it is done; idempotent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from psycopg.conninfo import conninfo_to_dict
+
+from consumer.commands.answer import Answer
+from consumer.commands.call import Call, database
+from consumer.commands.plan import Act, carry_out
+from consumer.commands.servers import all_buckets, named_buckets, objects, world
+from consumer.kafka import WantedTopic, create_topics, missing_topics
+from reconcile import acts, inquiry
+from reconcile.acts import Who
+from reconcile.database import Database, Migration, migrations, pending
+from reconcile.grants import grants
+from reconcile.model import Misconfigured
+from reconcile.objects import Objects, RulePlan
+from reconcile.report import Section
+from reconcile.settings import Settings
+
+ARN = "arn:minio:sqs::RECON:kafka"
+QUEUE_DIR = "/var/lib/minio-events"
+DATABASE = ("database.url",)
+MINIO = ("minio.endpoint", "minio.access_key", "minio.secret_key")
+MAPPING = ("mapping.version.table", "mapping.version.key")
+NOTHING = "everything is there already"
+
+
+def init(call: Call) -> Answer:
+    """Plan, and with --apply make, our schema, the topics and the buckets' event rules."""
+    options = call.options
+    if options.sql:
+        return sql_only(call)
+    only = options.only
+    settings = call.settings(*needed(only, options.bucket))
+    who = Who(call.who(), options.why)
+    with ExitStack() as stack:
+        opened = stack.enter_context(database(settings, patient=True)) if settings.database.url else None
+        planned: list[Act] = []
+        if only in {None, "database"} and opened:
+            planned += schema_acts(opened, who)
+        if only in {None, "kafka"}:
+            planned += topic_acts(settings, options.partitions, options.replication)
+        if only in {None, "bucket"}:
+            store = stack.enter_context(objects(settings))
+            names = options.bucket or buckets(settings, opened, store)
+            planned += rule_acts(store, names, options.arn or ARN)
+        shown = () if only in {"database", "kafka"} else (minio_lines(settings, options.arn or ARN),)
+        return carry_out("init", planned, apply=options.apply, nothing=NOTHING, parts=shown)
+
+
+def sql_only(call: Call) -> Answer:
+    """Return what is lacking in the database as SQL; all of it where no database is named."""
+    settings = call.settings()
+    if not settings.database.url:
+        return Answer(schema_sql(settings, None))
+    with database(settings) as opened:
+        return Answer(schema_sql(settings, opened))
+
+
+def needed(only: str | None, named: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the keys that must have a value for what is to be prepared."""
+    if only == "kafka":
+        return ()
+    if only == "database":
+        return DATABASE
+    if only == "bucket" and named:
+        return MINIO
+    return (*DATABASE, *MINIO, *MAPPING)
+
+
+def migrate(call: Call) -> Answer:
+    """Plan, and with --apply bring, our schema up to date."""
+    with database(call.settings(*DATABASE), patient=True) as opened:
+        planned = schema_acts(opened, Who(call.who(), call.options.why))
+        return carry_out("migrate", planned, apply=call.options.apply, nothing="the schema is up to date")
+
+
+def schema_acts(opened: Database, who: Who) -> list[Act]:
+    """Return the one act that brings our schema up to date, unless it is."""
+    missing = lacking(opened)
+    if not missing:
+        return []
+    numbers = ", ".join(f"{migration.number:04d}" for migration in missing)
+    act = "create schema" if len(missing) == len(migrations()) else "migrate schema"
+    return [Act(act, "reconciler", f"migrations {numbers}", partial(_install, opened, who))]
+
+
+def lacking(opened: Database) -> list[Migration]:
+    """Return the migrations that the database lacks."""
+    with opened.use() as connection, inquiry.explaining():
+        return pending(connection)
+
+
+def _install(opened: Database, who: Who) -> str:
+    applied = ", ".join(f"{number:04d}" for number in acts.install(opened, who))
+    return f"migrations {applied}" if applied else "somebody else was quicker"
+
+
+def topic_acts(settings: Settings, partitions: int, replication: int) -> list[Act]:
+    """Return the creation of each topic that is lacking."""
+    if not settings.kafka:
+        raise Misconfigured('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
+    events = WantedTopic(settings.stream.topic, partitions, replication)
+    dead_letters = WantedTopic(settings.stream.dead_letter_topic, 1, replication)
+    return [
+        Act("create topic", topic.name, _counted(topic.partitions, "partition"), partial(_create, settings, topic))
+        for topic in missing_topics(settings.kafka, (events, dead_letters))
+    ]
+
+
+def _create(settings: Settings, topic: WantedTopic) -> None:
+    create_topics(settings.kafka, [topic])
+
+
+def buckets(settings: Settings, opened: Database | None, store: Objects) -> list[str]:
+    """Return the buckets that are configured, or that the rows name."""
+    named = named_buckets(settings)
+    if named or opened is None:
+        return named
+    live = world(settings, opened, store, actor="init")
+    with opened.use() as connection:
+        return all_buckets(settings, connection, live)
+
+
+def rule_acts(store: Objects, names: Sequence[str], arn: str) -> Iterator[Act]:
+    """Yield the merge of our event rule into each bucket's that lacks it."""
+    for name in names:
+        if not store.bucket_exists(name):
+            raise Misconfigured(f"bucket {name!r}: MinIO has none of this name; create it, or correct mapping.bucket")
+        plan = store.plan_rule(name, arn)
+        if plan.lacking:
+            yield Act("add event rule", name, f"{', '.join(plan.lacking)} to {arn}", partial(_add_rule, store, plan))
+
+
+def _add_rule(store: Objects, plan: RulePlan) -> str:
+    done = store.apply_rule(plan)
+    return f"the rules were {done.before}"
+
+
+def minio_lines(settings: Settings, arn: str) -> Section:
+    """Return the lines for MinIO's own configuration, which only its operator can set."""
+    target = arn.split(":")[4] if arn.count(":") == 5 else "RECON"  # noqa: PLR2004  # arn:minio:sqs:REGION:ID:kafka
+    lines = {
+        f"MINIO_NOTIFY_KAFKA_ENABLE_{target}": "on",
+        f"MINIO_NOTIFY_KAFKA_BROKERS_{target}": settings.kafka.get("bootstrap.servers", "BROKER:9092"),
+        f"MINIO_NOTIFY_KAFKA_TOPIC_{target}": settings.stream.topic,
+        f"MINIO_NOTIFY_KAFKA_QUEUE_DIR_{target}": QUEUE_DIR,
+        "MINIO_API_SYNC_EVENTS": "on",
+        "MINIO_SYNC_BOOT": "on",
+    }
+    notes = (
+        *(f"{name}={value}" for name, value in lines.items()),
+        f"# {QUEUE_DIR} is a durable directory of each node's own; without it events are lost while the broker is down",
+    )
+    return Section("minio", "For MinIO's own environment, on every node", notes=notes)
+
+
+def schema_sql(settings: Settings, opened: Database | None) -> str:
+    """Return the SQL that `init` would run, for whoever owns the database to run, and the grants."""
+    missing = lacking(opened) if opened else migrations()
+    if not missing:
+        return f"-- {NOTHING}\n"
+    parts = ["BEGIN;", "CREATE SCHEMA IF NOT EXISTS reconciler;", acts.SQL["migration_table"]]
+    parts += [_migration_sql(migration) for migration in missing]
+    user = conninfo_to_dict(settings.database.url).get("user") if settings.database.url else None
+    comment = "-- If the service connects as another user than the owner of these tables (here: as this one):"
+    return "\n\n".join([*parts, "COMMIT;", comment, grants(settings.mapping, str(user or "reconciler"))]) + "\n"
+
+
+def _migration_sql(migration: Migration) -> str:
+    kept = acts.applied(migration).as_string()
+    return f"-- {migration.number:04d}\n{migration.text.strip()}\n{kept}"
+
+
+def uninstall(call: Call) -> Answer:
+    """Plan, and with --apply do, the dropping of our schema; says what only others can take away."""
+    settings = call.settings(*DATABASE)
+    with database(settings, patient=True) as opened:
+        with opened.use() as connection, inquiry.explaining():
+            held = None if pending(connection) == migrations() else acts.holdings(connection)
+        planned = [] if held is None else [Act("drop schema", "reconciler", _lost(*held), partial(acts.drop, opened))]
+        names = call.options.bucket or named_buckets(settings)
+        leave = left_behind(settings, names, call.options.arn or ARN)
+        return carry_out("uninstall", planned, apply=call.options.apply, nothing="there is no schema", parts=(leave,))
+
+
+def _lost(findings: int, flagged: int) -> str:
+    lost = f"{_counted(findings, 'open finding')} and all history are lost"
+    return f"{lost}; {_counted(flagged, 'row')} keep our flag, and nobody gives the status back" if flagged else lost
+
+
+def left_behind(settings: Settings, names: Sequence[str], arn: str) -> Section:
+    """Return what stays: rules that MinIO's operator removes, topics that hold records."""
+    notes = (
+        *(f"mc event remove ALIAS/{name} {arn}" for name in names),
+        f"topics: {settings.stream.topic}, {settings.stream.dead_letter_topic}",
+        "MinIO's environment: the lines that init printed",
+    )
+    return Section("left", "What stays, and is yours to take away", notes=notes)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

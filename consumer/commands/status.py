@@ -1,0 +1,199 @@
+"""`status`: the state of everything on one screen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from consumer.commands.answer import Answer
+from consumer.commands.brake import OF_KIND
+from consumer.commands.call import Call, database
+from consumer.kafka import Position, positions
+from reconcile import inquiry
+from reconcile.database import Connection
+from reconcile.human import Value
+from reconcile.inquiry import Record
+from reconcile.model import Misconfigured, Unavailable
+from reconcile.report import Section, Table
+from reconcile.settings import Settings
+
+DRIFT = ("kind", "suspected", "open", "flagged", "held", "refused", "set_aside", "size_bytes", "oldest_at")
+GROUPS = ("group", "missing", "mismatch", "findings")
+LANES = ("task", "state", "held_by")
+PATHS = ("path", "found", "p50_ms", "p99_ms", "most_ms")
+ACTS = ("act", "count", "last_at")
+RESTRAINTS = ("restraint", "bucket", "since_at", "why")
+WORTH_TELLING = (
+    "suspected", "opened", "flagged", "flagged after release", "given back", "resolved", "held", "released", "refused",
+    "flagged by others",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What our schema tells, all read in one moment."""
+
+    now: datetime
+    drift: Sequence[Record]
+    groups: Sequence[Record]
+    looks: Record
+    restraints: Sequence[Record]
+    leases: Sequence[Record]
+    live_rows: Sequence[Record]
+    sightings: Sequence[Record]
+    acts: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far the group is with the topic, or why that is not known; `dead_letters` is None where it is not."""
+
+    positions: Sequence[Position] = ()
+    dead_letters: int | None = None
+    trouble: str = ""
+
+
+def status(call: Call) -> Answer:
+    """Show lag, drift, brakes, lanes, looks and latency at once."""
+    settings = call.settings("database.url")
+    with database(settings) as opened, inquiry.reading(opened) as connection:
+        kept = read(connection)
+    reading = ask_kafka(settings)
+    section = shown(settings, kept, reading)
+    drift = any(suspected or opened for _, suspected, opened, *_ in kept.drift)
+    return Answer(section, kept.now, drift=drift, incomplete=bool(reading.trouble))
+
+
+def read(connection: Connection) -> Kept:
+    """Read everything that is kept."""
+    [looks] = inquiry.records(connection, "looks")
+    return Kept(
+        now=inquiry.now(connection),
+        drift=inquiry.records(connection, "drift"),
+        groups=inquiry.records(connection, "drift_by_group"),
+        looks=looks,
+        restraints=inquiry.records(connection, "restraints", effects=["brake", "unreadable", "suppress"]),
+        leases=inquiry.records(connection, "leases"),
+        live_rows=inquiry.records(connection, "live_rows"),
+        sightings=inquiry.records(connection, "sightings"),
+        acts=inquiry.records(connection, "acts", acts=list(WORTH_TELLING)),
+    )
+
+
+def ask_kafka(settings: Settings) -> Reading:
+    """Ask how far the group is; a broker that is away does not hide the rest."""
+    if not settings.kafka:
+        return Reading()
+    try:
+        places = positions(settings.stream.topic, settings.kafka)
+        letters = positions(settings.stream.dead_letter_topic, settings.kafka)
+    except (Unavailable, Misconfigured) as error:
+        return Reading(trouble=str(error))
+    return Reading(places, sum(place.high_watermark - place.low_watermark for place in letters))
+
+
+def shown(settings: Settings, kept: Kept, reading: Reading) -> Section:
+    """Return the screen."""
+    facts = {**mode_facts(settings, kept), **reading_facts(settings, reading), **look_facts(kept)}
+    parts = [
+        Table("drift", DRIFT, drift_rows(kept.drift), "Drift", none="no drift"),
+        Table("groups", GROUPS, kept.groups, "Files in drift, by group"),
+        Table("restraints", RESTRAINTS, list(restraint_rows(kept.restraints)), "Restraints"),
+        Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
+        Table("paths", PATHS, list(path_rows(kept.sightings)), "From the event's time to the finding, last 24 h"),
+        Table("acts", ACTS, kept.acts, "What happened, last 24 h", none="nothing"),
+    ]
+    always = {"drift", "lanes"}
+    told = tuple(part for part in parts if part.rows or part.name in always)
+    return Section("status", "storage-reconciler", facts, told)
+
+
+def mode_facts(settings: Settings, kept: Kept) -> dict[str, Value]:
+    """Return whether rows are flagged or only observed, and how many would be flagged."""
+    brakes = [record for record in kept.restraints if record[1] == "brake"]
+    flagged = sum(record[3] for record in kept.drift)
+    would = sum(record[7] for record in kept.drift)
+    mode: dict[str, Value] = {"mode": "flagging" if settings.flagging else "observing only (flagging = false)"}
+    mode["flagged_rows"] = flagged
+    if not settings.flagging:
+        mode["would_have_flagged"] = would
+    held = sum(record[4] for record in kept.drift)
+    return mode | {"brake": "on" if brakes else "off", "held": held} | live_facts(kept)
+
+
+def live_facts(kept: Kept) -> dict[str, Value]:
+    """Return how many live rows there are, and as of when, once they were counted."""
+    if not kept.live_rows:
+        return {}
+    counted_at = min(record[2] for record in kept.live_rows)
+    return {"live_rows": sum(record[1] for record in kept.live_rows), "live_rows_counted_at": counted_at}
+
+
+def reading_facts(settings: Settings, reading: Reading) -> dict[str, Value]:
+    """Return topic, lag and dead letters."""
+    if not settings.kafka:
+        return {"topic": "no [kafka] is configured"}
+    if reading.trouble:
+        return {"topic": settings.stream.topic, "lag": None, "kafka": reading.trouble}
+    never = sum(place.committed is None for place in reading.positions)
+    return {
+        "topic": settings.stream.topic,
+        "lag": sum(place.lag for place in reading.positions),
+        "partitions": len(reading.positions),
+        **({"partitions_never_committed": never} if never else {}),
+        "dead_letters": reading.dead_letters,
+    }
+
+
+def look_facts(kept: Kept) -> dict[str, Value]:
+    """Return how many looks are planned and due."""
+    planned, due, oldest = kept.looks
+    return {"looks_planned": planned, "looks_due": due, "next_look_at": oldest}
+
+
+def drift_rows(drift: Sequence[Record]) -> list[Record]:
+    """Return the cells by kind, without what only the facts tell."""
+    return [(*record[:7], *record[8:]) for record in drift]
+
+
+def restraint_rows(restraints: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
+    """Yield what holds changes back: brakes, unreadable buckets, suppression."""
+    for _, effect, bucket, kind, since, _, _, why in restraints:
+        named = f"brake on {OF_KIND.get(kind, kind)}" if effect == "brake" else effect
+        yield named, bucket or "all buckets", since, why
+
+
+def lane_rows(leases: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
+    """Yield who holds which lease; a duty's checkpoint is its own business."""
+    for task, owner, checkpoint, _ in leases:
+        is_lane = task.startswith("express")
+        yield task, (checkpoint or "held").removeprefix("express.") if is_lane else "held", owner
+
+
+def path_rows(sightings: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:
+    """Yield for each path how long it took from the event's time, by MinIO's clock, to the finding, by PostgreSQL's."""
+    taken: Mapping[str, list[float]] = defaultdict(list)
+    for path, at, event_time in sightings:
+        happened_at = moment(event_time)
+        if happened_at is not None:
+            taken[path].append((at - happened_at).total_seconds() * 1000)
+    for path, each in sorted(taken.items()):
+        each.sort()
+        yield path, len(each), rank(each, 0.5), rank(each, 0.99), each[-1]
+
+
+def rank(ascending: Sequence[float], share: float) -> float:
+    """Return the least value that this share of all does not exceed."""
+    return ascending[min(int(len(ascending) * share), len(ascending) - 1)]
+
+
+def moment(written: Any) -> datetime | None:
+    """Return an event's time; None if it is none, since it is whatever somebody wrote."""
+    try:
+        at = datetime.fromisoformat(str(written))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
