@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reconcile.columns import Catalog, Column, Family, Table, fits
+from reconcile.expressions import Tables
 from reconcile.settings import MappingSettings
 from reconcile.template import Ref, is_template, parse, reference
 
@@ -24,6 +25,9 @@ RULES = {
     frozenset({Family.INTEGER}): "must be an integer",
     NAMES | {Family.ENUM}: "must be text, uuid, an enum or an integer",
 }
+
+
+SCANS = frozenset({"Seq Scan", "Sample Scan"})
 
 
 class Use(NamedTuple):
@@ -190,9 +194,37 @@ def unwritable(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
         yield f"mapping.version.status = {name!r}: may not be updated, and flagging = true; {grant}, or observe only"
 
 
-def create_index(table: Table, columns: list[str]) -> str:
-    """Return the statement that makes a lookup fast."""
-    return f"CREATE INDEX CONCURRENTLY ON {quoted_name(table)} ({', '.join(map(_quoted, columns))})"
+def scanned(plan: dict[str, Any]) -> Iterator[str]:
+    """Yield the alias of every table that a plan (EXPLAIN's JSON) reads without the condition of an index."""
+    kind = plan["Node Type"]
+    if "Index Cond" not in plan and (kind in SCANS or kind.startswith("Index ")):
+        yield plan["Alias"]
+    for child in plan.get("Plans", ()):
+        yield from scanned(child)
+
+
+def missing_index(tables: Tables, probe: Sequence[Ref], alias: str) -> str:
+    """Return the fault of a table that is read from end to end to find some rows."""
+    settings = tables.settings
+    match alias.partition("_")[0]:
+        case "v" if probe[0].table == "file":
+            join = [Ref("version", settings.version.file_id or "")]
+            lacking = (
+                f"file_id: finding the rows of a file reads the whole table; {_create_index(tables.version, join)}"
+            )
+        case "v":
+            lacking = f"key: finding a row reads the whole table; {_create_index(tables.version, probe)}"
+        case "f" if tables.file:
+            columns = probe if probe[0].table == "file" else [Ref("file", settings.file.id)]
+            lacking = f"file_id: finding a file reads its whole table; {_create_index(tables.file, columns)}"
+        case _:
+            lacking = f"table: finding a row reads all of {alias}; index what the row is found by"
+    return f"mapping.version.{lacking}, or set mapping.allow_scan = true if the table is small"
+
+
+def _create_index(table: Table, columns: Sequence[Ref]) -> str:
+    names = ", ".join(_quoted(ref.column) for ref in columns)
+    return f"CREATE INDEX CONCURRENTLY ON {quoted_name(table)} ({names})"
 
 
 def quoted_name(table: Table) -> str:

@@ -22,6 +22,7 @@ from reconcile.template import Ref, Template, inverse
 
 Parameters = dict[str, object]
 HIGHEST_KEY = "\U0010ffff" * 4
+SAMPLES = {Family.INTEGER: "1", Family.UUID: "00000000-0000-0000-0000-000000000000"}
 PROBED = frozenset({Family.TEXT, Family.INTEGER, Family.UUID})
 
 
@@ -39,6 +40,7 @@ class Mapping:
     young: sql.Composed | None
     probe: tuple[Ref, ...]
     tables: Tables
+    sample: Parameters
     parameters: Callable[[Sequence[str]], Parameters]
     is_id: Callable[[str], bool]
 
@@ -71,6 +73,7 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         young=_young(of),
         probe=probe,
         tables=of,
+        sample=_sample(of, probe),
         parameters=_keys if template is None else _parts(of, template, probe),
         is_id=fits(of.column(_id_ref(of)).family),
     )
@@ -176,6 +179,15 @@ def _parts(of: Tables, template: Template, probe: Sequence[Ref]) -> Callable[[Se
 
 def _shape(of: Tables, template: Template, part: Ref) -> str:
     return SEGMENT if part in template.segments else SHAPES.get(of.column(part).family, FREE)
+
+
+def _sample(of: Tables, probe: Sequence[Ref]) -> Parameters:
+    """Return parameters that `lookup` and `by_id` can be explained with."""
+    parts = {f"row_part_{number}": ref for number, ref in enumerate(probe)}
+    typed = {
+        name: [SAMPLES.get(of.column(ref).family, "a")] for name, ref in (parts | {"row_ids": _id_ref(of)}).items()
+    }
+    return {"row_keys": ["a"], **typed}
 
 
 def choose_probe(of: Tables, template: Template) -> tuple[Ref, ...]:

@@ -11,13 +11,10 @@ from typing import Any
 
 from psycopg import sql
 
-from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
-from reconcile.database import Connection, queries, sql_file
+from reconcile.database import Connection
 from reconcile.mapping import Mapping, Parameters, young_parameters
 from reconcile.model import Row, RowState
-from reconcile.settings import MappingSettings
 
-SQL = queries(sql_file("catalog.sql"))
 STATES = {str(state): state for state in RowState}
 
 
@@ -84,33 +81,3 @@ def live_counts(connection: Connection, mapping: Mapping) -> dict[str, int]:
     """Return how many live rows each bucket has, `''` for those that name none; reads the whole table."""
     with connection.cursor(binary=True) as cursor:
         return dict(cursor.execute(mapping.live_counts, {}).fetchall())
-
-
-def catalog(connection: Connection, settings: MappingSettings) -> Catalog:
-    """Return what the database says of the mapped tables."""
-    file = settings.file.table
-    [(encoding, knows_timezone, nearby)] = connection.execute(SQL["server"], {"timezone": settings.timezone})
-    return Catalog(
-        version=_table(connection, settings.version.table),
-        file=_table(connection, file) if file else None,
-        encoding=encoding,
-        knows_timezone=knows_timezone,
-        nearby=tuple(nearby),
-    )
-
-
-def _table(connection: Connection, written: str) -> Table | None:
-    schema, name = split_name(written) or (None, "")
-    found = connection.execute(SQL["table"], {"schema": schema, "name": name}).fetchone()
-    if found is None:
-        return None
-    oid, schema, name, hides_rows, usable = found
-    columns = [_column(*fields) for fields in connection.execute(SQL["columns"], {"table": oid})]
-    indexes = [Index(tuple(names), unique) for names, unique in connection.execute(SQL["indexes"], {"table": oid})]
-    return Table(schema, name, {column.name: column for column in columns}, tuple(indexes), hides_rows, usable)
-
-
-def _column(name: str, schema: str, kind: str, labels: list[str] | None, *rest: Any) -> Column:
-    length, nullable, readable, writable = rest
-    family = FAMILIES.get(kind, Family.OTHER) if labels is None else Family.ENUM
-    return Column(name, (schema, kind), family, nullable, length, tuple(labels or ()), readable, writable)

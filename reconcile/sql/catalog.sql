@@ -50,8 +50,13 @@ WHERE i.indrelid = %(table)s AND i.indisvalid AND i.indisready AND i.indpred IS 
 ORDER BY c.relname
 
 -- name: checks
--- CHECK constraints over one column alone, as an expression in which the column is called as it is.
+-- CHECK constraints over one column alone, as expressions that call the column by its name.
 SELECT conname::text, pg_get_expr(conbin, conrelid)
 FROM pg_constraint
-WHERE conrelid = %(table)s AND contype = 'c' AND convalidated IS NOT NULL
-  AND conkey = ARRAY[(SELECT attnum FROM pg_attribute WHERE attrelid = %(table)s AND attname = %(column)s)]
+WHERE conrelid = %(table)s::text::regclass AND contype = 'c'
+  AND conkey = ARRAY[(SELECT attnum FROM pg_attribute WHERE attrelid = conrelid AND attname = %(column)s)]
+
+-- name: plan_for_use
+-- With these a plan reads a table from end to end only where no index could serve, however small the table is.
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true)

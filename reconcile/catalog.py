@@ -1,0 +1,113 @@
+"""Reads what the system catalog says of the mapped tables, and asks the planner whether the mapping can be served.
+
+Reads no row of the application. Errors pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, LiteralString, cast
+
+from psycopg import sql
+
+from reconcile import expressions, fitness
+from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
+from reconcile.database import Connection, queries, sql_file
+from reconcile.mapping import Mapping, compile_mapping
+from reconcile.settings import MappingSettings
+from reconcile.template import Ref
+
+SQL = queries(sql_file("catalog.sql"))
+
+
+def read(connection: Connection, settings: MappingSettings) -> Catalog:
+    """Return what the database says of the mapped tables."""
+    file = settings.file.table
+    [(encoding, knows_timezone, nearby)] = connection.execute(SQL["server"], {"timezone": settings.timezone})
+    return Catalog(
+        version=_table(connection, settings.version.table),
+        file=_table(connection, file) if file else None,
+        encoding=encoding,
+        knows_timezone=knows_timezone,
+        nearby=tuple(nearby),
+    )
+
+
+def _table(connection: Connection, written: str) -> Table | None:
+    schema, name = split_name(written) or (None, "")
+    found = connection.execute(SQL["table"], {"schema": schema, "name": name}).fetchone()
+    if found is None:
+        return None
+    oid, schema, name, hides_rows, usable = found
+    columns = [_column(*fields) for fields in connection.execute(SQL["columns"], {"table": oid})]
+    indexes = [Index(tuple(names), unique) for names, unique in connection.execute(SQL["indexes"], {"table": oid})]
+    return Table(schema, name, {column.name: column for column in columns}, tuple(indexes), hides_rows, usable)
+
+
+def _column(name: str, schema: str, kind: str, labels: list[str] | None, *rest: Any) -> Column:
+    length, nullable, readable, writable = rest
+    family = FAMILIES.get(kind, Family.OTHER) if labels is None else Family.ENUM
+    return Column(name, (schema, kind), family, nullable, length, tuple(labels or ()), readable, writable)
+
+
+def compiled(connection: Connection, settings: MappingSettings) -> Mapping:
+    """Return the mapping over the tables as they are now, or raise Misconfigured with all that does not fit."""
+    return compile_mapping(settings, read(connection, settings))
+
+
+def check(
+    connection: Connection, settings: MappingSettings, *, flagging: bool = False, scanning: bool = False
+) -> list[str]:
+    """Return every fault of the mapping, none if the service may start.
+
+    Only a service that flags must be able to write; `scanning` is for what reads whole tables anyway, such as a sweep.
+    """
+    found = read(connection, settings)
+    faults = fitness.misfits(settings, found)
+    if flagging:
+        faults += fitness.unwritable(settings, found)
+    if faults:
+        return faults
+    mapping = compile_mapping(settings, found)
+    if not scanning and not settings.allow_scan:
+        faults += _scans(connection, mapping)
+    if flagging:
+        faults += _refusals(connection, mapping)
+    return faults
+
+
+def _scans(connection: Connection, mapping: Mapping) -> Iterator[str]:
+    """Yield what a lookup would read from end to end, each once."""
+    key, row_id = mapping.probe, (Ref("version", mapping.tables.settings.version.id),)
+    found = [
+        fitness.missing_index(mapping.tables, probe, alias)
+        for query, probe in ((mapping.lookup, key), (mapping.by_id, row_id))
+        for alias in fitness.scanned(_plan(connection, query, mapping))
+    ]
+    yield from dict.fromkeys(found)
+
+
+def _plan(connection: Connection, query: sql.Composed, mapping: Mapping) -> dict[str, Any]:
+    with connection.transaction(force_rollback=True):
+        connection.execute(SQL["plan_for_use"])
+        explain = sql.SQL("EXPLAIN (FORMAT JSON) ") + query
+        [([plan],)] = connection.execute(explain, mapping.sample)
+    return cast("dict[str, Any]", plan["Plan"])
+
+
+def _refusals(connection: Connection, mapping: Mapping) -> Iterator[str]:
+    """Yield the CHECK constraints that would refuse the flag."""
+    tables = mapping.tables
+    status, flag = tables.settings.version.status, tables.settings.status.flag
+    if status is None:
+        return
+    named = {"table": fitness.quoted_name(tables.version), "column": status}
+    for name, expression in connection.execute(SQL["checks"], named).fetchall():
+        allows = sql.SQL("SELECT ({}) IS NOT FALSE FROM (SELECT {}::{} AS {}) AS v").format(
+            sql.SQL(cast("LiteralString", expression.replace("%", "%%"))),
+            expressions.word(flag),
+            expressions.type_name(tables.column(Ref("version", status))),
+            expressions.plain(status),
+        )
+        if connection.execute(allows, {}).fetchone() == (False,):
+            yield f"mapping.status.flag = {flag!r}: the constraint {name} of {status} refuses it; let it allow the flag"
