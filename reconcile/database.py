@@ -28,6 +28,8 @@ UNAVAILABLE = (
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
     errors.InsufficientResources,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
 )
 BUSY = (
     errors.LockNotAvailable,
@@ -142,7 +144,7 @@ def refusing() -> Iterator[None]:
         yield
     except errors.QueryCanceled as error:
         raise Refused(first_line(error)) from error
-    except (psycopg.OperationalError, errors.ReadOnlySqlTransaction):
+    except UNAVAILABLE:
         raise
     except psycopg.DatabaseError as error:
         raise Refused(first_line(error)) from error

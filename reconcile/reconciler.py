@@ -19,7 +19,7 @@ from reconcile.database import Busy, Refused
 from reconcile.ledger import evidence
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import Action, Brake, Hint, Kind, Known, NotAsked, ObjectRef, ObjectSide, Policy, State, Unknown
-from reconcile.restraint import Restraints, Trip, braked, restrain, unreadable
+from reconcile.restraint import UNREADABLE_AT, Restraints, Trip, braked, restrain, silence
 from reconcile.steps import Change, Step, Tally
 from reconcile.steps import Look as NextLook
 
@@ -65,6 +65,7 @@ class World(Protocol):
 
     policy: Policy
     brake: Brake
+    unanswered: Counter[str]
 
     def glance(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, Known]:
         """Read rows, findings and asks of all references in one round trip, without a lock."""
@@ -186,9 +187,14 @@ def _without_effect(change: Change, detail: str) -> Change:
 
 def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> None:
     """Make many unknowns of one bucket a condition of that bucket, which ends once the bucket answers."""
-    silent, answered = unreadable(objects)
+    silent, answered = silence(objects)
+    for bucket in answered:
+        del world.unanswered[bucket]
+    world.unanswered.update(silent)
     reasons = {ref.bucket: side.reason for ref, side in objects.items() if isinstance(side, Unknown)}
-    world.readable({bucket: reasons[bucket] for bucket in silent}, answered)
+    world.readable(
+        {bucket: reasons[bucket] for bucket in silent if world.unanswered[bucket] >= UNREADABLE_AT}, answered
+    )
 
 
 def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:

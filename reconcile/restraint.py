@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconcile.model import (
+    Absent,
     Brake,
     Kind,
-    NotAsked,
     ObjectRef,
     ObjectSide,
+    Present,
     State,
     Unknown,
 )
@@ -100,7 +101,8 @@ def _held(step: Step, active: frozenset[tuple[Kind, str]]) -> Step:
         _hold(change) if kind and _covered((kind, step.ref.bucket), active) else change
         for change, kind in zip(step.changes, kinds, strict=True)
     ]
-    return replace(step, changes=tuple(change for change in changes if change is not None), look=HELD_LOOK)
+    look = step.look if step.look and step.look.reason == "grace" else HELD_LOOK
+    return replace(step, changes=tuple(change for change in changes if change is not None), look=look)
 
 
 def _hold(change: Change) -> Change | None:
@@ -112,9 +114,8 @@ def _hold(change: Change) -> Change | None:
     return replace(change, state=state, act="held", effect=None, held_by="brake", previous_status=None)
 
 
-def unreadable(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[set[str], set[str]]:
-    """Tell (buckets of which many keys were asked and none answered, buckets that answered)."""
-    asked = Counter(ref.bucket for ref, side in objects.items() if not isinstance(side, NotAsked))
+def silence(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[Counter[str], set[str]]:
+    """Tell how many keys of each bucket that gave no answer were asked for, and which buckets answered."""
+    answered = {ref.bucket for ref, side in objects.items() if isinstance(side, Present | Absent)}
     silent = Counter(ref.bucket for ref, side in objects.items() if isinstance(side, Unknown))
-    answered = {bucket for bucket, count in asked.items() if silent[bucket] < count}
-    return {bucket for bucket, count in silent.items() if count >= UNREADABLE_AT} - answered, answered
+    return Counter({bucket: count for bucket, count in silent.items() if bucket not in answered}), answered

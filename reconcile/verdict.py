@@ -105,7 +105,7 @@ def claims(row: Row, present: Present) -> bool:
 def unclaimed(rows: Sequence[Row], present: Present, s3_version: str) -> Verdict:
     """Tell an orphan from a leftover: a leftover has a row that says why it should be gone."""
     for row in rows:
-        if row.s3_version == s3_version:
+        if row.s3_version == s3_version and row.state is RowState.EXPECTS_ABSENCE:
             return Drift(Kind.LEFTOVER, f"row {row.row_id} expects absence (status {row.status})")
     if s3_version or any(row.s3_version == version_of(present) for row in rows):
         return Healthy("another reference speaks for it")

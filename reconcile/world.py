@@ -5,10 +5,10 @@ For one thread: it owns a connection. Knows nothing of Kafka, and decides nothin
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ import structlog
 from psycopg import sql
 
 from reconcile import ledger, rows
-from reconcile.database import SQL, Busy, Connection, Database, refusing
+from reconcile.database import SQL, Connection, Database, Refused, refusing
 from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import (
     NOTHING_KNOWN,
@@ -33,7 +33,8 @@ from reconcile.model import (
 from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraints, Trip
-from reconcile.steps import Flag, GiveBack, Step
+from reconcile.steps import Change, Flag, GiveBack, Step
+from reconcile.verdict import rows_of
 
 log = structlog.get_logger("reconciler")
 KEPT = 12
@@ -51,6 +52,7 @@ class LiveWorld:
     actor: str
     look_deadline_s: float = 1.0
     unreadable: set[str] = field(default_factory=set)
+    unanswered: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._glance = sql.SQL(SQL["glance"]).format(rows=self.mapping.lookup)
@@ -122,13 +124,13 @@ class LiveTxn:
         """Lock the rows to be written, read once more, write; returns those that were busy, `moved` among them."""
         busy = moved | self._locked_out([step for step in steps if _effects(step)])
         free = [step for step in steps if step.ref not in busy]
-        moved_rows = self._write_rows(free)
+        given = self._write_rows(free)
         ledger.set_brakes(self.connection, trips, self.world.actor)
-        ledger.record(self.connection, free, look.hints, self.world.actor)
+        ledger.record(self.connection, [_as_given(step, given) for step in free], look.hints, self.world.actor)
         asks = {step.ref: look.known[step.ref].asks for step in free}
         ledger.plan_looks(self.connection, free, asks, look.hints)
         ledger.ask(self.connection, [look.hints[ref] for ref in sorted(busy)], SOON, "busy")
-        ledger.ask(self.connection, [Hint(ref) for ref in moved_rows], timedelta(0), "status given back")
+        ledger.ask(self.connection, self._elsewhere(free, given), timedelta(0), "status given back")
         return busy
 
     def _locked_out(self, steps: Sequence[Step]) -> set[ObjectRef]:
@@ -147,31 +149,48 @@ class LiveTxn:
             or any(effect.row_id in there - locked for effect in _effects(step))
         }
 
-    def _write_rows(self, steps: Sequence[Step]) -> list[ObjectRef]:
-        """Flag and give back; returns where rows are now that were given back under another key."""
-        effects = [(step, effect) for step in steps for effect in _effects(step)]
-        flags = {effect.row_id: effect.status for _, effect in effects if isinstance(effect, Flag)}
-        backs = {effect.row_id: effect.status for _, effect in effects if isinstance(effect, GiveBack)}
-        mapping = self.world.mapping
+    def _write_rows(self, steps: Sequence[Step]) -> set[str]:
+        """Give back, then flag; returns the ids of the rows that were given back.
+
+        The rows are locked and as they were read, so a write without effect is a refusal, by a trigger or a policy.
+        """
+        effects = [effect for step in steps for effect in _effects(step)]
         if not effects:
-            return []
+            return set()
+        flags = [(effect.row_id, effect.status) for effect in effects if isinstance(effect, Flag)]
+        backs = [(effect.row_id, effect.status) for effect in effects if isinstance(effect, GiveBack)]
+        mapping = self.world.mapping
         with refusing():
-            flagged = rows.flag(self.connection, mapping, list(flags.items()))
-            given = rows.give_back(self.connection, mapping, list(backs.items()))
+            given = rows.give_back(self.connection, mapping, backs)
+            flagged = rows.flag(self.connection, mapping, flags)
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would refuse at the commit
-        if len(flagged) != len(flags):
-            raise Busy("a row changed meanwhile")
-        named = {effect.row_id: step.ref for step, effect in effects}
-        gone = [row_id for row_id in given if not _names(self.seen[named[row_id]], row_id)]
-        return [ObjectRef(r.bucket, r.key, r.s3_version) for r in rows.by_id(self.connection, mapping, gone)]
+        left = rows.by_id(self.connection, mapping, sorted({row_id for row_id, _ in backs} - given))
+        if len(flagged) != len(flags) or any(row.status == self.world.policy.flag for row in left):
+            raise Refused("the write had no effect, as by a trigger or a row policy")
+        return given
+
+    def _elsewhere(self, steps: Sequence[Step], given: set[str]) -> list[Hint]:
+        """Name where rows are now that were given back under another key or version."""
+        here = {row.row_id for step in steps for row in rows_of(step.ref, self.seen[step.ref])}
+        moved = rows.by_id(self.connection, self.world.mapping, sorted(given - here)) if given - here else []
+        return [Hint(ObjectRef(row.bucket, row.key, row.s3_version)) for row in moved]
+
+
+def _as_given(step: Step, given: set[str]) -> Step:
+    """Say of a status that was not there to be given back that the application had changed it."""
+    if not any(isinstance(effect, GiveBack) and effect.row_id not in given for effect in _effects(step)):
+        return step
+    return replace(step, changes=tuple(_kept_theirs(change, given) for change in step.changes))
+
+
+def _kept_theirs(change: Change, given: set[str]) -> Change:
+    if isinstance(change.effect, GiveBack) and change.row_id not in given:
+        return replace(change, act="resolved", why="the application had changed the status")
+    return change
 
 
 def _effects(step: Step) -> list[Flag | GiveBack]:
     return [change.effect for change in step.changes if change.effect]
-
-
-def _names(known: Known, row_id: str) -> bool:
-    return any(row.row_id == row_id for row in known.rows)
 
 
 def group(refs: Sequence[ObjectRef], records: Sequence[tuple[Any, ...]]) -> dict[ObjectRef, Known]:

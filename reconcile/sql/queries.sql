@@ -131,11 +131,17 @@ RETURNING id, bucket, kind, since, why
 SELECT kind, bucket FROM reconciler.restraint WHERE effect = 'brake' AND lifted_at IS NULL
 
 -- name: recent
-SELECT CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END, f.bucket, count(*)
-FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
-WHERE h.at > greatest(now() - %(window)s, (SELECT max(lifted_at) FROM reconciler.restraint WHERE effect = 'brake'))
-  AND (h.act = 'flagged' OR h.act = 'opened' AND f.kind IN ('orphan', 'leftover') AND f.held_by IS DISTINCT FROM 'released')
-  AND h.act IN ('flagged', 'opened')
+-- What a person released is not counted: it has an act of its own, or is marked; a release begins the count anew.
+WITH counted AS (
+    SELECT CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END AS kind, f.bucket, h.at
+    FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
+    WHERE h.at > now() - %(window)s AND h.act IN ('flagged', 'opened')
+      AND (h.act = 'flagged' OR f.kind IN ('orphan', 'leftover') AND f.held_by IS DISTINCT FROM 'released')
+)
+SELECT kind, bucket, count(*) FROM counted AS c
+WHERE NOT EXISTS (
+    SELECT FROM reconciler.restraint AS r
+    WHERE r.effect = 'brake' AND r.kind = c.kind AND r.bucket IN ('', c.bucket) AND r.lifted_at > c.at)
 GROUP BY 1, 2
 
 -- name: live_rows
