@@ -51,7 +51,7 @@ fmt: $(READY)  ## format, and mend what can be mended
 lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
-	for extra in go java postgres; do $(EXTRA) $$extra | $(COMPILE) - -o requirements/$$extra.txt || exit 1; done
+	for extra in go java postgres; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 
 up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them

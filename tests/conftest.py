@@ -21,11 +21,13 @@ from tests.support import databases, storage
 START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave time for building the servers to the first test that needs them."""
-    first = next((item for item in items if "stack_place" in getattr(item, "fixturenames", ())), None)
-    if first is not None and first.get_closest_marker("timeout") is None:
-        first.add_marker(pytest.mark.timeout(START_TIMEOUT_SECONDS))
+    """Leave time for building the servers to the first tests that need them."""
+    for server in ("postgres", "kafka", "minio"):
+        first = next((item for item in items if server in getattr(item, "fixturenames", ())), None)
+        if first is not None:
+            first.add_marker(pytest.mark.timeout(START_TIMEOUT_SECONDS), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,7 @@ class Native:
         if running is None:
             return
         self._signal(self.launch.end if number is None else number)
+        self.thaw()  # a frozen server would not hear it
         try:
             running.wait(END_SECONDS)
         except subprocess.TimeoutExpired:

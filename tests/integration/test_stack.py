@@ -72,8 +72,16 @@ def test_servers_end_with_their_run(number):
     with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as holder:
         pid, directory = holder.stdout.readline().split()
         holder.send_signal(number)
-    until(lambda: not Path(f"/proc/{int(pid)}").exists(), what="the end of the server")
+    until(lambda: not _runs(int(pid)), what="the end of the server")
     until(lambda: not Path(directory.decode()).exists(), what="the end of its directory")
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_two_stacks_live_side_by_side():
