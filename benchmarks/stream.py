@@ -28,9 +28,9 @@ from benchmarks import filling
 from benchmarks.machine import machine
 from consumer.events import decode_minio
 from consumer.hold import Hold
-from consumer.kafka import Batch, Topic
 from consumer.loop import Consumer
 from consumer.service import Service, stream_of
+from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 from reconcile.settings import Settings, load

@@ -14,7 +14,7 @@ import structlog
 
 from consumer.events import Dialect, decode_all
 from consumer.hold import Hold
-from consumer.kafka import Topic
+from consumer.topic import Topic
 from reconcile.model import Action, Hint, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally

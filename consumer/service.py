@@ -21,8 +21,8 @@ from consumer import duties
 from consumer.events import DIALECTS
 from consumer.express import Lane
 from consumer.hold import Hold
-from consumer.kafka import Topic
 from consumer.loop import Consumer, Stream
+from consumer.topic import Topic
 from reconcile.catalog import compiled
 from reconcile.database import Database
 from reconcile.filters import watched

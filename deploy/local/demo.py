@@ -87,6 +87,8 @@ def prepare(servers: Servers, directory: Path) -> Demo:
     connection.execute((Path(__file__).parent / "seed.sql").read_bytes())
     client = as_user(servers, servers.minio.user, servers.minio.password)
     client.make_bucket(bucket_name=name)
+    say("storage-reconciler init --apply: schema, topics, notification rule")
+    subprocess.run([PROGRAM, "--config", str(directory / "reconciler.toml"), "init", "--apply"], check=True, stdout=2)
     onlooker = psycopg.connect(database, autocommit=True, row_factory=dict_row)
     return Demo(servers, Application(connection, client, name), onlooker, directory, stranger(servers))
 
@@ -137,8 +139,6 @@ def run(exits: ExitStack, *, keep: bool) -> None:
     servers = exits.enter_context(servers_of(keep=keep))
     directory = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     demo = prepare(servers, directory)
-    say("storage-reconciler: schema, topics, notification rule")
-    subprocess.run([PROGRAM, "--config", str(directory / "reconciler.toml"), "init", "--apply"], check=True, stdout=2)
     demo.start()
     if not keep:
         exits.callback(demo.stop)
@@ -149,9 +149,8 @@ def run(exits: ExitStack, *, keep: bool) -> None:
     if keep and demo.consumer:
         print(how_to_reach(background.running() or {}))
         print(f"storage-reconciler --config {directory}/reconciler.toml status")
-        print(
-            f"the consumer is process {demo.consumer.pid}; its log: {directory}/consumer.log; make down ends the servers"
-        )
+        print(f"the consumer is process {demo.consumer.pid}; its log: {directory}/consumer.log")
+        print("make down ends the servers")
 
 
 def main() -> int:

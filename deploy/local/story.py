@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -63,11 +64,13 @@ class Demo:
         """The application's bucket."""
         return self.application.bucket
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Start the consumer, as a user would."""
         log = (self.directory / "consumer.log").open("ab")
         command = [PROGRAM, "--config", str(self.directory / "reconciler.toml"), "consume"]
-        self.consumer = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self.consumer = subprocess.Popen(
+            command, stdout=log, stderr=log, env=os.environ | environment, start_new_session=True
+        )
         log.close()
 
     def stop(self) -> None:
