@@ -155,6 +155,8 @@ def kept(known: Kept | None) -> tuple[Section | Table, ...]:
     if known is None:
         note = "the schema reconciler is not in this database (storage-reconciler init): no findings, looks or history"
         return (Section("kept", "", notes=(note,)),)
+    if not (known.findings or known.looks or known.history):
+        return (Section("kept", "", notes=("nothing is kept of it: no finding, no look planned, no history",)),)
     return (
         Table("findings", FINDINGS, known.findings, "Findings", none="none is kept"),
         Table("next_look", LOOK, known.looks, "Next look", none="none is planned"),

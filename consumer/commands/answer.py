@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from reconcile.database import Busy, Refused
+from reconcile.model import Misconfigured, Unavailable
 from reconcile.report import Shown
+
+EXPECTED = (Misconfigured, Unavailable, Busy, Refused)
 
 
 class Exit(IntEnum):
@@ -23,20 +27,6 @@ class Exit(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is shown, as of when by the database's clock, and what the exit status tells of it.
-
-    A `str` is shown as it is, whatever the format: a script, or SQL.
-    """
-
-    shown: Shown | str
-    now: datetime | None = None
-    drift: bool = False
-    held: bool = False
-    incomplete: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """An end that was expected, one line a fault."""
 
@@ -44,16 +34,43 @@ class Failure:
     faults: tuple[str, ...]
 
 
+def failure_of(error: Exception) -> Failure:
+    """Return the end that an expected error means: its exit status, its words, the way out."""
+    match error:
+        case Misconfigured(faults=faults):
+            return Failure(Exit.USAGE, faults)
+        case Unavailable():
+            return Failure(Exit.UNREACHABLE, (f"{error}; start it, or correct its address (see config show)",))
+        case _:
+            return Failure(Exit.INCOMPLETE, (f"not done: {error}; try again",))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is shown, as of when by the database's clock, and what the exit status tells of it.
+
+    A `str` is shown as it is, whatever the format: a script, or SQL. `failure` is what ended it half-way.
+    """
+
+    shown: Shown | str
+    now: datetime | None = None
+    drift: bool = False
+    held: bool = False
+    incomplete: bool = False
+    interrupted: bool = False
+    failure: Failure | None = None
+
+
 def exit_status(outcome: Answer | Failure, *, on_drift: bool) -> int:
     """Return the process's exit status; drift counts only where it was asked for."""
     match outcome:
-        case Failure(status=status):
+        case Failure(status=status) | Answer(failure=Failure(status=status)):
             return status
+        case Answer(interrupted=True):
+            return Exit.INTERRUPTED
         case Answer(incomplete=True):
             return Exit.INCOMPLETE
         case Answer(held=True):
             return Exit.HELD
-        case Answer(drift=True) if on_drift:
-            return Exit.DRIFT
-        case Answer():
-            return Exit.OK
+        case Answer(drift=drift):
+            return Exit.DRIFT if drift and on_drift else Exit.OK

@@ -1,28 +1,101 @@
-"""`consume`: the always-on consumer."""
+"""`consume`: the always-on service, from its preconditions to its end. A signal only sets a flag."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from dataclasses import dataclass, field
+from types import FrameType
 
-from consumer.commands.answer import Answer
-from consumer.commands.call import Call
+import structlog
+
+from consumer.commands.answer import Answer, Exit
+from consumer.commands.call import Call, database
+from consumer.service import serve, words
+from reconcile import inquiry
+from reconcile.catalog import check
+from reconcile.database import pending
 from reconcile.model import Misconfigured
 from reconcile.report import Section
-from reconcile.settings import NEEDED
+from reconcile.settings import NEEDED, Settings
+
+log = structlog.get_logger("consumer")
+END_WITHIN_S = 4.5  # whatever still runs then is cut off, which is no different from a crash: nothing is lost by it
 
 
 def consume(call: Call) -> Answer:
-    """Consume until SIGTERM or Ctrl-C; observes only, unless `flagging = true`."""
-    from consumer.service import serve, words  # noqa: PLC0415 - the drivers are loaded by those who need them
-
+    """Consume until a signal says that it is enough; with --dry-run only say what would run."""
     settings = call.settings(*NEEDED)
-    if "bootstrap.servers" not in settings.kafka:
-        raise Misconfigured(
-            'kafka."bootstrap.servers": is needed to consume and has no value; set it under [kafka], '
-            "or use `sweep`, which needs no Kafka"
-        )
-    stop = threading.Event()
+    faults = preconditions(settings)
+    if faults:
+        raise Misconfigured(*faults)
+    if call.options.dry_run:
+        return Answer(intention(settings))
+    ending = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return Answer(Section("consumed", "", {name: str(count) for name, count in words(serve(settings, stop)).items()}))
+        signal.signal(number, ending.begin)
+    try:
+        total = serve(settings, ending.stop)
+    finally:
+        ending.over()
+    return Answer(Section("consumed", "", dict(words(total))), interrupted=ending.number == signal.SIGINT)
+
+
+def preconditions(settings: Settings) -> list[str]:
+    """Return everything that has to be put right before anything is consumed."""
+    faults = []
+    if not settings.kafka:
+        faults.append('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
+    with database(settings) as opened, opened.use() as connection, inquiry.explaining():
+        missing = pending(connection)
+        if missing:
+            numbers = ", ".join(f"{migration.number:04d}" for migration in missing)
+            faults.append(f"schema reconciler: lacks migrations {numbers}; run storage-reconciler migrate --apply")
+        faults += check(connection, settings.mapping, flagging=settings.flagging)
+    return faults
+
+
+def intention(settings: Settings) -> Section:
+    """Return what would run."""
+    return Section(
+        "consume",
+        "",
+        {
+            "topic": settings.stream.topic,
+            "group": str(settings.kafka.get("group.id", "storage-reconciler")),
+            "dead_letter_topic": settings.stream.dead_letter_topic,
+            "express_lane": settings.stream.express,
+            "flagging": settings.flagging,
+        },
+        notes=("every precondition holds; nothing was read, written or committed",),
+    )
+
+
+@dataclass
+class Ending:
+    """The word to stop, and who said it; what does not follow in time is cut off."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    number: int = 0
+    cut: threading.Timer | None = None
+
+    def begin(self, number: int, _: FrameType | None) -> None:
+        """Note the signal; a second one changes nothing."""
+        if not self.stop.is_set():
+            self.number = number
+            self.stop.set()
+            self.cut = threading.Timer(END_WITHIN_S, cut_off)
+            self.cut.daemon = True
+            self.cut.start()
+
+    def over(self) -> None:
+        """Call the cutting off, since the end has come by itself."""
+        if self.cut is not None:
+            self.cut.cancel()
+
+
+def cut_off() -> None:
+    """End the process as it is: what was not committed is read again."""
+    log.error("consumer.cut_off", after_s=END_WITHIN_S, why="a server did not answer in time for an orderly end")
+    os._exit(Exit.INCOMPLETE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from consumer.commands.answer import Answer
+from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
 from reconcile.report import Section, Table
 
 COLUMNS = ("act", "subject", "detail", "status")
@@ -25,12 +25,26 @@ class Act:
 def carry_out(
     name: str, acts: Sequence[Act], *, apply: bool, nothing: str, parts: tuple[Section | Table, ...] = ()
 ) -> Answer:
-    """Do the acts in order if `apply`, and tell of each; `parts` is shown below."""
-    rows = [_done(act) if apply else (act.act, act.subject, act.detail, "planned") for act in acts]
+    """Do the acts in order if `apply`, and tell of each; `parts` is shown below. An act that fails ends it."""
+    rows, failure = done(acts) if apply else ([(*_words(act), "planned") for act in acts], None)
     notes = (HOW,) if acts and not apply else ()
     table = Table("acts", COLUMNS, rows, none=nothing, notes=notes)
-    return Answer(Section(name, "", parts=(table, *parts)) if parts else table)
+    return Answer(Section(name, "", parts=(table, *parts)) if parts else table, failure=failure)
 
 
-def _done(act: Act) -> tuple[str, str, str, str]:
-    return act.act, act.subject, act.do() or act.detail, "done"
+def done(acts: Sequence[Act]) -> tuple[list[tuple[str, ...]], Failure | None]:
+    """Do the acts up to the first that fails; returns what became of each, and the failure."""
+    rows: list[tuple[str, ...]] = []
+    for at, act in enumerate(acts):
+        try:
+            told = act.do()
+        except EXPECTED as error:
+            rows.append((*_words(act), "failed"))
+            rows += [(*_words(left), "not tried") for left in acts[at + 1 :]]
+            return rows, failure_of(error)
+        rows.append((act.act, act.subject, told or act.detail, "done"))
+    return rows, None
+
+
+def _words(act: Act) -> tuple[str, str, str]:
+    return act.act, act.subject, act.detail

@@ -11,11 +11,9 @@ from importlib import import_module
 from typing import cast
 
 from consumer.commands import output
-from consumer.commands.answer import Answer, Exit, Failure, exit_status
+from consumer.commands.answer import EXPECTED, Answer, Exit, Failure, exit_status, failure_of
 from consumer.commands.call import Call
-from reconcile.database import Busy, Refused
 from reconcile.human import visible
-from reconcile.model import Misconfigured, Unavailable
 from reconcile.report import Format
 
 Command = Callable[[Call], Answer]
@@ -54,12 +52,8 @@ def attempt(ask: Command, call: Call) -> Answer | Failure:
     """Ask and hand the answer out; ends that are expected come back as a Failure."""
     try:
         return deliver(ask, call)
-    except Misconfigured as error:
-        return Failure(Exit.USAGE, error.faults)
-    except Unavailable as error:
-        return Failure(Exit.UNREACHABLE, (f"{error}; start it, or correct its address (see config show)",))
-    except (Busy, Refused) as error:
-        return Failure(Exit.INCOMPLETE, (f"not done: {error}; try again",))
+    except EXPECTED as error:
+        return failure_of(error)
 
 
 def deliver(ask: Command, call: Call) -> Answer:
@@ -80,6 +74,6 @@ def deliver(ask: Command, call: Call) -> Answer:
 
 def complain(outcome: Answer | Failure) -> None:
     """Tell each fault on a line of its own."""
-    if isinstance(outcome, Failure):
-        for fault in outcome.faults:
-            sys.stderr.write(f"storage-reconciler: {visible(fault)}\n")
+    failure = outcome.failure if isinstance(outcome, Answer) else outcome
+    for fault in failure.faults if failure else ():
+        sys.stderr.write(f"storage-reconciler: {visible(fault)}\n")

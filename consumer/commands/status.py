@@ -49,10 +49,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How far the group is with the topic, or why that is not known; `dead_letters` is None where it is not."""
+    """How far the group is with a topic, or why that is not known."""
 
     positions: Sequence[Position] = ()
-    dead_letters: int | None = None
     trouble: str = ""
 
 
@@ -61,10 +60,12 @@ def status(call: Call) -> Answer:
     settings = call.settings("database.url")
     with database(settings) as opened, inquiry.reading(opened) as connection:
         kept = read(connection)
-    reading = ask_kafka(settings)
-    section = shown(settings, kept, reading)
+    events, letters = (
+        read_topic(settings, name) for name in (settings.stream.topic, settings.stream.dead_letter_topic)
+    )
+    section = shown(settings, kept, reading_facts(settings, events, letters))
     drift = any(suspected or opened for _, suspected, opened, *_ in kept.drift)
-    return Answer(section, kept.now, drift=drift, incomplete=bool(reading.trouble))
+    return Answer(section, kept.now, drift=drift, incomplete=bool(events.trouble or letters.trouble))
 
 
 def read(connection: Connection) -> Kept:
@@ -83,21 +84,19 @@ def read(connection: Connection) -> Kept:
     )
 
 
-def ask_kafka(settings: Settings) -> Reading:
-    """Ask how far the group is; a broker that is away does not hide the rest."""
+def read_topic(settings: Settings, name: str) -> Reading:
+    """Ask how far the group is with a topic; a broker that is away does not hide the rest."""
     if not settings.kafka:
         return Reading()
     try:
-        places = positions(settings.stream.topic, settings.kafka)
-        letters = positions(settings.stream.dead_letter_topic, settings.kafka)
+        return Reading(positions(name, settings.kafka))
     except (Unavailable, Misconfigured) as error:
         return Reading(trouble=str(error))
-    return Reading(places, sum(place.high_watermark - place.low_watermark for place in letters))
 
 
-def shown(settings: Settings, kept: Kept, reading: Reading) -> Section:
+def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Section:
     """Return the screen."""
-    facts = {**mode_facts(settings, kept), **reading_facts(settings, reading), **look_facts(kept)}
+    facts = {**mode_facts(settings, kept), **reading, **look_facts(kept)}
     parts = [
         Table("drift", DRIFT, drift_rows(kept.drift), "Drift", none="no drift"),
         Table("groups", GROUPS, kept.groups, "Files in drift, by group"),
@@ -132,20 +131,27 @@ def live_facts(kept: Kept) -> dict[str, Value]:
     return {"live_rows": sum(record[1] for record in kept.live_rows), "live_rows_counted_at": counted_at}
 
 
-def reading_facts(settings: Settings, reading: Reading) -> dict[str, Value]:
-    """Return topic, lag and dead letters."""
+def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict[str, Value]:
+    """Return topic, lag and dead letters, or what keeps them from being known."""
     if not settings.kafka:
         return {"topic": "no [kafka] is configured"}
-    if reading.trouble:
-        return {"topic": settings.stream.topic, "lag": None, "kafka": reading.trouble}
-    never = sum(place.committed is None for place in reading.positions)
-    return {
-        "topic": settings.stream.topic,
-        "lag": sum(place.lag for place in reading.positions),
-        "partitions": len(reading.positions),
-        **({"partitions_never_committed": never} if never else {}),
-        "dead_letters": reading.dead_letters,
-    }
+    facts: dict[str, Value] = {"topic": settings.stream.topic}
+    if events.trouble:
+        facts["topic_trouble"] = events.trouble
+    else:
+        facts["lag"] = sum(map(lag, events.positions))
+        facts["partitions"] = len(events.positions)
+        facts["partitions_never_committed"] = sum(place.committed is None for place in events.positions)
+    if letters.trouble:
+        facts["dead_letters_trouble"] = letters.trouble
+    else:
+        facts["dead_letters"] = sum(place.high_watermark - place.low_watermark for place in letters.positions)
+    return facts
+
+
+def lag(place: Position) -> int:
+    """Return how many records of a partition are still to be read; a group without a commit begins at the oldest."""
+    return max(place.high_watermark - max(place.committed or 0, place.low_watermark), 0)
 
 
 def look_facts(kept: Kept) -> dict[str, Value]:

@@ -1,0 +1,202 @@
+"""The command line: where options may stand, what is refused, what an end is worth as an exit status."""
+
+import argparse
+import importlib
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from consumer import logs
+from consumer.cli import build_parser, parse
+from consumer.commands import output, plan, running
+from consumer.commands.answer import Answer, Exit, Failure, exit_status
+from consumer.commands.call import Call
+from reconcile.database import Busy
+from reconcile.model import Misconfigured, Unavailable
+from reconcile.report import Format, Section, Table
+
+EMPTY = Table("t", ("a",), [])
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield every command's own parser."""
+    below = [action for action in parser._actions if isinstance(action.choices, dict)]  # noqa: SLF001
+    for action in below:
+        for one in action.choices.values():
+            yield from leaves(one)
+    if not below:
+        yield parser
+
+
+@pytest.mark.parametrize("parser", list(leaves(build_parser())), ids=lambda parser: parser.prog)
+def test_every_command_runs_something_and_has_the_common_options(parser):
+    """Each command names a function that exists, and takes every common option."""
+    module, _, function = parser.get_default("run").partition(":")
+    assert callable(getattr(importlib.import_module(f"consumer.commands.{module}"), function))
+    flags = {flag for action in parser._actions for flag in action.option_strings}  # noqa: SLF001
+    common = {"--config", "-o", "--format", "--output-file", "--log-level", "--log-format", "--dry-run", "--help"}
+    assert common <= flags
+
+
+def test_common_options_stand_before_or_after_the_command():
+    """The same option means the same before and after the command; what is not given keeps its default."""
+    before = parse(["-o", "json", "--config", "x.toml", "findings", "list"])
+    after = parse(["findings", "list", "--config", "x.toml", "-o", "json"])
+    assert vars(before) == vars(after)
+    assert before.log_level == "info"
+    assert parse(["-o", "json", "status", "-o", "csv"]).format == "csv"
+
+
+def test_apply_and_dry_run_exclude_each_other(capsys):
+    """Nobody has to guess which of the two wins."""
+    with pytest.raises(SystemExit) as end:
+        parse(["brake", "release", "--apply", "--dry-run"])
+    assert end.value.code == Exit.USAGE
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_the_core_of_a_plan_is_the_same_with_and_without_apply():
+    """Without --apply an act is told and not done; with it the same act is done and told."""
+    done = []
+    act = plan.Act("create topic", "events", "4 partitions", lambda: done.append(1))
+    told = plan.carry_out("init", [act], apply=False, nothing="")
+    assert done == []
+    assert told.shown.rows == [("create topic", "events", "4 partitions", "planned")]
+    told = plan.carry_out("init", [act], apply=True, nothing="")
+    assert done == [1]
+    assert told.shown.rows == [("create topic", "events", "4 partitions", "done")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "on_drift", "status"),
+    [
+        (Answer(EMPTY), True, 0),
+        (Answer(EMPTY, drift=True), False, 0),
+        (Answer(EMPTY, drift=True), True, 3),
+        (Answer(EMPTY, drift=True, held=True), True, 4),
+        (Answer(EMPTY, drift=True, held=True, incomplete=True), True, 5),
+        (Answer(EMPTY, interrupted=True), False, 130),
+        (Failure(Exit.UNREACHABLE, ("x",)), False, 6),
+    ],
+)
+def test_exit_status(outcome, on_drift, status):
+    """Drift is told only where it was asked for; what is worse goes first."""
+    assert exit_status(outcome, on_drift=on_drift) == status
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Misconfigured("a", "b"), 2), (Unavailable("minio", "no answer"), 6), (Busy("locked"), 5)],
+)
+def test_expected_ends_become_failures(error, status):
+    """An expected end has its status and its words; anything else is a defect and passes through."""
+
+    def ask(_: Call) -> Answer:
+        raise error
+
+    failure = running.attempt(ask, Call(parse(["version"]), {}))
+    assert isinstance(failure, Failure)
+    assert failure.status == status
+    assert all(failure.faults)
+
+
+def test_configuration_is_found_in_order(tmp_path, monkeypatch):
+    """--config goes before RECONCILER_CONFIG, which goes before ./reconciler.toml; none is no fault."""
+    monkeypatch.chdir(tmp_path)
+    assert Call(parse(["status"]), {}).document() == {}
+    for name in ("reconciler.toml", "b.toml", "c.toml"):
+        (tmp_path / name).write_text(f'[stream]\ntopic = "{name}"\n')
+    assert Call(parse(["status"]), {}).settings().stream.topic == "reconciler.toml"
+    environ = {"RECONCILER_CONFIG": "b.toml"}
+    assert Call(parse(["status"]), environ).settings().stream.topic == "b.toml"
+    assert Call(parse(["status", "--config", "c.toml"]), environ).settings().stream.topic == "c.toml"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"[stream\n"])
+def test_an_unusable_configuration_is_named(tmp_path, content):
+    """A file that is not there, not text or not TOML is a fault that names the file."""
+    path = tmp_path / "x.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Misconfigured, match=re.escape(str(path))):
+        Call(parse(["status", "--config", str(path)]), {}).document()
+
+
+def test_output_file_is_replaced_as_a_whole(tmp_path):
+    """A result goes to its file and leaves nothing beside it; a directory that is not there is a fault."""
+    output.deliver(Answer(EMPTY), Format.JSON, str(tmp_path / "out.json"))
+    assert (tmp_path / "out.json").read_text() == "[]\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    with pytest.raises(Misconfigured, match="--output-file"):
+        output.deliver(Answer(EMPTY), Format.JSON, str(tmp_path / "none" / "out.json"))
+
+
+def test_log_lines_are_json_without_secrets():
+    """A line of the log is one JSON object, and no password gets into it, neither by name nor within a URL."""
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    structlog.get_logger("x").info("a.b", url="postgresql://me:s3cret@host/db", secret_key="s3cret", key="k\n")
+    structlog.get_logger("x").debug("quiet")
+    told = json.loads(stream.getvalue())
+    assert told["event"] == "a.b"
+    assert told["url"] == "postgresql://me:***@host/db"
+    assert "s3cret" not in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_log_lines_for_a_person_obey_nobody():
+    """What stands in a key cannot colour the terminal or forge a line of the log."""
+    stream = io.StringIO()
+    logs.configure("info", "console", stream)
+    structlog.get_logger("x").info("a.b", key="a\x1b[2J\nforged")
+    assert "\x1b" not in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+
+
+def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process without a configuration."""
+    command = [sys.executable, "-c", "import sys; from consumer.cli import main; sys.exit(main())", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ or None)
+
+
+def test_help_imports_nothing_that_is_slow():
+    """--help stays quick: no driver, no log, no settings are imported for it."""
+    probe = (
+        "import sys; from consumer.cli import parse\n"
+        "try: parse(['--help'])\n"
+        "except SystemExit: sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "COMMAND" in ended.stdout
+    assert not set(ended.stderr.split()) & {"psycopg", "minio", "confluent_kafka", "structlog", "msgspec", "rich"}
+
+
+def test_completion_knows_every_command():
+    """The completion script of each shell names the commands."""
+    for shell in ("bash", "zsh", "tcsh"):
+        script = run("completion", shell).stdout
+        assert all(word in script for word in ("findings", "brake", "release", "--group-by"))
+
+
+def test_missing_values_are_all_named_at_once(tmp_path, monkeypatch):
+    """Every fault comes on a line of its own, with the key's name, and nothing reaches stdout."""
+    monkeypatch.chdir(tmp_path)
+    ended = run("config", "check")
+    assert ended.returncode == Exit.USAGE
+    assert ended.stdout == ""
+    assert {"database.url", "minio.endpoint", "mapping.version.table"} <= set(
+        re.findall(r"[a-z_.]+\.[a-z_]+", ended.stderr)
+    )
+
+
+def test_a_section_survives_every_form():
+    """Every form renders a section with facts, a table and notes."""
+    answer = Answer(Section("s", "S", {"a": 1}, (EMPTY,), ("n",)))
+    for form in Format:
+        assert output.rendered(answer, form)
