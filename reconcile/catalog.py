@@ -10,7 +10,7 @@ from typing import Any, LiteralString, cast
 
 from psycopg import sql
 
-from reconcile import expressions, fitness
+from reconcile import expressions, fitness, plans
 from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
 from reconcile.database import Connection, queries, sql_file
 from reconcile.mapping import Mapping, compile_mapping
@@ -77,13 +77,12 @@ def check(
 
 
 def _scans(connection: Connection, mapping: Mapping) -> Iterator[str]:
-    """Yield what a lookup would read from end to end, each once."""
-    key, row_id = mapping.probe, (Ref("version", mapping.tables.settings.version.id),)
-    found = [
-        fitness.missing_index(mapping.tables, probe, alias)
-        for query, probe in ((mapping.lookup, key), (mapping.by_id, row_id))
-        for alias in fitness.scanned(_plan(connection, query, mapping))
-    ]
+    """Yield which indexes are missing where finding a row, by key or by id, would read whole tables."""
+    row_id = (Ref("version", mapping.tables.settings.version.id),)
+    found: list[str] = []
+    for query, probe in ((mapping.lookup, mapping.probe), (mapping.by_id, row_id)):
+        aliases = set(plans.scanned(_plan(connection, query, mapping)))
+        found += plans.missing_indexes(mapping.tables, probe, aliases)
     yield from dict.fromkeys(found)
 
 

@@ -29,10 +29,13 @@ class Tables:
     version: Table
     file: Table | None
 
+    def table(self, ref: Ref) -> Table:
+        """Return the table of a column."""
+        return self.file if ref.table == "file" and self.file else self.version
+
     def column(self, ref: Ref) -> Column:
         """Return what the catalog says of a column."""
-        table = self.file if ref.table == "file" and self.file else self.version
-        return table.columns[ref.column]
+        return self.table(ref).columns[ref.column]
 
 
 def tables(settings: MappingSettings, catalog: Catalog) -> Tables:

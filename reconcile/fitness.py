@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from reconcile.columns import Catalog, Column, Family, Table, fits
-from reconcile.expressions import Tables
 from reconcile.settings import MappingSettings
 from reconcile.template import Ref, is_template, parse, reference
 
@@ -25,9 +24,6 @@ RULES = {
     frozenset({Family.INTEGER}): "must be an integer",
     NAMES | {Family.ENUM}: "must be text, uuid, an enum or an integer",
 }
-
-
-SCANS = frozenset({"Seq Scan", "Sample Scan"})
 
 
 class Use(NamedTuple):
@@ -111,7 +107,7 @@ def _database(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
         yield f"mapping.timezone = {settings.timezone!r}: PostgreSQL knows no such zone; see pg_timezone_names"
     for table in (catalog.version, catalog.file):
         if table and not table.usable:
-            schema = _quoted(table.schema)
+            schema = quoted(table.schema)
             yield f"mapping: the schema {schema} may not be used; GRANT USAGE ON SCHEMA {schema} TO our role"
         if table and table.hides_rows and not settings.allow_row_security:
             yield (
@@ -131,7 +127,7 @@ def _column(use: Use, table: Table) -> Iterator[str]:
     if column.family not in use.families:
         yield f"{where}: is of type {column.type[1]} and {RULES.get(use.families, 'must be text or uuid')}"
     if not column.readable:
-        yield f"{where}: may not be read; GRANT SELECT ({_quoted(column.name)}) ON {quoted_name(table)} TO our role"
+        yield f"{where}: may not be read; GRANT SELECT ({quoted(column.name)}) ON {quoted_name(table)} TO our role"
 
 
 def _join(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
@@ -165,7 +161,7 @@ def _words(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
 
 def _unholdable(column: Column, word: str) -> str:
     if column.family is Family.ENUM and word not in column.labels:
-        add = f"ALTER TYPE {column.type[0]}.{column.type[1]} ADD VALUE '{word}'"
+        add = f"ALTER TYPE {column.type[0]}.{column.type[1]} ADD VALUE {_constant(word)}"
         return f"the enum of {column.name} has {', '.join(column.labels)} only; use one of them, or {add}"
     if column.length is not None and len(word) > column.length:
         return f"{column.name} holds {column.length} characters only; use a shorter word or widen the column"
@@ -190,48 +186,21 @@ def unwritable(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
     """Yield what keeps a row from being flagged."""
     name, table = settings.version.status, catalog.version
     if table and name and name in table.columns and not table.columns[name].writable:
-        grant = f"GRANT UPDATE ({_quoted(name)}) ON {quoted_name(table)} TO our role"
+        grant = f"GRANT UPDATE ({quoted(name)}) ON {quoted_name(table)} TO our role"
         yield f"mapping.version.status = {name!r}: may not be updated, and flagging = true; {grant}, or observe only"
-
-
-def scanned(plan: dict[str, Any]) -> Iterator[str]:
-    """Yield the alias of every table that a plan (EXPLAIN's JSON) reads without the condition of an index."""
-    kind = plan["Node Type"]
-    if "Index Cond" not in plan and (kind in SCANS or kind.startswith("Index ")):
-        yield plan["Alias"]
-    for child in plan.get("Plans", ()):
-        yield from scanned(child)
-
-
-def missing_index(tables: Tables, probe: Sequence[Ref], alias: str) -> str:
-    """Return the fault of a table that is read from end to end to find some rows."""
-    settings = tables.settings
-    match alias.partition("_")[0]:
-        case "v" if probe[0].table == "file":
-            join = [Ref("version", settings.version.file_id or "")]
-            lacking = (
-                f"file_id: finding the rows of a file reads the whole table; {_create_index(tables.version, join)}"
-            )
-        case "v":
-            lacking = f"key: finding a row reads the whole table; {_create_index(tables.version, probe)}"
-        case "f" if tables.file:
-            columns = probe if probe[0].table == "file" else [Ref("file", settings.file.id)]
-            lacking = f"file_id: finding a file reads its whole table; {_create_index(tables.file, columns)}"
-        case _:
-            lacking = f"table: finding a row reads all of {alias}; index what the row is found by"
-    return f"mapping.version.{lacking}, or set mapping.allow_scan = true if the table is small"
-
-
-def _create_index(table: Table, columns: Sequence[Ref]) -> str:
-    names = ", ".join(_quoted(ref.column) for ref in columns)
-    return f"CREATE INDEX CONCURRENTLY ON {quoted_name(table)} ({names})"
 
 
 def quoted_name(table: Table) -> str:
     """Return a table's name as SQL wants it."""
-    return f"{_quoted(table.schema)}.{_quoted(table.name)}"
+    return f"{quoted(table.schema)}.{quoted(table.name)}"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a name as SQL wants it."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
+
+
+def _constant(word: str) -> str:
+    doubled = word.replace("'", "''")
+    return f"'{doubled}'"

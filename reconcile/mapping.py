@@ -12,18 +12,16 @@ from datetime import datetime
 
 from psycopg import sql
 
-from reconcile import expressions
-from reconcile.columns import FREE, SEGMENT, SHAPES, Catalog, Family, fits, is_storable
-from reconcile.expressions import Tables, at
+from reconcile import expressions, selection
+from reconcile.columns import Catalog, fits
+from reconcile.expressions import Tables
 from reconcile.fitness import misfits
-from reconcile.model import Misconfigured, Row, RowState
+from reconcile.model import Misconfigured, RowState
+from reconcile.selection import Parameters
 from reconcile.settings import MappingSettings
-from reconcile.template import Ref, Template, inverse
+from reconcile.template import Ref
 
-Parameters = dict[str, object]
 HIGHEST_KEY = "\U0010ffff" * 4
-SAMPLES = {Family.INTEGER: "1", Family.UUID: "00000000-0000-0000-0000-000000000000"}
-PROBED = frozenset({Family.TEXT, Family.INTEGER, Family.UUID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,10 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         raise Misconfigured(*faults)
     of = expressions.tables(settings, catalog)
     template = expressions.template(settings)
-    probe = (Ref("version", settings.version.key),) if template is None else choose_probe(of, template)
+    probe = (Ref("version", settings.version.key),) if template is None else selection.choose_probe(of, template)
     return Mapping(
-        lookup=_by_key(of, probe) if template is None else _by_parts(of, probe),
-        by_id=_where(of, sql.SQL("{} = ANY({})").format(_id(of), _array(of, _id_ref(of), "row_ids"))),
+        lookup=selection.by_key(of, probe) if template is None else selection.by_parts(of, probe),
+        by_id=selection.where(of, selection.has_id(of)),
         in_order=_in_order(of),
         live_counts=_live_counts(of),
         lock=_lock(of),
@@ -73,145 +71,17 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         young=_young(of),
         probe=probe,
         tables=of,
-        sample=_sample(of, probe),
-        parameters=_keys if template is None else _parts(of, template, probe),
-        is_id=fits(of.column(_id_ref(of)).family),
+        sample=selection.sample(of, probe),
+        parameters=selection.keys_as_they_are if template is None else selection.parts_of(of, template, probe),
+        is_id=fits(of.column(selection.id_ref(of)).family),
     )
-
-
-def _id_ref(of: Tables) -> Ref:
-    return Ref("version", of.settings.version.id)
-
-
-def _id(of: Tables) -> sql.Identifier:
-    return at(_id_ref(of))
-
-
-def _select(of: Tables) -> sql.Composed:
-    named = [
-        sql.SQL("{} AS {}").format(expression, sql.Identifier(field))
-        for expression, field in zip(expressions.columns(of), Row._fields, strict=True)
-    ]
-    return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(named), _from(of))
-
-
-def _from(of: Tables) -> sql.Composed:
-    """Return the version table with its parent, a missing one too."""
-    alone = sql.SQL("{} AS v").format(expressions.table_name(of.version))
-    file_id = of.settings.version.file_id
-    if of.file is None or file_id is None:
-        return alone
-    return sql.SQL("{} LEFT JOIN {} AS f ON {} = {}").format(
-        alone,
-        expressions.table_name(of.file),
-        at(Ref("file", of.settings.file.id)),
-        at(Ref("version", file_id)),
-    )
-
-
-def _where(of: Tables, condition: sql.Composable) -> sql.Composed:
-    """Return the rows under a condition, those that name an object at all."""
-    rows = sql.SQL("{} WHERE {} AND {} IS NOT NULL").format(_select(of), condition, expressions.key(of))
-    return rows + _has_bucket(of)
-
-
-def _has_bucket(of: Tables) -> sql.Composed:
-    settled = of.settings.bucket.name
-    return sql.Composed([]) if settled else sql.SQL(" AND {} IS NOT NULL").format(expressions.bucket(of))
-
-
-def _array(of: Tables, ref: Ref, name: str) -> sql.Composed:
-    """Return an array parameter in the type of a column, so that the column's index serves it; sent as texts."""
-    texts = sql.Placeholder(name, format="b")
-    column = of.column(ref)
-    if column.family is Family.INTEGER:
-        return sql.SQL("{}::text[]::int8[]").format(texts)
-    if column.type == ("pg_catalog", "text"):
-        return sql.SQL("{}::text[]").format(texts)
-    return sql.SQL("{}::text[]::{}[]").format(texts, expressions.type_name(column))
-
-
-def _by_key(of: Tables, probe: Sequence[Ref]) -> sql.Composed:
-    asked = _array(of, probe[0], "row_keys")
-    return sql.SQL("{} WHERE {} = ANY({})").format(_select(of), at(probe[0]), asked) + _has_bucket(of)
-
-
-def _keys(keys: Sequence[str]) -> Parameters:
-    """Return the keys as they are; one that PostgreSQL cannot hold would spoil the whole batch."""
-    joined = "".join(keys)
-    return {"row_keys": list(keys) if is_storable(joined) else [key for key in keys if is_storable(key)]}
-
-
-def _by_parts(of: Tables, probe: Sequence[Ref]) -> sql.Composed:
-    """Return the lookup of a composed key: by the index of some parts, then the key that they compose is compared."""
-    names = [f"part_{number}" for number in range(len(probe))]
-    arrays = [_array(of, ref, f"row_{name}") for ref, name in zip(probe, names, strict=True)]
-    same = [
-        sql.SQL("{} = asked.{}").format(at(ref), sql.Identifier(name)) for ref, name in zip(probe, names, strict=True)
-    ]
-    asked = sql.SQL(" JOIN unnest({}, %(row_keys)b::text[]) AS asked ({}, key) ON {}").format(
-        sql.SQL(", ").join(arrays), sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(" AND ").join(same)
-    )
-    composed = sql.SQL(' WHERE {} COLLATE "C" = asked.key').format(expressions.key(of))
-    return _select(of) + asked + composed + _has_bucket(of)
-
-
-def _parts(of: Tables, template: Template, probe: Sequence[Ref]) -> Callable[[Sequence[str]], Parameters]:
-    """Return the function from keys to the parts that are probed, each beside its key."""
-    invert = inverse(template, [_shape(of, template, part) for part in template.parts])
-    places = [template.parts.index(ref) for ref in probe]
-    fitting = [fits(of.column(ref).family) for ref in probe]
-    names = [*(f"row_part_{number}" for number in range(len(probe))), "row_keys"]
-
-    def parameters(keys: Sequence[str]) -> Parameters:
-        asked = dict.fromkeys(
-            (*(split[place] for place in places), key)
-            for key in keys
-            if is_storable(key)
-            for split in invert(key)
-            if all(fit(split[place]) for fit, place in zip(fitting, places, strict=True))
-        )
-        columns = [list(column) for column in zip(*asked, strict=True)] or [[] for _ in names]
-        return dict(zip(names, columns, strict=True))
-
-    return parameters
-
-
-def _shape(of: Tables, template: Template, part: Ref) -> str:
-    return SEGMENT if part in template.segments else SHAPES.get(of.column(part).family, FREE)
-
-
-def _sample(of: Tables, probe: Sequence[Ref]) -> Parameters:
-    """Return parameters that `lookup` and `by_id` can be explained with."""
-    parts = {f"row_part_{number}": ref for number, ref in enumerate(probe)}
-    typed = {
-        name: [SAMPLES.get(of.column(ref).family, "a")] for name, ref in (parts | {"row_ids": _id_ref(of)}).items()
-    }
-    return {"row_keys": ["a"], **typed}
-
-
-def choose_probe(of: Tables, template: Template) -> tuple[Ref, ...]:
-    """Return the parts to look up by: the longest start of an index that consists of parts, a unique index first.
-
-    Without any index these are all parts of one table, which the check refuses.
-    """
-    found: list[tuple[tuple[bool, int, bool], tuple[Ref, ...]]] = []
-    for side, table in (("version", of.version), ("file", of.file)):
-        for index in table.indexes if table else ():
-            refs = [Ref(side, column) for column in index.columns]
-            usable = [ref in template.parts and of.column(ref).family in PROBED for ref in refs]
-            length = (*usable, False).index(False)
-            whole = index.unique and length == len(refs)
-            found.append(((whole, length, side == "version"), tuple(refs[:length])))
-    best = max(found, key=lambda item: item[0], default=((False, 0, False), ()))[1]
-    return best or tuple(dict.fromkeys(part for part in template.parts if part.table == template.parts[0].table))
 
 
 def _in_order(of: Tables) -> sql.Composed:
     key = sql.SQL('{} COLLATE "C"').format(expressions.key(of))
     bounds = sql.SQL("{bucket} = %(row_bucket)s::text AND {key} >= %(row_lower)s::text AND {key} < %(row_upper)s::text")
     condition = bounds.format(bucket=expressions.bucket(of), key=key)
-    return sql.SQL("{} ORDER BY {}, {}").format(_where(of, condition), key, _id(of))
+    return sql.SQL("{} ORDER BY {}, {}").format(selection.where(of, condition), key, selection.row_id(of))
 
 
 def in_order_parameters(bucket: str, lower: str = "", upper: str | None = None) -> Parameters:
@@ -225,14 +95,15 @@ def _live(of: Tables) -> sql.Composed:
 
 def _live_counts(of: Tables) -> sql.Composed:
     counted = sql.SQL("SELECT COALESCE({}, ''), count(*) FROM {} WHERE {} IS NOT NULL AND {} GROUP BY 1")
-    return counted.format(expressions.bucket(of), _from(of), expressions.key(of), _live(of))
+    return counted.format(expressions.bucket(of), selection.source(of), expressions.key(of), _live(of))
 
 
 def _lock(of: Tables) -> sql.Composed:
     """Return the lock that foreign keys do not meet; it waits for nobody."""
-    chosen = sql.SQL('SELECT {}::text FROM {} WHERE {} = ANY({}) ORDER BY {} COLLATE "C", {}')
-    rows = chosen.format(_id(of), _from(of), _id(of), _array(of, _id_ref(of), "row_ids"), expressions.key(of), _id(of))
-    return sql.SQL("{} FOR NO KEY UPDATE OF v SKIP LOCKED").format(rows)
+    chosen = sql.SQL('SELECT {id}::text FROM {source} WHERE {has_id} ORDER BY {key} COLLATE "C", {id}').format(
+        id=selection.row_id(of), source=selection.source(of), has_id=selection.has_id(of), key=expressions.key(of)
+    )
+    return sql.SQL("{} FOR NO KEY UPDATE OF v SKIP LOCKED").format(chosen)
 
 
 def _update(of: Tables, status: str, value: sql.Composable, condition: sql.Composable) -> sql.Composed:
@@ -245,8 +116,8 @@ def _update(of: Tables, status: str, value: sql.Composable, condition: sql.Compo
         table=expressions.table_name(of.version),
         status=expressions.plain(status),
         value=sql.SQL("{}::{}").format(value, expressions.type_name(of.column(Ref("version", status)))),
-        ids=_array(of, _id_ref(of), "row_ids"),
-        id=_id(of),
+        ids=selection.array(of, selection.id_ref(of), "row_ids"),
+        id=selection.row_id(of),
         condition=condition,
     )
 
@@ -279,13 +150,18 @@ def _young(of: Tables) -> sql.Composed | None:
         expressions.as_stored(of, sql.SQL("{}::timestamptz").format(sql.Placeholder(name)))
         for name in ("row_lower", "row_upper")
     )
-    after = sql.SQL("%(row_after)s::text::{}").format(expressions.type_name(of.column(_id_ref(of))))
+    after = sql.SQL("%(row_after)s::text::{}").format(expressions.type_name(of.column(selection.id_ref(of))))
     between = sql.SQL("{at} >= {lower} AND {at} <= {upper} AND ({at} > {lower} OR {id} > {after}) AND {live}")
     condition = between.format(
-        at=expressions.of_version(column), lower=lower, upper=upper, id=_id(of), after=after, live=_live(of)
+        at=expressions.of_version(column),
+        lower=lower,
+        upper=upper,
+        id=selection.row_id(of),
+        after=after,
+        live=_live(of),
     )
     return sql.SQL("{} ORDER BY {}, {} LIMIT %(row_limit)s").format(
-        _where(of, condition), expressions.of_version(column), _id(of)
+        selection.where(of, condition), expressions.of_version(column), selection.row_id(of)
     )
 
 

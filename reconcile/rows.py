@@ -12,8 +12,9 @@ from typing import Any
 from psycopg import sql
 
 from reconcile.database import Connection
-from reconcile.mapping import Mapping, Parameters, young_parameters
+from reconcile.mapping import Mapping, young_parameters
 from reconcile.model import Row, RowState
+from reconcile.selection import Parameters
 
 STATES = {str(state): state for state in RowState}
 
