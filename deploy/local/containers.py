@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
@@ -39,11 +40,11 @@ def missing(images: Iterable[str]) -> str | None:
         return next((why for image in images if (why := _pull(engine, image))), None)
 
 
-def network(exits: ExitStack) -> Network:
-    """Return a network for one stack; what is in it is removed when `exits` is closed, or this process is killed."""
+def network(exits: ExitStack, directory: Path) -> Network:
+    """Return a network for one stack; it, what is in it, and the directory go when `exits` closes, or we are killed."""
     made = Network().create()
     watcher = subprocess.Popen(
-        [sys.executable, reaper.__file__, made.name],
+        [sys.executable, reaper.__file__, made.name, str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

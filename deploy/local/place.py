@@ -64,7 +64,7 @@ def place(way: Way) -> Iterator[Place]:
     directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
     try:
         with ExitStack() as exits:
-            yield Place(directory, exits, way, containers.network(exits) if way is Way.DOCKER else None)
+            yield Place(directory, exits, way, containers.network(exits, directory) if way is Way.DOCKER else None)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -1,10 +1,11 @@
-"""Removes a stack's containers and their network when the run ends, however it ends.
+"""Removes a stack's containers, their network and the stack's directory when the run ends, however it ends.
 
 A process of its own, as the supervisor is for native servers: its stdin is at its end when the run is. So no privileged
 container with the engine's socket inside has to do it, and no image has to be pulled for it.
 """
 
 import os
+import shutil
 import sys
 from contextlib import suppress
 from typing import Any
@@ -16,12 +17,14 @@ STDIN = 0
 
 
 def main() -> None:
-    """Wait for the end of stdin, then remove all that is in the network named on the command line."""
+    """Wait for the end of stdin, then remove the network of that name, what is in it, and the directory."""
     engine = DockerClient().client
     print("ready", flush=True)
     while os.read(STDIN, 1):
         pass
-    remove(engine, sys.argv[1])
+    network, directory = sys.argv[1:]
+    remove(engine, network)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def remove(engine: Any, network: str) -> None:
