@@ -27,8 +27,9 @@ FROM generate_series(0, %s - 1) AS n
 """
 INSERT_VERSIONS = """
 INSERT INTO file_versions (file_id, version_number, object_key, size, status)
-SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %s), 12, '0'))::uuid, n, %s || n, 1000 + n %% 1000, 'active'
-FROM generate_series(%s::bigint, %s::bigint - 1) AS n
+SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid,
+       abs(hashtext(%(prefix)s)) %% 2000 * 1000000 + n, %(prefix)s || n, 1000 + n %% 1000, 'active'
+FROM generate_series(%(lower)s::bigint, %(upper)s::bigint - 1) AS n
 """
 
 
@@ -54,7 +55,7 @@ def fill(connection: psycopg.Connection[Any], prefix: str, rows: int) -> None:
     """Write the seed's tables with `rows` live versions of a thousand files."""
     connection.execute(SEED.read_bytes())
     connection.execute(INSERT_FILES, [FILES])
-    connection.execute(INSERT_VERSIONS, [FILES, prefix, 0, rows])
+    connection.execute(INSERT_VERSIONS, {"files": FILES, "prefix": prefix, "lower": 0, "upper": rows})
     connection.execute("VACUUM ANALYZE storage_files")
     connection.execute("VACUUM ANALYZE file_versions")
 
@@ -63,7 +64,8 @@ def prepare_rows(connection: psycopg.Connection[Any], prefix: str, batches: int,
     """Insert rows and prepare their transactions, `each` at a time: they are there, and nobody sees them."""
     for batch in range(batches):
         connection.execute("BEGIN")
-        connection.execute(INSERT_VERSIONS, [FILES, prefix, batch * each, (batch + 1) * each])
+        bounds = {"lower": batch * each, "upper": (batch + 1) * each}
+        connection.execute(INSERT_VERSIONS, {"files": FILES, "prefix": prefix, **bounds})
         connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(f"{prefix}{batch}"))
 
 

@@ -204,7 +204,7 @@ MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes}
 def measure(name: str, place: Place) -> dict[str, float]:
     """Run one measurement in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.stream", name, json.dumps(place.__dict__)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(f"  {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in found.items()), flush=True)
     return found
