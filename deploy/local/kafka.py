@@ -81,8 +81,8 @@ def check_jars(directory: Path, pinned: Mapping[str, str]) -> None:
         if found.get(name) != pinned.get(name):
             raise Trouble(
                 f"{name}: SHA-256 is {found.get(name, 'that of no file: it did not come')}, but {PINNED.name} says "
-                f"{pinned.get(name, 'nothing of such a jar')}. Only jars whose hash is pinned are run. Remove a stale "
-                f"copy and try again; if another version is wanted, pin its hashes in deploy/local/{PINNED.name}."
+                f"{pinned.get(name, 'nothing of such a jar')}. Only jars whose hash is pinned are run. Remove "
+                f"{directory}, if it is there, and run again; another version is pinned in deploy/local/{PINNED.name}."
             )
 
 
@@ -182,7 +182,7 @@ SETTINGS = {
 
 
 def _jars() -> Path:
-    """Return the directory of Kafka's jars, fetched once per user and checked."""
+    """Return the directory of Kafka's jars, fetched once per user, and checked."""
 
     def build(place: Path) -> None:
         runtime = java()
@@ -193,7 +193,9 @@ def _jars() -> Path:
         shutil.rmtree(place / "fetched")
         check_jars(place, pins())
 
-    return kept(f"kafka-{VERSION}", build)
+    jars = kept(f"kafka-{VERSION}", build)
+    check_jars(jars, pins())  # each time: it costs 0.1 s
+    return jars
 
 
 def _fetch(place: Path, runtime: Path) -> Path:
