@@ -331,7 +331,7 @@ class Listener:
         self.error = None
         self.stop = threading.Event()
         self.came = threading.Condition()
-        self.thread = threading.Thread(target=self._run, args=(eyes, bucket, options))
+        self.thread = threading.Thread(target=self._run, args=(eyes, bucket, options), daemon=True)
         self.thread.start()
 
     def _run(self, eyes, bucket, options):

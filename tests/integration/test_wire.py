@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -30,11 +31,13 @@ GET = b"HEAD /a HTTP/1.1\r\n\r\n"
 def peer(*connections, tls=None):
     """Serve one connection after another: each list is sent chunk by chunk, a chunk for each request."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(5)
 
     def serve():
         for chunks in connections:
             try:
                 plain, _ = listener.accept()
+                plain.settimeout(5)
                 with tls.wrap_socket(plain, server_side=True) if tls else plain as client:
                     for chunk in chunks:
                         client.recv(65536)
@@ -42,7 +45,7 @@ def peer(*connections, tls=None):
             except OSError:
                 continue
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     yield listener.getsockname()[1]
     thread.join(10)
@@ -76,9 +79,30 @@ def test_answers_follow_each_other_on_one_connection():
 )
 def test_a_connection_that_is_not_clean_is_not_kept(first):
     """What follows an answer is never taken for the answer to the next question."""
-    with peer([first], [FOUND]) as port:
+    with peer([first, GONE], [FOUND]) as port:
         answers = ask(port, "a", "b")
     assert [answer.status for answer in answers.values()] == [200, 200]
+
+
+def test_what_comes_unasked_between_two_calls_answers_nothing():
+    """A connection that spoke while it was idle, as some proxies do before they close it, is not asked again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        wire = Wire(Server(f"http://127.0.0.1:{listener.getsockname()[1]}", "a", "b", connections=1))
+        asking = ThreadPoolExecutor(1)
+        told = asking.submit(wire.ask, [("a", GET)], 5)
+        with listener.accept()[0] as first:
+            first.recv(65536)
+            first.sendall(FOUND)
+            assert told.result()["a"].status == 200
+            first.sendall(GONE)
+            told = asking.submit(wire.ask, [("b", GET)], 5)
+            with listener.accept()[0] as second:
+                second.recv(65536)
+                second.sendall(FOUND)
+                assert told.result()["b"].status == 200
+        asking.shutdown()
+        wire.close()
 
 
 def test_an_interim_answer_is_passed_over():
