@@ -10,6 +10,7 @@ from reconcile.columns import Catalog, Column, Family, Table, fits
 from reconcile.settings import MappingSettings
 from reconcile.template import Ref, is_template, parse, reference
 
+MOST_FREE = 2
 ANY = frozenset(Family)
 NAMES = frozenset({Family.TEXT, Family.INTEGER, Family.UUID})
 STATUSES = frozenset({Family.TEXT, Family.ENUM, Family.INTEGER})
@@ -75,6 +76,26 @@ def _key_uses(key: str) -> Iterator[Use]:
         yield Use("mapping.version.key", part, NAMES | {Family.ENUM})
 
 
+def _free_parts(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
+    """Yield the fault of a template that splits in too many ways: every way of a key is looked up."""
+    if not is_template(settings.version.key):
+        return
+    template = parse(settings.version.key)
+    tables = {"version": catalog.version, "file": catalog.file}
+    free = [
+        part.column
+        for part in template.parts
+        if (table := tables[part.table]) and table.columns[part.column].family is Family.TEXT
+        if part not in template.segments
+    ]
+    if len(free) > MOST_FREE:
+        yield (
+            f"mapping.version.key = {settings.version.key!r}: {', '.join(free)} may all hold any text, and a key would"
+            f" split in too many ways; write {{version.{free[0]}:segment}} for a part that never holds a '/', so that"
+            f" {MOST_FREE} are left"
+        )
+
+
 def misfits(settings: MappingSettings, catalog: Catalog) -> list[str]:
     """Return what keeps the mapping from being read; none means that it compiles."""
     faults = [*_absent_tables(settings, catalog), *_database(settings, catalog)]
@@ -84,6 +105,7 @@ def misfits(settings: MappingSettings, catalog: Catalog) -> list[str]:
             faults += _column(use, table)
     if not faults:
         faults += [*_join(settings, catalog), *_words(settings, catalog), *_deletions(settings, catalog)]
+        faults += _free_parts(settings, catalog)
     return faults
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 from reconcile.values import Unfit, fit
 
 PREFIX = "RECONCILER_"
-ELSEWHERE = re.compile(r"RECONCILER_(CONFIG|SERVERS|TEST_.*|KAFKA__.*)")  # read elsewhere
+ELSEWHERE = re.compile(r"RECONCILER_(CONFIG|SERVERS|TOOLS|TEST_.*|KAFKA__.*)")  # read elsewhere
 INTERNAL = "internal"
 MASK = "***"
 
@@ -145,7 +145,11 @@ def _from_text(
         elif _is_section(known, key):
             faults.append(f"{key} = {value!r}: is a table; write its keys under [{key}]")
         else:
-            faults.append(f"{key}: no such key{_did_you_mean(key, known)}")
+            faults.append(f"{key}: no such key{_did_you_mean(key, [*known, *_sections(known)])}")
+
+
+def _sections(known: Iterable[str]) -> set[str]:
+    return {"kafka", *(key[:at] for key in known for at, letter in enumerate(key) if letter == ".")}
 
 
 def _is_section(known: Iterable[str], key: str) -> bool:

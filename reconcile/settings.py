@@ -192,9 +192,9 @@ def load(
     servers passes fewer.
     """
     faults: list[str] = []
-    place = Place(text, environ, read_file)
-    kafka, topic = open_keys(place, faults)
-    found = written(KNOWN, place, faults)
+    kafka, topic = open_keys(Place(text, environ, read_file), faults)
+    ours = {section: value for section, value in text.items() if section != "kafka"}
+    found = written(KNOWN, Place(ours, environ, read_file), faults)
     values = typed(KNOWN, found, faults)
     settings = _assemble(values, found, kafka, topic)
     faults += [_unset(key) for key in needed if not values.get(key, key in found)]
