@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,19 +87,30 @@ def _wheel(name: str) -> Path:
     def build(place: Path) -> None:
         way_out = f"{NETWORK} Otherwise install {name} on this machine."
         with step(f"{name} is not on this machine: fetching {title}"):
-            run([*_installer(), "--require-hashes", "--target", str(place), "--requirement", str(lock)], way_out)
+            _install(["--require-hashes", "--target", str(place), "--requirement", str(lock)], way_out)
 
     return kept(title.replace("==", "-"), build)
 
 
-def _installer() -> list[str]:
+def _install(arguments: list[str], way_out: str) -> None:
+    """Install with uv, or with pip, which may be the one that has been told of a mirror or a certificate."""
+    *first, last = _installers()
+    for installer in first:
+        with suppress(Trouble):
+            run([*installer, *arguments], way_out)
+            return
+    run([*last, *arguments], way_out)
+
+
+def _installers() -> list[list[str]]:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
-    if uv:
-        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
+    found = [[uv, "pip", "install", "--quiet", "--python", sys.executable]] if uv else []
     if find_spec("pip"):
-        return [sys.executable, "-m", "pip", "install", "--quiet"]
-    raise Trouble("neither uv nor pip is beside this Python: run make setup")
+        found.append([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+    if not found:
+        raise Trouble("neither uv nor pip is beside this Python: run make setup")
+    return found
 
 
 def _one(place: Path, path: str) -> Path:
