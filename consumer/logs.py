@@ -20,8 +20,8 @@ IN_URL = re.compile(r"(?<=://)([^\s:/@]*):([^\s/@]+)@")
 IN_WORDS = re.compile(r"\b(password|passfile|sslpassword)=('[^']*'|\S+)", re.IGNORECASE)
 
 
-def configure(level: str, form: str, stream: TextIO = sys.stderr, *, colours: bool = False) -> None:
-    """Send the log to a stream, from a level up, as `console` or `json`."""
+def configure(level: str, form: str, stream: TextIO | None = None, *, colours: bool = False) -> None:
+    """Send the log to stderr or another stream, from a level up, as `console` or `json`."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -32,7 +32,7 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr, *, colours: bo
             *_rendering(form, colours=colours),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
 

@@ -14,7 +14,7 @@ import structlog
 
 from consumer import logs
 from consumer.cli import build_parser, parse
-from consumer.commands import output, plan, running
+from consumer.commands import about, output, plan, running
 from consumer.commands.answer import Answer, Exit, Failure, exit_status
 from consumer.commands.call import Call
 from reconcile.database import Busy
@@ -178,9 +178,9 @@ def test_help_imports_nothing_that_is_slow():
 
 
 def test_completion_knows_every_command():
-    """The completion script of each shell names the commands."""
+    """The completion script of each shell names the commands and completes files."""
     for shell in ("bash", "zsh", "tcsh"):
-        script = run("completion", shell).stdout
+        script = about.completion(Call(parse(["completion", shell]), {})).shown
         assert all(word in script for word in ("findings", "brake", "release", "--group-by"))
 
 
