@@ -97,7 +97,7 @@ class Record(NamedTuple):
     offset: int
     value: bytes | None
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers: tuple[tuple[str, str | bytes | None], ...] = ()
     timestamp_ms: int = -1
 
 

@@ -1,0 +1,347 @@
+"""Kafka behind our types: a member of a group that reads, a letterbox that confirms, and what `init` and `status` ask.
+
+Alone imports the driver, and knows nothing of events, holds or databases. One thread owns a member. An exception
+inside the driver loses the records it had taken, so callbacks only note, and signal handlers must do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from time import monotonic, sleep
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from consumer.assignment import Assignment, partition_of
+from consumer.events import Record
+from consumer.hold import Partition
+from consumer.kafka_settings import Settings, faults, for_admin, for_consumer, for_producer
+from consumer.letters import Letter
+from reconcile.model import Misconfigured, Unavailable
+
+Driver = TypeVar("Driver", Consumer, Producer, AdminClient)
+
+ASK_SECONDS = 2.0  # for one question to a broker
+ADMIN_SECONDS = 20.0  # for creating topics
+BURY_SECONDS = 15.0  # longer than message.timeout.ms, so that each letter has its report
+
+# The group moves on without us for a moment. What was not committed stays owed, or its next owner reads it again.
+_GROUP_MOVES = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001  the driver's own errors begin so
+        KafkaError._STATE,  # noqa: SLF001
+    }
+)
+_ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
+_HARMLESS = frozenset({KafkaError._MAX_POLL_EXCEEDED, KafkaError._PARTITION_EOF})  # noqa: SLF001
+_NO_OFFSET = KafkaError._NO_OFFSET  # noqa: SLF001
+_QUEUE_FULL = KafkaError._QUEUE_FULL  # noqa: SLF001
+_TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001
+_NOT_THERE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+class Member:
+    """One member of a group that reads one topic; joins when made, leaves at `close`.
+
+    Nothing is asked of a broker before the first call. What lasts of a broker's troubles is raised as Unavailable, a
+    topic that does not exist as Misconfigured.
+    """
+
+    def __init__(self, topic: str, kafka: Settings) -> None:
+        self.assignment = noted = Assignment()
+        self._topic = topic
+        self._trouble: KafkaError | None = None
+        self._unsure = False  # the driver may have taken records that never reached us
+        self._consumer = open_consumer(kafka, self._note_trouble)
+        self._consumer.subscribe([topic], on_assign=noted.assign, on_revoke=noted.revoke, on_lost=noted.revoke)
+
+    def read(self, patience: float, most: int) -> list[Record]:
+        """Wait so many seconds for a record, and return it with what is there already."""
+        messages: list[Message] = []
+        try:
+            self._receive(messages, patience, most)
+        finally:  # whatever the driver did, what reached us is read again from its first
+            records = self.assignment.kept(_record(message) for message in messages if message.error() is None)
+        if self.assignment.fresh:
+            self._resume()  # a partition that was paused when it was lost comes back paused
+        self._judge(messages)
+        return records
+
+    def commit(self, offsets: Mapping[Partition, int]) -> bool:
+        """Store and commit, waiting for the answer; False if the group is moving on and nothing is sure."""
+        try:
+            self._consumer.store_offsets(offsets=[TopicPartition(*place, offset) for place, offset in offsets.items()])
+            answers = self._consumer.commit(asynchronous=False)
+        except KafkaException as fault:
+            return self._forgiven(fault.args[0])
+        return all(self._forgiven(answer.error) for answer in answers if answer.error is not None)
+
+    def pause(self) -> None:
+        """Stop reading, and drop what the driver has read ahead."""
+        self.assignment.fresh = False
+        self._consumer.pause(self._consumer.assignment())
+
+    def idle(self, patience: float) -> None:
+        """Stay in the group without reading; what a partition assigned meanwhile still brings is read again later."""
+        message = self._consumer.poll(patience)
+        self.assignment.begin()
+        if message is not None and message.error() is None:
+            self.assignment.kept([_record(message)])
+        if self.assignment.fresh:
+            self.pause()
+
+    def go_back(self) -> bool:
+        """Seek to where each partition must be read again, and read on; False if that is not possible yet."""
+        try:
+            places = (self._unread() if self._unsure else {}) | self.assignment.return_to
+            for place, offset in places.items():
+                self._consumer.seek(TopicPartition(*place, offset))
+            self._resume()
+        except KafkaException:
+            return False
+        self._unsure = False
+        return True
+
+    def is_broken(self) -> bool:
+        """Tell whether the driver gave up for good; only a new member helps."""
+        return self._trouble is not None and self._trouble.fatal()
+
+    def check(self, topic: str) -> None:
+        """Ask whether a topic exists, and raise if it does not: the driver waits for a missing one without a word.
+
+        A topic just created may be unknown to the broker for a moment, so it is asked again for two seconds.
+        """
+        end = monotonic() + ASK_SECONDS
+        try:
+            while (error := self._consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error) is not None:
+                if monotonic() > end or error.code() not in _NOT_THERE:
+                    raise _raised(error, topic)
+                sleep(0.05)
+        except KafkaException as fault:
+            raise _raised(fault.args[0], topic) from fault
+
+    def answers(self) -> bool:
+        """Tell whether a broker answers within two seconds."""
+        try:
+            return bool(self._consumer.list_topics(self._topic, timeout=ASK_SECONDS).brokers)
+        except KafkaException:
+            return False
+
+    def lag(self) -> dict[Partition, int]:
+        """Return how many records each partition we read is behind its high watermark, asking nobody."""
+        behind: dict[Partition, int] = {}
+        for place, offset in self.assignment.return_to.items():
+            _, high_watermark = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            if high_watermark >= 0:
+                behind[place] = max(high_watermark - offset, 0)
+        return behind
+
+    def close(self) -> None:
+        """Leave the group at once, so that others take over; nothing is committed."""
+        self._consumer.close()
+
+    def _resume(self) -> None:
+        self.assignment.fresh = False
+        self._consumer.resume(self._consumer.assignment())
+
+    def _note_trouble(self, trouble: KafkaError) -> None:
+        if self._trouble is None or trouble.fatal() or trouble.code() == _ALL_BROKERS_DOWN:
+            self._trouble = trouble
+
+    def _receive(self, messages: list[Message], patience: float, most: int) -> None:
+        try:
+            first = self._consumer.poll(patience)  # comes after every callback of its call
+            self.assignment.begin()
+            if first is not None:
+                messages.append(first)
+                messages += self._consumer.consume(most - 1, 0) if most > 1 else []
+        except KafkaException as fault:
+            self._unsure = True
+            raise _raised(fault.args[0], self._topic) from fault
+
+    def _judge(self, messages: Sequence[Message]) -> None:
+        """Raise what the broker or the driver complained of, if it lasts."""
+        if self.assignment.is_torn():
+            self._unsure = True
+            raise Unavailable("kafka", "partitions went and came back within one poll")
+        for error in filter(None, map(Message.error, messages)):
+            if error.code() not in _HARMLESS:
+                raise _raised(error, self._topic)
+        trouble, self._trouble = self._trouble, None
+        if trouble is None:
+            return
+        if trouble.fatal():
+            self._trouble = trouble
+            raise _raised(trouble, self._topic)
+        if trouble.code() == _ALL_BROKERS_DOWN and not messages and not self.answers():
+            raise _raised(trouble, self._topic)
+
+    def _forgiven(self, error: KafkaError) -> bool:
+        if error.code() in _GROUP_MOVES:
+            return False
+        if error.code() == _NO_OFFSET:
+            return True
+        raise _raised(error, self._topic)
+
+    def _unread(self) -> dict[Partition, int]:
+        """Return what the broker holds as committed; where that is nothing, the beginning."""
+        answers = self._consumer.committed([TopicPartition(*place) for place in self.assignment.owned], ASK_SECONDS)
+        return {partition_of(answer): max(answer.offset, OFFSET_BEGINNING) for answer in answers}
+
+
+class Letterbox:
+    """Writes letters to one topic; opened at the first, so that a consumer without poison has no producer."""
+
+    def __init__(self, topic: str, kafka: Settings) -> None:
+        self._topic = topic
+        self._kafka = kafka
+        self._producer: Producer | None = None
+
+    def deliver(self, letters: Sequence[Letter]) -> list[int]:
+        """Send, wait for each letter's own report, and return the numbers of those that are too large.
+
+        An empty queue proves nothing. What is not confirmed for another reason is Unavailable or Misconfigured.
+        """
+        if not letters:
+            return []
+        self._producer = self._producer or open_producer(self._kafka)
+        reports: list[KafkaError | None] = [KafkaError(_TIMED_OUT)] * len(letters)
+        for number, letter in enumerate(letters):
+            self._send(self._producer, letter, partial(reports.__setitem__, number))
+        self._producer.flush(BURY_SECONDS)
+        refused = {number: fault for number, fault in enumerate(reports) if fault is not None}
+        for fault in refused.values():
+            if fault.code() not in _TOO_LARGE:
+                raise _raised(fault, self._topic)
+        return list(refused)
+
+    def _send(self, producer: Producer, letter: Letter, report: Callable[[KafkaError | None], None]) -> None:
+        def delivered(fault: KafkaError | None, _: Message) -> None:
+            report(fault)
+
+        try:
+            headers = list(letter.headers)
+            producer.produce(self._topic, letter.value, letter.key, headers=headers, on_delivery=delivered)
+        except KafkaException as fault:
+            report(fault.args[0])
+        except BufferError:
+            report(KafkaError(_QUEUE_FULL))
+        producer.poll(0)
+
+
+class WantedTopic(NamedTuple):
+    """A topic that should exist; `replication` of -1 is the broker's default."""
+
+    name: str
+    partitions: int = 4
+    replication: int = -1
+    config: Mapping[str, str] = MappingProxyType({})
+
+
+class Position(NamedTuple):
+    """How far a group is with one partition; `committed` is None before its first commit."""
+
+    partition: int
+    committed: int | None
+    low_watermark: int
+    high_watermark: int
+
+
+def open_consumer(kafka: Settings, note_trouble: Callable[[KafkaError], None] | None = None) -> Consumer:
+    """Make a consumer of a user's `[kafka]`; Misconfigured names what it may not say."""
+    if wrong := faults(kafka):
+        raise Misconfigured(*wrong)
+    return _made(Consumer, for_consumer(kafka) | {"error_cb": note_trouble or _ignore})
+
+
+def open_producer(kafka: Settings) -> Producer:
+    """Make a producer of a user's `[kafka]`."""
+    return _made(Producer, for_producer(kafka) | {"error_cb": _ignore})
+
+
+def positions(topic: str, kafka: Settings) -> list[Position]:
+    """Ask how far the group is with a topic, without joining it."""
+    consumer = open_consumer(kafka)
+    try:
+        found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
+        if found.error is not None:
+            raise _raised(found.error, topic)
+        places = [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
+        answers = consumer.committed(places, timeout=ASK_SECONDS)
+        return [_position(consumer, answer) for answer in answers]
+    except KafkaException as fault:
+        raise _raised(fault.args[0], topic) from fault
+    finally:
+        consumer.close()
+
+
+def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:
+    """Return which topics would have to be created: what `init` plans."""
+    try:
+        there = _admin(kafka).list_topics(timeout=ASK_SECONDS).topics
+    except KafkaException as fault:
+        raise _raised(fault.args[0]) from fault
+    return [topic for topic in wanted if topic.name not in there]
+
+
+def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
+    """Create the topics of a plan; one that came to be meanwhile is as good."""
+    new = [NewTopic(topic.name, topic.partitions, topic.replication, config={**topic.config}) for topic in missing]
+    admin = _admin(kafka)  # kept in a name: its answers end with it
+    for name, created in (admin.create_topics(new, request_timeout=ADMIN_SECONDS) if new else {}).items():
+        try:
+            created.result()
+        except KafkaException as fault:
+            if fault.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise _raised(fault.args[0], name) from fault
+
+
+def _admin(kafka: Settings) -> AdminClient:
+    return _made(AdminClient, for_admin(kafka) | {"error_cb": _ignore})
+
+
+def _made(driver: type[Driver], settings: dict[str, Any]) -> Driver:
+    try:
+        return driver(settings)
+    except KafkaException as fault:
+        raise Misconfigured(f"[kafka] {fault.args[0].str()}; the names are those of librdkafka.") from fault
+
+
+def _ignore(_: KafkaError) -> None:
+    """Leave a trouble to whoever asks: every call says for itself whether it succeeded."""
+
+
+def _raised(error: KafkaError, topic: str = "") -> Unavailable | Misconfigured:
+    if error.code() in _NOT_THERE:
+        return Misconfigured(
+            f"[kafka] topic {topic!r} does not exist on this broker. Correct its name, or create it with "
+            "`storage-reconciler init --only kafka --apply`."
+        )
+    return Unavailable("kafka", f"{error.name()}: {error.str()}")
+
+
+def _record(message: Message) -> Record:
+    headers = message.headers()
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.value(),
+        message.key(),
+        tuple(headers) if isinstance(headers, list) else (),
+        message.timestamp()[1],
+    )
+
+
+def _position(consumer: Consumer, answer: TopicPartition) -> Position:
+    low, high = consumer.get_watermark_offsets(answer, timeout=ASK_SECONDS)
+    return Position(answer.partition, answer.offset if answer.offset >= 0 else None, low, high)

@@ -1,0 +1,66 @@
+"""What a user's `[kafka]` becomes: our defaults beneath it, what safety needs above it. Pure.
+
+The names are librdkafka's own, and what is not named here goes to it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Settings = Mapping[str, object]  # a user's [kafka] and [kafka.topic] in one
+
+SAFETY: Settings = {"enable.auto.commit": False, "enable.auto.offset.store": False}
+CONSUMER_DEFAULTS: Settings = {
+    "auto.offset.reset": "earliest",
+    "fetch.queue.backoff.ms": 5,  # librdkafka's own second would idle us each time so small a queue is full
+    "group.id": "storage-reconciler",
+    "queued.max.messages.kbytes": 8192,
+}
+PRODUCER_DEFAULTS: Settings = {
+    "message.timeout.ms": 10_000,
+    "topic.metadata.propagation.max.ms": 5_000,  # so that a missing topic is told before the time-out
+}
+CONSUMER_ONLY = (
+    "auto.offset.",
+    "check.crcs",
+    "enable.auto.",
+    "enable.partition.",
+    "fetch.",
+    "group.",
+    "heartbeat.",
+    "isolation.",
+    "max.partition.",
+    "max.poll.",
+    "partition.assignment.",
+    "queued.",
+    "session.",
+)
+
+
+def faults(kafka: Settings) -> list[str]:
+    """Return what a user sets that would lose records."""
+    return [
+        f'[kafka] "{name}" is {kafka[name]!r}: it must be {_word(ours)}, because an offset is committed only after the '
+        "outcome of its event. Remove the line."
+        for name, ours in SAFETY.items()
+        if _word(kafka.get(name, ours)) != _word(ours)
+    ]
+
+
+def for_consumer(kafka: Settings) -> dict[str, object]:
+    """Return the settings of a consumer."""
+    return {**CONSUMER_DEFAULTS, **kafka, **SAFETY}
+
+
+def for_producer(kafka: Settings) -> dict[str, object]:
+    """Return the settings of a producer of dead letters or findings."""
+    return {**PRODUCER_DEFAULTS, **for_admin(kafka)}
+
+
+def for_admin(kafka: Settings) -> dict[str, object]:
+    """Return the settings that concern more than consumers."""
+    return {name: value for name, value in kafka.items() if not name.startswith(CONSUMER_ONLY)}
+
+
+def _word(value: object) -> str:
+    return str(value).lower()

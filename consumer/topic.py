@@ -1,0 +1,122 @@
+"""The durable lane: a topic's records, their offsets, its dead letters, and the one recovery from an outage.
+
+Knows what must not be lost; knows nothing of events' contents or of the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+from consumer.events import Poison, Record
+from consumer.hold import PATIENCE_MOST, Partition
+from consumer.kafka import Letterbox, Member
+from consumer.kafka_settings import Settings
+from consumer.letters import beginning_of, letter_of
+from reconcile.model import Unavailable
+
+BACK_OFF_SECONDS = 0.2  # the first wait of an outage; each further one is twice as long
+BACK_OFF_MOST_SECONDS = 5.0
+IDLE_SECONDS = 0.1  # how long one idle poll may keep a stop waiting
+
+
+class Batch(NamedTuple):
+    """What one poll brought; `revoked` since the last one: what is held of those is no longer ours."""
+
+    records: list[Record]
+    next_offsets: dict[Partition, int]
+    revoked: frozenset[Partition]
+
+
+class Topic:
+    """A topic read by a group, and the topic of its dead letters; joins when made, leaves at `close`.
+
+    One thread owns it. While Kafka is Unavailable nothing is committed, and `wait_out` returns to what was. A topic
+    that does not exist is Misconfigured, at the first poll.
+    """
+
+    def __init__(self, name: str, kafka: Settings, dead_letter: str = "", batch: int = 1000) -> None:
+        self._name = name
+        self._dead_letter = dead_letter or f"{name}.dead-letter"
+        self._kafka = kafka
+        self._batch = batch
+        self._letterbox = Letterbox(self._dead_letter, kafka)
+        self._outages = 0  # since a turn last ended well
+        self._join()
+
+    def _join(self) -> None:
+        self._member = Member(self._name, self._kafka)
+        self._checked = False
+
+    def poll(self, patience: float) -> Batch:
+        """Wait so many seconds (at most 0.25) for a record, and return it with all that is there already."""
+        if not self._checked:
+            self._member.check(self._name)
+            self._member.check(self._dead_letter)
+            self._checked = True
+        records = self._member.read(min(patience, PATIENCE_MOST), self._batch)
+        next_offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
+        return Batch(records, next_offsets, self._member.assignment.told_revoked())
+
+    def bury(self, poison: Sequence[Poison]) -> None:
+        """Write what never decodes into the dead letter topic, and return when the broker has confirmed each."""
+        letters = [letter_of(buried) for buried in poison]
+        large = self._letterbox.deliver(letters)
+        still_large = self._letterbox.deliver([beginning_of(letters[number]) for number in large])
+        if still_large:
+            raise Unavailable("kafka", f"{self._dead_letter} takes not even a few kilobytes: see its max.message.bytes")
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit the next offsets to read, waiting for the broker's answer; a turn that ends well calls it always.
+
+        Those of lost partitions are let go; those that met a rebalance are committed with the next.
+        """
+        assignment = self._member.assignment
+        owed = assignment.owing(offsets)
+        if owed and self._member.commit(owed):
+            assignment.committed()
+        self._outages = 0
+
+    def wait_out(
+        self, outage: Unavailable, stopping: Callable[[], bool], probe: Callable[[], bool] | None = None
+    ) -> None:
+        """Return to what is committed, and stay in the group without reading until `probe` finds the server well.
+
+        Without a probe it waits once, longer each time until a turn ends well. Kafka itself is always probed.
+        """
+        well = probe or (self.answers if outage.server == "kafka" else _hopefully)
+        self._member.pause()
+        while not stopping():
+            self._idle(min(BACK_OFF_SECONDS * 2 ** min(self._outages, 9), BACK_OFF_MOST_SECONDS), stopping)
+            self._outages += 1
+            if well() and self._go_back():
+                return
+
+    def answers(self) -> bool:
+        """Tell whether a broker answers within two seconds."""
+        return self._member.answers()
+
+    def lag(self) -> dict[Partition, int]:
+        """Return how many records each partition we read is behind, as far as it is known without asking."""
+        return self._member.lag()
+
+    def close(self) -> None:
+        """Leave the group at once, so that others take over; nothing is committed."""
+        self._member.close()
+
+    def _idle(self, seconds: float, stopping: Callable[[], bool]) -> None:
+        end = monotonic() + seconds
+        while monotonic() < end and not stopping():
+            self._member.idle(IDLE_SECONDS)
+
+    def _go_back(self) -> bool:
+        if not self._member.is_broken():
+            return self._member.go_back()
+        self._member.close()
+        self._join()
+        return True
+
+
+def _hopefully() -> bool:
+    return True
