@@ -272,6 +272,12 @@ def test_a_stalled_server_holds_nobody_beyond_the_deadline(objects, bucket, far_
     assert isinstance(see(far_eyes, ref), Present)
 
 
+def test_without_time_nothing_is_asked(bucket, eyes):
+    """A deadline that has passed sends nothing, so nothing is held against the bucket."""
+    ref = ObjectRef(bucket, "a")
+    assert eyes.heads([ref], 0) == {ref: NotAsked()}
+
+
 def test_one_answer_that_does_not_come_is_given_up_before_the_deadline(bucket, far_eyes, proxy):
     """Each answer has a time-out of its own, so that a long deadline is not spent on a few stuck keys."""
     proxy.set(Stall())
