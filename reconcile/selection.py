@@ -129,7 +129,10 @@ def parts_of(of: Tables, template: Template, probe: Sequence[Ref]) -> Callable[[
 
 
 def _shape(of: Tables, template: Template, part: Ref) -> str:
-    return SEGMENT if part in template.segments else SHAPES.get(of.column(part).family, FREE)
+    column = of.column(part)
+    if part in template.segments:
+        return SEGMENT
+    return FREE if any("/" in label for label in column.labels) else SHAPES.get(column.family, FREE)
 
 
 def choose_probe(of: Tables, template: Template) -> tuple[Ref, ...]:
