@@ -1,0 +1,47 @@
+"""What is written for a record that never decodes."""
+
+from hashlib import sha256
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.events import Poison, Record
+from consumer.letters import beginning_of, letter_of
+
+RECORD = Record("events", 3, 42, b"\xff{", b"bucket/key", (("traced", b"yes"),), 1738803871998)
+
+
+def test_a_letter_is_the_record_with_its_reason_and_origin():
+    """Key, value and headers are as they were."""
+    letter = letter_of(Poison(RECORD, "not-json", "byte 0"))
+    assert (letter.key, letter.value, letter.headers[0]) == (b"bucket/key", b"\xff{", ("traced", b"yes"))
+    assert dict(letter.headers[1:]) == {
+        "reconciler.reason": b"not-json",
+        "reconciler.detail": b"byte 0",
+        "reconciler.topic": b"events",
+        "reconciler.partition": b"3",
+        "reconciler.offset": b"42",
+        "reconciler.timestamp": b"1738803871998",
+    }
+
+
+def test_a_letter_buried_again_says_where_it_came_from_last():
+    """A dead letter that is replayed and fails anew keeps its earlier story, too."""
+    first = letter_of(Poison(RECORD, "not-json", ""))
+    again = letter_of(Poison(RECORD._replace(topic="events.dead-letter", headers=first.headers), "bad-key", ""))
+    said = [value for name, value in again.headers if name == "reconciler.topic"]
+    assert said == [b"events", b"events.dead-letter"]
+
+
+@given(st.none() | st.binary(max_size=100_000), st.none() | st.binary(max_size=5000), st.text(max_size=2000))
+def test_the_beginning_of_a_letter_is_small_and_tells_what_is_missing(value, key, detail):
+    """However large the record and its headers, a few kilobytes remain, with size and hash of the whole."""
+    record = RECORD._replace(value=value, key=key, headers=(("large", b"x" * 10_000),))
+    letter = beginning_of(letter_of(Poison(record, "not-json", detail)))
+    headers = dict(letter.headers)
+    size = len(letter.value) + len(letter.key or b"") + sum(len(name) + len(said) for name, said in letter.headers)
+    assert size < 9000
+    assert letter.value == (value or b"")[:4096]
+    assert headers["reconciler.size"] == str(len(value or b"")).encode()
+    assert headers["reconciler.sha256"].decode() == sha256(value or b"").hexdigest()
+    assert headers["reconciler.offset"] == b"42"
