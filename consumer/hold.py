@@ -187,7 +187,7 @@ def may_wait(hint: Hint, known: Known) -> bool:
     """Tell whether a created event lacks nothing but a live row that may be about to be committed."""
     if hint.action is not Action.CREATED or known.findings:
         return False
-    return not known.rows or all(row.state is RowState.EXPECTS_ABSENCE for row in known.rows)
+    return not known.rows or all(row.state == RowState.EXPECTS_ABSENCE for row in known.rows)
 
 
 def _partition(hint: Hint) -> Partition | None:

@@ -7,20 +7,23 @@ outcome of its event; what a turn cannot finish because a server is away is read
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 
-from consumer.events import Dialect, decode_all
+from consumer.events import Dialect, Poison, Record, decode_all
 from consumer.hold import Hold
 from consumer.topic import Topic
-from reconcile.model import Action, Hint, ObjectRef, Unavailable
+from reconcile.model import Action, Hint, Known, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally
 from reconcile.verdict import settled
 
 log = structlog.get_logger("consumer")
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,26 @@ class Stream:
 
 
 @dataclass(slots=True)
+class Reading:
+    """The decoding of one batch, by chunks, so that the database reads one while the next is decoded."""
+
+    stream: Stream
+    read_at: float
+    poison: list[Poison] = field(default_factory=list)
+    skipped: int = 0
+
+    def hints(self, records: Sequence[Record]) -> Iterator[list[Hint]]:
+        """Yield the hints of each chunk that are watched."""
+        for start in range(0, len(records), CHUNK):
+            chunk = records[start : start + CHUNK]
+            decoded = decode_all(chunk, self.stream.dialect, self.read_at, versioned=self.stream.versioned)
+            watched = [hint for hint in decoded.hints if self.stream.watched(hint.ref)]
+            self.poison += decoded.poison
+            self.skipped += decoded.ignored + len(decoded.hints) - len(watched)
+            yield watched
+
+
+@dataclass(slots=True)
 class Consumer:
     """What one loop works with; `now` is monotonic seconds and serves the hold alone."""
 
@@ -53,11 +76,10 @@ class Consumer:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
         batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()))
         self.hold.forget(batch.revoked)
-        decoded = decode_all(batch.records, self.stream.dialect, self.now(), versioned=self.stream.versioned)
-        self.topic.bury(decoded.poison)
-        hints = [hint for hint in decoded.hints if self.stream.watched(hint.ref)]
-        self.hold.read(batch.next_offsets, hints, self.now())
-        late, glanced = self.glance(hints + self.hold.due_tries(self.now()))
+        self.hold.read(batch.next_offsets, (), self.now())
+        reading = Reading(self.stream, self.now())
+        late, glanced = self.glance(chain([self.hold.due_tries(self.now())], reading.hints(batch.records)))
+        self.topic.bury(reading.poison)
         behind = len(batch.records) >= self.stream.batch
         room = self.stream.looks_behind if behind else self.stream.looks
         due = self.world.due(self.stream.looks - min(len(late), room))
@@ -65,24 +87,37 @@ class Consumer:
         self.world.ask(late[room:], NOW, "not asked")
         self.topic.commit(self.hold.offsets())
         self.busy = behind or bool(due)
-        skipped = len(decoded.hints) - len(hints) + decoded.ignored
-        return tally + Tally(
-            settled=glanced - len(late),
-            acts={"read": len(batch.records), "skipped": skipped},
-            not_asked=len(late[room:]),
-        )
+        acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
+        return tally + Tally(settled=glanced - len(late), not_asked=len(late[room:]), acts=acts)
 
-    def glance(self, asking: Sequence[Hint]) -> tuple[list[Hint], int]:
+    def glance(self, batches: Iterable[Sequence[Hint]]) -> tuple[list[Hint], int]:
         """Return what is late, and how many were glanced at; what may settle by itself is held."""
-        known = self.world.glance(list({hint.ref for hint in asking})) if asking else {}
+        asked: deque[Sequence[Hint]] = deque()
+
+        def refs() -> Iterator[list[ObjectRef]]:
+            for hints in batches:
+                asked.append(hints)
+                yield list({hint.ref for hint in hints})
+
+        late: list[Hint] = []
+        glanced = 0
+        for known in self.world.glances(refs()):
+            hints = asked.popleft()
+            glanced += len(hints)
+            late += self.unsettled(hints, known)
+        return late, glanced
+
+    def unsettled(self, hints: Sequence[Hint], known: Mapping[ObjectRef, Known]) -> list[Hint]:
+        """Return what is late of one glance; a key that was removed lately is not settled by its creation."""
         now = self.now()
-        unsettled = [
+        self.hold.read({}, hints, now)
+        left = [
             hint
-            for hint in asking
+            for hint in hints
             if not settled(hint, known[hint.ref])
             or (hint.action is Action.CREATED and self.hold.recently_removed(hint.ref, now))
         ]
-        return self.hold.keep(unsettled, known, now), len(asking)
+        return self.hold.keep(left, known, now)
 
     def run(self, stopping: Callable[[], bool], count: Callable[[Tally], None]) -> None:
         """Take turns until told to stop; a server that is away pauses the reading, and nothing is skipped."""

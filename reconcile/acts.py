@@ -13,7 +13,17 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from reconcile import ledger
-from reconcile.database import BRAKE_LOCK, Connection, Database, Migration, migrate, queries, sql_file
+from reconcile.database import (
+    BRAKE_LOCK,
+    Connection,
+    Database,
+    Migration,
+    migrate,
+    migrations,
+    pending,
+    queries,
+    sql_file,
+)
 from reconcile.database import SQL as LEDGER
 from reconcile.inquiry import explaining
 from reconcile.model import Facts
@@ -48,6 +58,15 @@ def release(database: Database, who: Who) -> Released:
             facts = {"bucket": bucket, "kind": kind, "since": since, "set_for": why}
             note(connection, who, "brake released", f"brake {kind} {bucket}".strip(), facts)
     return Released(brakes, freed)
+
+
+def tell(database: Database | None, who: Who, act: str, subject: str, facts: Facts) -> None:
+    """Keep in the history what was done elsewhere, such as in MinIO, if there is a history."""
+    if database is None:
+        return
+    with database.use() as connection, explaining():
+        if pending(connection) != migrations():
+            note(connection, who, act, subject, facts)
 
 
 def install(database: Database, who: Who) -> list[int]:

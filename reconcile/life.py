@@ -155,7 +155,7 @@ def _with_effect(change: Change, policy: Policy) -> Change:
 
 
 def _may_flag(row: Row | None, policy: Policy) -> bool:
-    live = row is not None and row.state is RowState.LIVE and row.status is not None
+    live = row is not None and row.state == RowState.LIVE and row.status is not None
     return live and policy.flagging and policy.flag is not None
 
 

@@ -17,7 +17,7 @@ from reconcile.columns import Catalog, fits
 from reconcile.expressions import Tables
 from reconcile.fitness import misfits
 from reconcile.model import Misconfigured, RowState
-from reconcile.selection import Parameters
+from reconcile.selection import Lists, Parameters
 from reconcile.settings import MappingSettings
 from reconcile.template import Ref
 
@@ -39,7 +39,7 @@ class Mapping:
     probe: tuple[Ref, ...]
     tables: Tables
     sample: Parameters
-    parameters: Callable[[Sequence[str]], Parameters]
+    parameters: Callable[[Sequence[str]], Lists]
     is_id: Callable[[str], bool]
 
     def ids(self, ids: Sequence[str]) -> Parameters:

@@ -86,7 +86,8 @@ class RowState(StrEnum):
 class Row(NamedTuple):
     """One version row of the application, in the shape every mapping yields.
 
-    `size`, `etag`, `status`, `group`, `owner`, `created_at` are None where they are not mapped or NULL.
+    `size`, `etag`, `status`, `group`, `owner`, `created_at` are None where they are not mapped or NULL. `state` may be
+    the plain word of a RowState, as the database returns it: compare by ==.
     """
 
     row_id: str

@@ -7,7 +7,7 @@ as they are now, one pure function says what follows, and it is committed in one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -69,6 +69,10 @@ class World(Protocol):
 
     def glance(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, Known]:
         """Read rows, findings and asks of all references in one round trip, without a lock."""
+        ...
+
+    def glances(self, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[Mapping[ObjectRef, Known]]:
+        """Glance at batch after batch; the next may be asked for while one is being read."""
         ...
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:

@@ -5,28 +5,27 @@ Every function takes a connection and does one statement on it; transactions are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from psycopg import sql
 
 from reconcile.database import Connection
 from reconcile.mapping import Mapping, young_parameters
-from reconcile.model import Row, RowState
+from reconcile.model import Row
 from reconcile.selection import Parameters
 
-STATES = {str(state): state for state in RowState}
 
-
-def row_of(fields: Sequence[Any]) -> Row:
-    """Return a result's row as the model's."""
-    return Row._make((*fields[:8], STATES[fields[8]], *fields[9:]))
+def as_rows(_: object) -> Callable[[Sequence[Any]], Row]:
+    """Return psycopg's row factory for the mapping's statements, whose columns are the model's fields."""
+    return partial(tuple.__new__, Row)
 
 
 def _rows(connection: Connection, query: sql.Composed, parameters: Parameters) -> list[Row]:
-    with connection.cursor(binary=True) as cursor:
-        return [row_of(fields) for fields in cursor.execute(query, parameters)]
+    with connection.cursor(binary=True, row_factory=as_rows) as cursor:
+        return cursor.execute(query, parameters).fetchall()
 
 
 def _first_columns(connection: Connection, query: sql.Composed, parameters: Parameters) -> list[str]:

@@ -87,7 +87,7 @@ def by_key(of: Tables, probe: Sequence[Ref]) -> sql.Composed:
     return sql.SQL("{} WHERE {} = ANY({})").format(select(of), at(probe[0]), asked) + has_bucket(of)
 
 
-def keys_as_they_are(keys: Sequence[str]) -> Parameters:
+def keys_as_they_are(keys: Sequence[str]) -> Lists:
     """Return the keys as they are; one that PostgreSQL cannot hold would spoil the whole batch."""
     joined = "".join(keys)
     return {"row_keys": list(keys) if is_storable(joined) else [key for key in keys if is_storable(key)]}
@@ -107,14 +107,14 @@ def by_parts(of: Tables, probe: Sequence[Ref]) -> sql.Composed:
     return select(of) + asked + composed + has_bucket(of)
 
 
-def parts_of(of: Tables, template: Template, probe: Sequence[Ref]) -> Callable[[Sequence[str]], Parameters]:
+def parts_of(of: Tables, template: Template, probe: Sequence[Ref]) -> Callable[[Sequence[str]], Lists]:
     """Return the function from keys to the parts that are probed, each beside its key."""
     invert = inverse(template, [_shape(of, template, part) for part in template.parts])
     places = [template.parts.index(ref) for ref in probe]
     fitting = [fits(of.column(ref).family) for ref in probe]
     names = [*(f"row_part_{number}" for number in range(len(probe))), "row_keys"]
 
-    def parameters(keys: Sequence[str]) -> Parameters:
+    def parameters(keys: Sequence[str]) -> Lists:
         asked = dict.fromkeys(
             (*(split[place] for place in places), key)
             for key in keys

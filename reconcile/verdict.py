@@ -97,7 +97,7 @@ def judge_object(rows: Sequence[Row], side: ObjectSide, s3_version: str = "") ->
 
 def claims(row: Row, present: Present) -> bool:
     """Tell whether the row, whatever its flag, names this object as its own."""
-    if row.state is RowState.EXPECTS_ABSENCE:
+    if row.state == RowState.EXPECTS_ABSENCE:
         return False
     return row.s3_version in {"", version_of(present)}
 
@@ -105,7 +105,7 @@ def claims(row: Row, present: Present) -> bool:
 def unclaimed(rows: Sequence[Row], present: Present, s3_version: str) -> Verdict:
     """Tell an orphan from a leftover: a leftover has a row that says why it should be gone."""
     for row in rows:
-        if row.s3_version == s3_version and row.state is RowState.EXPECTS_ABSENCE:
+        if row.s3_version == s3_version and row.state == RowState.EXPECTS_ABSENCE:
             return Drift(Kind.LEFTOVER, f"row {row.row_id} expects absence (status {row.status})")
     if s3_version or any(row.s3_version == version_of(present) for row in rows):
         return Healthy("another reference speaks for it")
@@ -134,7 +134,7 @@ def settled(hint: Hint, known: Known) -> bool:
         case Action.CREATED:
             return _agrees(hint, known)
         case Action.REMOVED:
-            return not any(row.state is not RowState.EXPECTS_ABSENCE for row in rows_of(hint.ref, known))
+            return not any(row.state != RowState.EXPECTS_ABSENCE for row in rows_of(hint.ref, known))
         case Action.LOOK:
             return False
 
@@ -142,7 +142,7 @@ def settled(hint: Hint, known: Known) -> bool:
 def _agrees(hint: Hint, known: Known) -> bool:
     live = False
     for row in known.rows:
-        if row.state is RowState.LIVE and row.s3_version in {hint.ref.s3_version, hint.s3_version}:
+        if row.state == RowState.LIVE and row.s3_version in {hint.ref.s3_version, hint.s3_version}:
             live = True
             if row.size is not None and row.size != hint.size:
                 return False

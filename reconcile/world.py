@@ -6,15 +6,16 @@ For one thread: it owns a connection. Knows nothing of Kafka, and decides nothin
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
+import psycopg
 import structlog
-from psycopg import sql
 
 from reconcile import ledger, rows
 from reconcile.database import SQL, Connection, Database, Refused, refusing
@@ -34,10 +35,23 @@ from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraints, Trip
 from reconcile.steps import Change, Flag, GiveBack, Step
+from reconcile.texts import texts
 from reconcile.verdict import rows_of
 
 log = structlog.get_logger("reconciler")
-KEPT = 12
+Kept = tuple[str, str, str, str, str, str]  # 'finding' or 'look', bucket, key, S3 version, row id, JSON
+
+
+class Sent(NamedTuple):
+    """A glance that was sent: what it asks for, and the cursors that its answers come by."""
+
+    refs: Sequence[ObjectRef]
+    found: psycopg.Cursor[Row]
+    kept: psycopg.Cursor[Kept]
+
+    def answer(self) -> dict[ObjectRef, Known]:
+        """Wait for the answers, and sort them to the references."""
+        return group(self.refs, self.found.fetchall(), self.kept.fetchall())
 
 
 @dataclass
@@ -55,18 +69,37 @@ class LiveWorld:
     unanswered: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._glance = sql.SQL(SQL["glance"]).format(rows=self.mapping.lookup)
+        self._lookup = self.mapping.lookup.as_bytes()  # once: composing it anew would cost more than running it
 
     def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read rows, findings and asks of all references in one round trip, without a lock."""
-        with self.database.use() as connection:
-            return self.read(connection, refs)
+        return next(self.glances([refs]))
 
-    def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
-        """Read the same inside a transaction."""
-        keys = list({ref.key for ref in refs})
-        parameters = {**self.mapping.parameters(keys), "keys": keys}
-        return group(refs, connection.execute(self._glance, parameters, binary=True).fetchall())
+    def glances(self, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[dict[ObjectRef, Known]]:
+        """Glance at batch after batch, one ahead: the database reads while the next batch is being made."""
+        with self.database.use() as connection:
+            yield from self.read(connection, batches)
+
+    def read(self, connection: Connection, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[dict[ObjectRef, Known]]:
+        """Read the same on a connection, which may be in a transaction."""
+        with connection.pipeline():
+            asked = None
+            for refs in batches:
+                sent = self._send(connection, refs)
+                if asked is not None:
+                    yield asked.answer()
+                asked = sent
+            if asked is not None:
+                yield asked.answer()
+
+    def _send(self, connection: Connection, refs: Sequence[ObjectRef]) -> Sent:
+        keys = list(dict.fromkeys([ref.key for ref in refs]))
+        ours = texts(keys)
+        asked = self.mapping.parameters(keys)
+        theirs = {name: ours if listed == keys else texts(listed) for name, listed in asked.items()}
+        found = connection.cursor(binary=True, row_factory=rows.as_rows).execute(self._lookup, theirs)
+        kept = connection.cursor(binary=True).execute(SQL["kept"], {"keys": ours})
+        return Sent(refs, found, kept)
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask MinIO for each, in this order, under one deadline; raises Unavailable if nothing answers at all."""
@@ -104,7 +137,7 @@ class LiveWorld:
         """Open the one transaction of a batch and read its references anew, plainly."""
         with self.database.transaction() as connection:
             [(now,)] = connection.execute("SELECT now()").fetchall()
-            yield LiveTxn(self, connection, now, self.read(connection, refs))
+            yield LiveTxn(self, connection, now, next(self.read(connection, [refs])))
 
 
 @dataclass
@@ -141,7 +174,7 @@ class LiveTxn:
         there = {row.row_id for row in rows.by_id(self.connection, self.world.mapping, wanted)}
         with refusing():  # the lock needs the privilege of the write
             locked = set(rows.lock(self.connection, self.world.mapping, wanted))
-        again = self.world.read(self.connection, [step.ref for step in steps])
+        again = next(self.world.read(self.connection, [[step.ref for step in steps]]))
         return {
             step.ref
             for step in steps
@@ -193,31 +226,27 @@ def _effects(step: Step) -> list[Flag | GiveBack]:
     return [change.effect for change in step.changes if change.effect]
 
 
-def group(refs: Sequence[ObjectRef], records: Sequence[tuple[Any, ...]]) -> dict[ObjectRef, Known]:
-    """Sort what the glance returned to the references: rows by key, findings and looks by key and version."""
-    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    kept: dict[ObjectRef, list[tuple[Any, ...]]] = defaultdict(list)
-    for record in records:
-        if record[KEPT] is None:
-            row = rows.row_of(record[:KEPT])
-            found[row.bucket, row.key].append(row)
-        else:
-            kept[ObjectRef(*record[2:5])].append(record)
-    return {ref: _known(ref, found.get(ref[:2], ()), kept.get(ref, ())) for ref in refs}
+def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Iterable[Kept]) -> dict[ObjectRef, Known]:
+    """Sort what the glance returned to the references: rows by bucket and key, the rest by version, too."""
+    named: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in found:
+        named[row.bucket, row.key].append(row)
+    ours: dict[ObjectRef, list[Kept]] = defaultdict(list)
+    for one in kept:
+        ours[ObjectRef(*one[1:4])].append(one)
+    return {ref: _known(ref, named.get(ref[:2], ()), ours.get(ref, ())) for ref in refs}
 
 
-def _known(ref: ObjectRef, named: Sequence[Row], kept: Sequence[tuple[Any, ...]]) -> Known:
-    mine = [row for row in named if ref.s3_version in {"", row.s3_version}]
-    if not mine and not kept:
+def _known(ref: ObjectRef, named: Sequence[Row], ours: Sequence[Kept]) -> Known:
+    if not named and not ours:
         return NOTHING_KNOWN
-    findings: list[Finding] = []
-    asks: dict[str, int] = {}
-    for record in kept:
-        told = msgspec.json.decode(record[KEPT])
-        if record[8] == "finding":
-            findings.append(ledger.finding_of(ref, record[0], told))
-        else:
-            asks = told
-    mine.sort(key=lambda row: row.row_id)
-    findings.sort(key=lambda finding: finding.row_id)
-    return Known(tuple(mine), tuple(findings), asks.get("asks"), asks.get("attempt", 0))
+    mine = tuple(named) if not ref.s3_version else tuple(row for row in named if row.s3_version == ref.s3_version)
+    if len(mine) > 1:
+        mine = tuple(sorted(mine, key=attrgetter("row_id")))
+    return Known(mine, *_kept(ref, ours)) if ours else Known(mine)
+
+
+def _kept(ref: ObjectRef, ours: Sequence[Kept]) -> tuple[tuple[Finding, ...], int | None, int]:
+    findings = [ledger.finding_of(ref, one[4], msgspec.json.decode(one[5])) for one in ours if one[0] == "finding"]
+    look: dict[str, int] = next((msgspec.json.decode(one[5]) for one in ours if one[0] == "look"), {})
+    return tuple(sorted(findings, key=attrgetter("row_id"))), look.get("asks"), look.get("attempt", 0)

@@ -1,18 +1,15 @@
--- Every statement over the schema `reconciler`, by name. `{rows}` is the mapping's SELECT over the application's tables.
+-- Every statement over the schema `reconciler`, by name.
 
--- name: glance
-SELECT r.*, NULL::text AS kept
-FROM ({rows}) AS r
-UNION ALL
-SELECT f.row_id, NULL, f.bucket, f.key, f.s3_version, NULL, NULL, NULL, 'finding', NULL, NULL, NULL,
+-- name: kept
+-- The glance's other arm, sent in one round trip with the mapping's SELECT over the application's tables.
+SELECT 'finding', f.bucket, f.key, f.s3_version, f.row_id,
        jsonb_build_object('id', f.id, 'kind', f.kind, 'state', f.state, 'revision', f.revision, 'cause', f.cause,
                           'suspected_at', f.suspected_at, 'previous_status', f.previous_status,
                           'held_by', f.held_by)::text
 FROM reconciler.finding AS f
 WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
 UNION ALL
-SELECT NULL, NULL, l.bucket, l.key, l.s3_version, NULL, NULL, NULL, 'look', NULL, NULL, NULL,
-       jsonb_build_object('asks', l.asks, 'attempt', l.attempt)::text
+SELECT 'look', l.bucket, l.key, l.s3_version, NULL, jsonb_build_object('asks', l.asks, 'attempt', l.attempt)::text
 FROM reconciler.look AS l
 WHERE l.key = ANY (%(keys)b)
 
