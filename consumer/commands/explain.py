@@ -105,7 +105,7 @@ class Inquirer:
     def known(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Return what the database says of each, without our schema from the rows alone."""
         if self.has_kept:
-            return self.live.read(self.connection, refs)
+            return self.live.glance(refs)
         found = rows.lookup(self.connection, self.live.mapping, list({ref.key for ref in refs}))
         return {ref: Known(tuple(row for row in found if names(ref, row))) for ref in refs}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from psycopg.conninfo import conninfo_to_dict
@@ -32,25 +33,34 @@ NOTHING = "everything is there already"
 
 def init(call: Call) -> Answer:
     """Plan, and with --apply make, our schema, the topics and the buckets' event rules."""
-    options = call.options
+    options, only = call.options, call.options.only
     if options.sql:
         return sql_only(call)
-    only = options.only
     settings = call.settings(*needed(only, options.bucket))
-    who = Who(call.who(), options.why)
+    stream = only == "kafka" or bool(settings.kafka)
     with ExitStack() as stack:
         opened = stack.enter_context(database(settings, patient=True)) if settings.database.url else None
+        maker = Maker(settings, opened, Who(call.who(), options.why), options.arn or ARN)
         planned: list[Act] = []
-        if only in {None, "database"} and opened:
-            planned += schema_acts(opened, who)
-        if only in {None, "kafka"}:
-            planned += topic_acts(settings, options.partitions, options.replication)
-        if only in {None, "bucket"}:
+        if only in {None, "database"}:
+            planned += maker.schema()
+        if only in {None, "kafka"} and stream:
+            planned += maker.topics(options.partitions, options.replication)
+        if only == "bucket" or (only is None and stream):
             store = stack.enter_context(objects(settings))
-            names = options.bucket or buckets(settings, opened, store)
-            planned += rule_acts(store, names, options.arn or ARN)
-        shown = () if only in {"database", "kafka"} else (minio_lines(settings, options.arn or ARN),)
-        return carry_out("init", planned, apply=options.apply, nothing=NOTHING, parts=shown)
+            planned += maker.rules(store, options.bucket or buckets(settings, opened, store))
+        parts = ending(settings, only, maker.arn, stream=stream)
+        return carry_out("init", planned, apply=options.apply, nothing=NOTHING, parts=parts)
+
+
+def ending(settings: Settings, only: str | None, arn: str, *, stream: bool) -> tuple[Section, ...]:
+    """Return what is said below the plan: MinIO's lines, or what was left out."""
+    if only in {"database", "kafka"}:
+        return ()
+    if not stream and only is None:
+        left_out = "no [kafka] is configured: topics and event rules are left out, and sweeps alone find drift"
+        return (Section("left_out", "", notes=(left_out,)),)
+    return (minio_lines(settings, arn),)
 
 
 def sql_only(call: Call) -> Answer:
@@ -75,46 +85,78 @@ def needed(only: str | None, named: Sequence[str] | None) -> tuple[str, ...]:
 
 def migrate(call: Call) -> Answer:
     """Plan, and with --apply bring, our schema up to date."""
-    with database(call.settings(*DATABASE), patient=True) as opened:
-        planned = schema_acts(opened, Who(call.who(), call.options.why))
+    settings = call.settings(*DATABASE)
+    with database(settings, patient=True) as opened:
+        planned = Maker(settings, opened, Who(call.who(), call.options.why), ARN).schema()
         return carry_out("migrate", planned, apply=call.options.apply, nothing="the schema is up to date")
 
 
-def schema_acts(opened: Database, who: Who) -> list[Act]:
-    """Return the one act that brings our schema up to date, unless it is."""
-    missing = lacking(opened)
-    if not missing:
-        return []
-    numbers = ", ".join(f"{migration.number:04d}" for migration in missing)
-    act = "create schema" if len(missing) == len(migrations()) else "migrate schema"
-    return [Act(act, "reconciler", f"migrations {numbers}", partial(_install, opened, who))]
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Plans what is lacking, each act ready to be done and to be kept in the history."""
+
+    settings: Settings
+    opened: Database | None
+    who: Who
+    arn: str
+
+    def schema(self) -> list[Act]:
+        """Return the one act that brings our schema up to date, unless it is."""
+        missing = lacking(self.opened) if self.opened else []
+        if not missing:
+            return []
+        numbers = ", ".join(f"{migration.number:04d}" for migration in missing)
+        act = "create schema" if len(missing) == len(migrations()) else "migrate schema"
+        return [Act(act, "reconciler", f"migrations {numbers}", self.install)]
+
+    def install(self) -> str:
+        """Apply what is lacking by now."""
+        applied = acts.install(self.opened, self.who) if self.opened else []
+        numbers = ", ".join(f"{number:04d}" for number in applied)
+        return f"migrations {numbers}" if numbers else "somebody else was quicker"
+
+    def topics(self, partitions: int, replication: int) -> list[Act]:
+        """Return the creation of each topic that is lacking."""
+        kafka, stream = self.settings.kafka, self.settings.stream
+        if not kafka:
+            raise Misconfigured('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
+        wanted = (
+            WantedTopic(stream.topic, partitions, replication),
+            WantedTopic(stream.dead_letter_topic, 1, replication),
+        )
+        return [
+            Act("create topic", topic.name, _counted(topic.partitions, "partition"), partial(self.create, topic))
+            for topic in missing_topics(kafka, wanted)
+        ]
+
+    def create(self, topic: WantedTopic) -> None:
+        """Create a topic."""
+        create_topics(self.settings.kafka, [topic])
+        acts.tell(self.opened, self.who, "topic created", topic.name, {"partitions": topic.partitions})
+
+    def rules(self, store: Objects, names: Sequence[str]) -> Iterator[Act]:
+        """Yield the merge of our event rule into each bucket's that lacks it."""
+        for name in names:
+            if not store.bucket_exists(name):
+                raise Misconfigured(
+                    f"bucket {name!r}: MinIO has none of this name; create it, or correct mapping.bucket"
+                )
+            plan = store.plan_rule(name, self.arn)
+            if plan.lacking:
+                detail = f"{', '.join(plan.lacking)} to {self.arn}"
+                yield Act("add event rule", name, detail, partial(self.add_rule, store, plan))
+
+    def add_rule(self, store: Objects, plan: RulePlan) -> str:
+        """Merge our rule into the bucket's, and keep the old document."""
+        done = store.apply_rule(plan)
+        acts.tell(self.opened, self.who, "event rule added", plan.bucket, {"before": done.before, "after": done.after})
+        return f"{', '.join(done.lacking)}; before: {done.before}"
 
 
 def lacking(opened: Database) -> list[Migration]:
     """Return the migrations that the database lacks."""
     with opened.use() as connection, inquiry.explaining():
         return pending(connection)
-
-
-def _install(opened: Database, who: Who) -> str:
-    applied = ", ".join(f"{number:04d}" for number in acts.install(opened, who))
-    return f"migrations {applied}" if applied else "somebody else was quicker"
-
-
-def topic_acts(settings: Settings, partitions: int, replication: int) -> list[Act]:
-    """Return the creation of each topic that is lacking."""
-    if not settings.kafka:
-        raise Misconfigured('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
-    events = WantedTopic(settings.stream.topic, partitions, replication)
-    dead_letters = WantedTopic(settings.stream.dead_letter_topic, 1, replication)
-    return [
-        Act("create topic", topic.name, _counted(topic.partitions, "partition"), partial(_create, settings, topic))
-        for topic in missing_topics(settings.kafka, (events, dead_letters))
-    ]
-
-
-def _create(settings: Settings, topic: WantedTopic) -> None:
-    create_topics(settings.kafka, [topic])
 
 
 def buckets(settings: Settings, opened: Database | None, store: Objects) -> list[str]:
@@ -125,21 +167,6 @@ def buckets(settings: Settings, opened: Database | None, store: Objects) -> list
     live = world(settings, opened, store, actor="init")
     with opened.use() as connection:
         return all_buckets(settings, connection, live)
-
-
-def rule_acts(store: Objects, names: Sequence[str], arn: str) -> Iterator[Act]:
-    """Yield the merge of our event rule into each bucket's that lacks it."""
-    for name in names:
-        if not store.bucket_exists(name):
-            raise Misconfigured(f"bucket {name!r}: MinIO has none of this name; create it, or correct mapping.bucket")
-        plan = store.plan_rule(name, arn)
-        if plan.lacking:
-            yield Act("add event rule", name, f"{', '.join(plan.lacking)} to {arn}", partial(_add_rule, store, plan))
-
-
-def _add_rule(store: Objects, plan: RulePlan) -> str:
-    done = store.apply_rule(plan)
-    return f"the rules were {done.before}"
 
 
 def minio_lines(settings: Settings, arn: str) -> Section:

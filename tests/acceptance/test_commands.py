@@ -97,7 +97,9 @@ def test_init_prints_its_plan_does_it_and_has_nothing_left_to_do(bare, program, 
     done = program.process(*words, "--apply", "--who", "ann", "--why", "first", "-o", "json", **changed)
     assert done.returncode == 0, done.stderr
     assert {act["status"] for act in json.loads(done.stdout)["acts"]} == {"done"}
-    assert bare.execute("SELECT actor, why FROM reconciler.history").fetchall() == [("ann", "first")]
+    kept = bare.execute("SELECT actor, why, act FROM reconciler.history ORDER BY id").fetchall()
+    told = ("migrated", "topic created", "topic created", "event rule added")
+    assert kept == [("ann", "first", act) for act in told]
     [rule] = objects.get_bucket_notification(bucket_name=bucket).queue_config_list
     assert {"s3:ObjectAccessed:Get", "s3:ObjectCreated:*", "s3:ObjectRemoved:*"} <= set(rule.events)
 
@@ -199,7 +201,7 @@ def test_explain_shows_the_rows_while_minio_is_away(installed, connection):
 
 
 def test_findings_are_listed_filtered_and_paged(installed, connection, bucket):
-    """Filters narrow, pages follow one another without a gap, groups count, and --exit-code tells that there is drift."""
+    """Filters narrow, pages follow one another without a gap, groups count, and --exit-code tells of drift."""
     add_findings(connection, bucket, 30)
     seen: list[int] = []
     after: tuple[str, ...] = ()
