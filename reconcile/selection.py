@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from psycopg import sql
 
@@ -16,6 +16,7 @@ from reconcile.model import Row
 from reconcile.template import Ref, Template, inverse
 
 Parameters = dict[str, object]
+Lists = Mapping[str, Sequence[str]]
 SAMPLES = {Family.INTEGER: "1", Family.UUID: "00000000-0000-0000-0000-000000000000"}
 PROBED = frozenset({Family.TEXT, Family.INTEGER, Family.UUID})
 
