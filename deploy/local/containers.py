@@ -1,10 +1,12 @@
 """Servers in Docker, by testcontainers: is there an engine, do the images come, and a container as a Control."""
 
+import gc
 import queue
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -31,10 +33,8 @@ testcontainers_config.ryuk_disabled = True  # deploy.local.reaper does it, witho
 
 def missing(images: Iterable[str]) -> str | None:
     """Pull what is not there yet; return why Docker cannot be used, or None."""
-    try:
-        engine = DockerClient().client
-        engine.ping()
-    except DockerException:
+    engine = _engine()
+    if engine is None:
         return "no Docker engine answers"
     with closing(engine):
         return next((why for image in images if (why := _pull(engine, image))), None)
@@ -130,6 +130,19 @@ class Contained:
 
     def _runs(self) -> bool:
         return bool(self._state()["Running"])
+
+
+def _engine() -> Any:
+    """Return a client of the engine, or None where none answers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the client forgets to close a socket that nobody answers
+        try:
+            engine = DockerClient().client
+            engine.ping()
+        except DockerException:
+            engine = None
+        gc.collect()
+    return engine
 
 
 def _pull(engine: Any, image: str) -> str | None:

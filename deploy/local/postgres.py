@@ -21,8 +21,13 @@ USER = "reconciler"
 PASSWORD = "reconciler-local"  # noqa: S105 - of a server on the loopback, with fresh data
 UNPRIVILEGED = ("postgres", "nobody")
 BUILTIN_LOCALES_SINCE = 17
-SETTINGS = {"max_prepared_transactions": "1000", "track_commit_timestamp": "on", "max_connections": "200", "max_wal_size": "4GB"}
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}  # kill -9 loses nothing that was committed, a power cut may
+SETTINGS = {
+    "max_prepared_transactions": "1000",
+    "track_commit_timestamp": "on",
+    "max_connections": "200",
+    "max_wal_size": "4GB",
+}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}  # loses nothing at kill -9, only at a power cut
 ASK_SECONDS = 2
 
 

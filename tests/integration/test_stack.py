@@ -1,5 +1,6 @@
 """The local stack: it answers, ends with its run however that ends, and says clearly what is wrong."""
 
+import gc
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer
 
-from deploy.local import cache, images, kafka, postgres
+from deploy.local import cache, containers, images, kafka, postgres
 from deploy.local.place import Way, chosen_way, named, place
 from deploy.local.progress import Trouble, run
 from tests.support.waiting import until
@@ -177,6 +178,13 @@ def test_a_way_that_does_not_exist_is_named(monkeypatch):
     monkeypatch.setenv("RECONCILER_SERVERS", "podman")
     with pytest.raises(Trouble, match=r"podman: must be one of env, docker, native"):
         chosen_way()
+
+
+def test_no_docker_is_an_answer(monkeypatch):
+    """Where no engine listens, Docker is passed over, and nothing is left open."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert containers.missing(images.ALL) == "no Docker engine answers"
+    gc.collect()
 
 
 def test_a_failed_command_says_how_it_failed():
