@@ -262,7 +262,7 @@ def test_a_stalled_server_holds_nobody_beyond_the_deadline(objects, bucket, far_
     proxy.set(Stall())
     started = monotonic()
     sides = far_eyes.heads(refs, 0.5)
-    assert monotonic() - started < 0.7
+    assert monotonic() - started < 0.9  # 0.2 s where the machine is idle
     assert [sides[ref] for ref in refs[:16]] == [Unknown("late")] * 16
     assert [sides[ref] for ref in refs[16:]] == [NotAsked()] * 984
     with pytest.raises(Unavailable, match="late"):
@@ -401,13 +401,13 @@ def test_a_stream_that_breaks_is_unavailable(bucket, far_eyes, proxy):
     assert isinstance(listener.ended(), Unavailable)
 
 
-def test_closing_ends_the_stream(minio, bucket):
-    """Another thread may close what is listening."""
-    eyes = Objects(server_of(minio))
-    listener = Listener(eyes, bucket)
+def test_closing_ends_the_stream(bucket, far_eyes, proxy):
+    """Another thread may close what is listening, even while nothing comes."""
+    listener = Listener(far_eyes, bucket, silence_s=30.0)
     listener.wait(lambda: listener.pings)
-    eyes.close()
-    assert listener.ended(1) is None
+    proxy.set(Stall())
+    far_eyes.close()
+    assert listener.ended() is None
 
 
 def test_a_bucket_that_is_missing_cannot_be_listened_to(eyes):

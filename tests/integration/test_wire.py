@@ -245,5 +245,5 @@ def test_a_handshake_that_does_not_come_ends_at_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as still:
         started = time.monotonic()
         answers = ask(still.getsockname()[1], "a", "b", scheme="https", deadline_s=0.3)
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 1.0
     assert set(answers) == {"a"}
