@@ -301,7 +301,6 @@ def test_a_claimed_object_is_never_an_orphan(named, side):
         assert meaning(verdict) == "orphan"
 
 
-@pytest.mark.xfail(strict=True, reason="a live row passes for one that expects absence where HEAD names no version")
 @pytest.mark.invariant(6)
 @given(st.lists(rows, max_size=4), sides)
 def test_a_version_is_a_leftover_by_its_own_row_or_nothing(named, side):

@@ -1,0 +1,208 @@
+"""An in-memory World behind the same verbs as the live one, for simulations that move the clock.
+
+It means what the live World means, which tests/contract holds both to; what it stands on is in servers.py.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Self
+
+from reconcile.database import Busy, Refused
+from reconcile.ledger import evidence, named_by, side_facts
+from reconcile.model import (
+    FINAL,
+    Brake,
+    Facts,
+    Finding,
+    Hint,
+    Kind,
+    Known,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    Policy,
+    Told,
+    Unavailable,
+)
+from reconcile.reconciler import SOON, Look
+from reconcile.restraint import Restraints, Trip
+from reconcile.steps import Change, Flag, GiveBack, Step
+from reconcile.verdict import rows_of
+from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables
+from tests.simulation.servers import Look as Pending
+
+CLAIM = timedelta(minutes=1)
+PROBE_MOST = timedelta(minutes=10)
+OF_OBJECTS = frozenset({Kind.ORPHAN, Kind.LEFTOVER})
+
+
+@dataclass
+class MemoryWorld:
+    """One process."""
+
+    servers: Servers
+    policy: Policy = field(default_factory=Policy)
+    brake: Brake = field(default_factory=Brake)
+    actor: str = "memory"
+    unanswered: Counter[str] = field(default_factory=Counter)
+
+    def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read rows, findings and asks."""
+        tables = self.servers.answer()
+        return {ref: tables.known(ref) for ref in refs}
+
+    def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
+        """Ask for each in order; beyond the room nothing is asked."""
+        storage = self.servers.storage
+        if storage.down:
+            raise Unavailable("minio", "down")
+        room = len(refs) if storage.room is None else storage.room
+        return {ref: storage.head(ref) if n < room else NotAsked() for n, ref in enumerate(refs)}
+
+    def due(self, limit: int) -> list[Hint]:
+        """Claim looks that are due, the oldest first, and of an unreadable bucket a probe a back-off."""
+        tables, now = self.servers.answer(), self.servers.now
+        unreadable = {one.bucket: one for one in tables.active("unreadable")}
+        by_age = sorted(tables.looks, key=lambda ref: tables.looks[ref].due_at)
+        ready = [ref for ref in by_age if tables.looks[ref].due_at <= now and ref.bucket not in unreadable]
+        claimed = ready[: max(limit, 0)]
+        for bucket, one in unreadable.items():
+            if one.until <= now:
+                claimed += [ref for ref in by_age if ref.bucket == bucket][:1]
+                wait = min(max(now - one.since, PROBE_FIRST), PROBE_MOST)
+                tables.restraints[tables.restraints.index(one)] = one._replace(until=now + wait)
+        looks = {ref: tables.looks[ref] for ref in claimed}
+        tables.looks |= {ref: look._replace(due_at=now + CLAIM) for ref, look in looks.items()}
+        return [Hint(ref, evidence=Told({**look.evidence, "look": look.reason})) for ref, look in looks.items()]
+
+    def transaction(self, refs: Sequence[ObjectRef]) -> "MemoryTxn":
+        """Open the one transaction of a batch."""
+        return MemoryTxn(self, list(refs))
+
+    def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:
+        """Ask for a look at each reference: sooner than planned, never later."""
+        for hint in hints:
+            self.servers.answer().ask(hint.ref, self.servers.now + after, reason, told_by(hint))
+
+    def readable(self, silent: Mapping[str, str], answered: set[str]) -> None:
+        """Restrain buckets that cannot be read, and lift that from those that answered."""
+        for bucket in silent:
+            self.servers.answer().restrain("unreadable", bucket, None, self.servers.now)
+        self.servers.answer().lift("unreadable", answered, self.servers.now)
+
+
+class MemoryTxn:
+    """One transaction: what it reads it reads at its beginning, what it writes it writes at once, or not at all."""
+
+    def __init__(self, world: MemoryWorld, refs: Sequence[ObjectRef]) -> None:
+        self.world = world
+        self.refs = refs
+        self.before: Tables | None = None
+
+    def __enter__(self) -> Self:
+        self.now = self.world.servers.now
+        self.seen = self.world.glance(self.refs)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self.before and (kind or self.world.servers.down):
+            self.world.servers.tables = self.before
+        if not kind:
+            self.world.servers.answer()
+
+    def restraints(self) -> Restraints:
+        """Read the brake's state."""
+        tables = self.world.servers.answer()
+        flagged: Counter[tuple[Kind, str]] = Counter()
+        for line in tables.history:
+            finding = tables.findings[line.finding_id].finding
+            kind = Kind.ORPHAN if finding.kind in OF_OBJECTS else Kind.MISSING
+            opened = line.act == "opened" and kind is Kind.ORPHAN and finding.held_by != "released"
+            recent = line.at > self.now - self.world.brake.window
+            if recent and (line.act == "flagged" or opened) and not tables.released(kind, finding.ref.bucket, line.at):
+                flagged[kind, finding.ref.bucket] += 1
+        brakes = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
+        return Restraints(brakes, flagged, tables.live)
+
+    def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
+        """Write what is neither locked nor changed since it was read; returns the others."""
+        tables = self.world.servers.answer()
+        self.before = tables.copy()
+        busy = moved | {step.ref for step in steps if effects(step) and self._locked_out(step)}
+        free = [step for step in steps if step.ref not in busy]
+        given = {row_id for step in free for effect in effects(step) for row_id in self._write_row(tables, effect)}
+        for trip in trips:
+            tables.restrain("brake", trip.bucket, trip.kind, self.now)
+        for step in free:
+            facts = {**told_by(look.hints.get(step.ref)), "object": side_facts(step.side)}
+            for change in step.changes:
+                self._record(tables, step.ref, as_given(change, given), facts)
+            self._plan(tables, step, look.known[step.ref].asks, told_by(look.hints.get(step.ref)))
+        for ref in sorted(busy):
+            tables.ask(ref, self.now + SOON, "busy", told_by(look.hints[ref]))
+        here = {row.row_id for step in free for row in rows_of(step.ref, self.seen[step.ref])}
+        for row_id in sorted(given - here):
+            tables.ask(tables.rows[row_id].ref(), self.now, "status given back", {})
+        return busy
+
+    def _locked_out(self, step: Step) -> bool:
+        held = any(effect.row_id in self.world.servers.locked for effect in effects(step))
+        return held or self.world.servers.tables.known(step.ref) != self.seen[step.ref]
+
+    def _write_row(self, tables: Tables, effect: Flag | GiveBack) -> Iterator[str]:
+        """Compare and set; yields the row's id if its status was given back."""
+        row = tables.rows.get(effect.row_id)
+        if row is None or row.status != (effect.status if isinstance(effect, Flag) else FLAG):
+            return
+        if effect.row_id in self.world.servers.refusing:
+            raise Refused("the application's table refuses it")
+        tables.rows[row.row_id] = row._replace(status=FLAG if isinstance(effect, Flag) else effect.status)
+        if isinstance(effect, GiveBack):
+            yield row.row_id
+
+    def _record(self, tables: Tables, ref: ObjectRef, change: Change, facts: Facts) -> None:
+        """Keep a change; raises Busy where the finding has moved on."""
+        current = [kept.finding for kept in tables.findings.values() if kept.finding.state not in FINAL]
+        at_row = [one for one in current if (one.ref, one.row_id) == (ref, change.row_id)]
+        before = change.before
+        if (at_row[0].revision if at_row else 0) != (before.revision if before else 0):
+            raise Busy("a finding changed meanwhile")
+        number = before.id if before else len(tables.findings) + 1
+        since = before.suspected_at if before and before.kind is change.kind else self.now
+        revision = before.revision + 1 if before else 1
+        held = (change.cause, change.previous_status, change.held_by)
+        finding = Finding(number, ref, change.row_id, change.kind, change.state, revision, since, *held)
+        tables.findings[number] = Kept(finding, facts)
+        tables.history.append(Line(self.now, self.world.actor, change.act, number, change.state, change.why))
+
+    def _plan(self, tables: Tables, step: Step, asks: int | None, facts: Facts) -> None:
+        """Keep the next look, or end the pending one unless somebody asked for it since it was read."""
+        pending = tables.looks.get(step.ref)
+        if step.look:
+            due_at = self.now + step.look.after
+            if pending and pending.asks != (asks or 0):
+                due_at = min(due_at, pending.due_at)
+            count = pending.asks + 1 if pending else asks or 0
+            facts = {**(pending.evidence if pending else {}), **facts}
+            tables.looks[step.ref] = Pending(due_at, step.look.attempt, count, step.look.reason, facts)
+        elif pending and pending.asks == asks:
+            del tables.looks[step.ref]
+
+
+def as_given(change: Change, given: set[str]) -> Change:
+    """Say of a status that was not there to be given back that the application had changed it."""
+    if isinstance(change.effect, GiveBack) and change.row_id not in given:
+        return replace(change, act="resolved", why="the application had changed the status")
+    return change
+
+
+def told_by(hint: Hint | None) -> Facts:
+    """Return what is kept of a hint."""
+    return {**evidence(hint), "named_by": named_by(hint)}
+
+
+def effects(step: Step) -> list[Flag | GiveBack]:
+    """Return what a step does to rows."""
+    return [change.effect for change in step.changes if change.effect]

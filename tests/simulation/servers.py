@@ -1,0 +1,232 @@
+"""What the in-memory World stands on: a tiny application's table, what is kept, an object store, and a clock.
+
+All that a transaction changes is in `Tables`; several worlds share one `Servers`, as processes do.
+"""
+
+import copy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from typing import NamedTuple
+
+from reconcile.model import (
+    FINAL,
+    NOTHING_KNOWN,
+    Absent,
+    Facts,
+    Finding,
+    Kind,
+    Known,
+    ObjectRef,
+    ObjectSide,
+    Present,
+    Row,
+    RowState,
+    State,
+    Unavailable,
+    Unknown,
+)
+
+BEGINNING = datetime(2025, 6, 1, 12, tzinfo=UTC)
+PROBE_FIRST = timedelta(seconds=5)
+FLAG = "corrupted"
+
+
+class Stored(NamedTuple):
+    """One row of the application's only table."""
+
+    row_id: str
+    bucket: str
+    key: str
+    size: int | None = 3
+    etag: str | None = None
+    status: str = "active"
+    s3_version: str = ""
+    deleted: bool = False  # its parent is soft-deleted
+    created_at: datetime | None = None
+
+    def ref(self) -> ObjectRef:
+        """Return what it names."""
+        return ObjectRef(self.bucket, self.key, self.s3_version)
+
+    def row(self) -> Row:
+        """Return it as a mapping yields it."""
+        state = RowState.FLAGGED if self.status == FLAG else RowState.LIVE
+        if self.deleted or self.status in {"pending", "deleted"}:
+            state = RowState.EXPECTS_ABSENCE
+        named = (self.row_id, None, self.bucket, self.key, self.s3_version, self.size, self.etag, self.status)
+        return Row(*named, state, None, None, self.created_at)
+
+
+class Kept(NamedTuple):
+    """A finding as it is kept."""
+
+    finding: Finding
+    evidence: Facts
+
+
+class Look(NamedTuple):
+    """A look as it is kept."""
+
+    due_at: datetime
+    attempt: int
+    asks: int
+    reason: str
+    evidence: Facts
+
+
+class Line(NamedTuple):
+    """A line of the history."""
+
+    at: datetime
+    actor: str
+    act: str
+    finding_id: int
+    to_state: State
+    why: str
+
+
+class Restraint(NamedTuple):
+    """A brake, or a bucket that cannot be read; `until` is when the next probe goes out."""
+
+    effect: str
+    bucket: str
+    kind: Kind | None
+    since: datetime
+    until: datetime
+    lifted_at: datetime | None = None
+
+
+@dataclass
+class Tables:
+    """All that a transaction changes; its values are immutable, so that a copy is cheap."""
+
+    rows: dict[str, Stored] = field(default_factory=dict)
+    findings: dict[int, Kept] = field(default_factory=dict)
+    looks: dict[ObjectRef, Look] = field(default_factory=dict)
+    history: list[Line] = field(default_factory=list)
+    restraints: list[Restraint] = field(default_factory=list)
+    live: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> "Tables":
+        """Return what a rollback returns to."""
+        return Tables(*(copy.copy(getattr(self, name)) for name in self.__dataclass_fields__))
+
+    def known(self, ref: ObjectRef) -> Known:
+        """Return what the tables say of a reference."""
+        rows = [row.row() for row in self.rows.values() if (row.bucket, row.key) == ref[:2]]
+        rows = sorted(row for row in rows if ref.s3_version in {"", row.s3_version})
+        findings = [kept.finding for kept in self.findings.values()]
+        findings = [one for one in findings if one.ref == ref and one.state not in FINAL]
+        look = self.looks.get(ref)
+        if not rows and not findings and not look:
+            return NOTHING_KNOWN
+        by_row = sorted(findings, key=lambda finding: finding.row_id)
+        return Known(tuple(rows), tuple(by_row), look.asks if look else None, look.attempt if look else 0)
+
+    def ask(self, ref: ObjectRef, due_at: datetime, reason: str, facts: Facts) -> None:
+        """Ask for a look: sooner than planned if one is planned, never later."""
+        look = self.looks.get(ref) or Look(due_at, 0, 0, reason, {})
+        sooner, both = min(look.due_at, due_at), {**look.evidence, **facts}
+        self.looks[ref] = look._replace(due_at=sooner, asks=look.asks + 1, evidence=both)
+
+    def active(self, effect: str) -> list[Restraint]:
+        """Return the restraints in force."""
+        return [one for one in self.restraints if one.effect == effect and one.lifted_at is None]
+
+    def released(self, kind: Kind, bucket: str, since: datetime) -> bool:
+        """Tell whether a person has lifted such a brake since."""
+        brakes = [one for one in self.restraints if one.effect == "brake" and one.kind is kind]
+        return any(one.lifted_at and one.lifted_at > since for one in brakes if one.bucket in {"", bucket})
+
+    def restrain(self, effect: str, bucket: str, kind: Kind | None, now: datetime) -> None:
+        """Set a restraint, unless the same is in force."""
+        if not any((one.bucket, one.kind) == (bucket, kind) for one in self.active(effect)):
+            self.restraints.append(Restraint(effect, bucket, kind, now, now + PROBE_FIRST))
+
+    def lift(self, effect: str, buckets: set[str] | None, now: datetime) -> None:
+        """Lift restraints of some buckets, or of all."""
+        for number, one in enumerate(self.restraints):
+            if one.effect == effect and one.lifted_at is None and (buckets is None or one.bucket in buckets):
+                self.restraints[number] = one._replace(lifted_at=now)
+
+
+@dataclass
+class Storage:
+    """Buckets of objects. Of each key its versions, the latest last; a version without content is a delete marker."""
+
+    buckets: dict[str, dict[str, list[tuple[str, Present | None]]]] = field(default_factory=dict)
+    versioned: set[str] = field(default_factory=set)
+    forbidden: set[str] = field(default_factory=set)
+    down: bool = False
+    room: int | None = None
+    serial: int = 0
+
+    def put(self, bucket: str, key: str, content: bytes) -> str:
+        """Put an object; returns its version, `''` where there are none."""
+        version = self._next(bucket)
+        etag = md5(content, usedforsecurity=False).hexdigest()
+        self._add(bucket, key, version, Present(len(content), etag, version or None))
+        return version
+
+    def remove(self, bucket: str, key: str, version: str | None = None) -> str:
+        """Remove an object, or one version of it; returns the delete marker's version, where one was made."""
+        marker = self._next(bucket)
+        if version is not None:
+            versions = self.buckets[bucket][key]
+            versions[:] = [one for one in versions if one[0] != version]
+        elif marker:
+            self._add(bucket, key, marker, None)
+        else:
+            self.buckets[bucket].pop(key, None)
+        return marker
+
+    def _next(self, bucket: str) -> str:
+        self.serial += 1
+        return f"v{self.serial}" if bucket in self.versioned else ""
+
+    def _add(self, bucket: str, key: str, version: str, content: Present | None) -> None:
+        versions = self.buckets[bucket].setdefault(key, [])
+        versions[:] = [*versions, (version, content)] if version else [(version, content)]
+
+    def head(self, ref: ObjectRef) -> ObjectSide:
+        """Answer as MinIO does."""
+        if ref.bucket in self.forbidden:
+            return Unknown("HTTP 403 AccessDenied")
+        if ref.bucket not in self.buckets:
+            return Unknown("HTTP 404 NoSuchBucket")
+        versions = self.buckets[ref.bucket].get(ref.key, [])
+        asked = [one for one in versions if one[0] == ref.s3_version] if ref.s3_version else versions[-1:]
+        if not asked:
+            return Absent("NoSuchVersion" if ref.s3_version else "NoSuchKey")
+        version, content = asked[0]
+        return content or Absent("MethodNotAllowed" if ref.s3_version else "NoSuchKey", version)
+
+
+@dataclass
+class Servers:
+    """The servers: `locked` and `refusing` name rows that the application holds, or will not have written."""
+
+    storage: Storage = field(default_factory=Storage)
+    tables: Tables = field(default_factory=Tables)
+    now: datetime = BEGINNING
+    locked: set[str] = field(default_factory=set)
+    refusing: set[str] = field(default_factory=set)
+    down: bool = False
+
+    def answer(self) -> Tables:
+        """Return the tables, if the database is there."""
+        if self.down:
+            raise Unavailable("postgresql", "down")
+        return self.tables
+
+    def release(self) -> None:
+        """Lift every brake and free what they held, as a person does."""
+        tables = self.answer()
+        tables.lift("brake", None, self.now)
+        for number, (finding, facts) in tables.findings.items():
+            if finding.held_by == "brake" and finding.state not in FINAL:
+                freed = replace(finding, held_by="released", revision=finding.revision + 1)
+                tables.findings[number] = Kept(freed, facts)
+                tables.history.append(Line(self.now, "person", "released", number, finding.state, ""))
+                tables.ask(finding.ref, self.now, "released", {})
