@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from consumer.commands.answer import Answer
@@ -43,14 +42,12 @@ def deliver(answer: Answer, form: Format, file: str | None) -> None:
 
 def replace(path: Path, content: str) -> None:
     """Write beside the file, then take its place, so that nobody reads half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as beside:
-            beside.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(beside.name).chmod(0o666 & ~umask)
-        Path(beside.name).replace(path)
+        beside.write_text(content, "utf-8")
+        beside.replace(path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise Misconfigured(f"--output-file {path}: cannot be written ({error.strerror}); name another file") from error
 
 

@@ -107,7 +107,8 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
     ]
     always = {"drift", "lanes"}
     told = tuple(part for part in parts if part.rows or part.name in always)
-    return Section("status", "storage-reconciler", facts, told)
+    title = "storage-reconciler" + ("" if settings.flagging else ", observing only: no row is touched")
+    return Section("status", title, facts, told)
 
 
 def mode_facts(settings: Settings, kept: Kept) -> dict[str, Value]:
@@ -115,8 +116,7 @@ def mode_facts(settings: Settings, kept: Kept) -> dict[str, Value]:
     brakes = [record for record in kept.restraints if record[1] == "brake"]
     flagged = sum(record[3] for record in kept.drift)
     would = sum(record[7] for record in kept.drift)
-    mode: dict[str, Value] = {"mode": "flagging" if settings.flagging else "observing only (flagging = false)"}
-    mode["flagged_rows"] = flagged
+    mode: dict[str, Value] = {"flagging": settings.flagging, "flagged_rows": flagged}
     if not settings.flagging:
         mode["would_have_flagged"] = would
     held = sum(record[4] for record in kept.drift)

@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
+import pty
 import re
 import secrets
 import signal
 import subprocess
+import termios
 
 import minio as minio_py
 import psycopg
@@ -275,7 +278,7 @@ def test_consume_finds_a_deletion_and_ends_when_told(installed, connection, obje
         until(lambda: connection.execute(query, [version]).fetchall() == [("missing", "open")], 30, "the finding opens")
         until(lambda: installed.json("status").get("lag") == 0, 30, "the group has caught up")
         shown = installed.json("status")
-        assert shown["mode"].startswith("observing")
+        assert shown["flagging"] is False
         assert shown["would_have_flagged"] == 1
         assert any(lane["task"] == f"express {bucket}" for lane in shown["lanes"])
         process.send_signal(signal.SIGTERM)
@@ -363,3 +366,44 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(installed, connection, bu
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(10) == 0
+
+
+def on_terminal(program: command.Program, *words: str, **changed: str) -> str:
+    """Run a command on a terminal of 60 columns, and return all that it sent there."""
+    screen, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 60))
+    environ = program.environment({"TERM": "xterm", **changed})
+    process = subprocess.Popen([*command.PROGRAM, *words], stdout=theirs, env=environ, cwd=command.ROOT)
+    os.close(theirs)
+    sent = b""
+    try:
+        while read := os.read(screen, 65536):
+            sent += read
+    except OSError:  # how Linux says that nobody writes there any more
+        pass
+    os.close(screen)
+    assert process.wait(10) == 0
+    return sent.decode()
+
+
+def test_a_terminal_gets_colours_and_no_line_too_wide(installed, connection, bucket):
+    """Colours are for a terminal only, and not where NO_COLOR asks for none; a table fits the screen."""
+    add_findings(connection, bucket, 4)
+    shown = on_terminal(installed, "findings", "list")
+    assert "\x1b[" in shown
+    plain = on_terminal(installed, "findings", "list", NO_COLOR="1")
+    assert not re.search(r"\x1b\[3\dm", plain)
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", plain)
+    assert "…" in bare
+    assert "\x1b" not in installed.run("findings", "list").stdout
+
+
+def test_status_is_watched_until_ctrl_c(installed):
+    """--watch shows the state again and again, and ends as interrupted."""
+    with installed.running("status", "--watch", "0.01", "-o", "jsonl") as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert all(line["brake"] == "off" for line in lines)
