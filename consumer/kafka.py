@@ -19,6 +19,15 @@ from confluent_kafka.cimpl import NewTopic
 from consumer.assignment import Assignment, partition_of
 from consumer.events import Record
 from consumer.hold import Partition
+from consumer.kafka_faults import (
+    ALL_BROKERS_DOWN,
+    GROUP_MOVES,
+    HARMLESS,
+    NOT_THERE,
+    NOTHING_TO_COMMIT,
+    TOO_LARGE,
+    raised,
+)
 from consumer.kafka_settings import Settings, faults, for_admin, for_consumer, for_producer
 from consumer.letters import Letter
 from reconcile.model import Misconfigured, Unavailable
@@ -28,25 +37,6 @@ Driver = TypeVar("Driver", Consumer, Producer, AdminClient)
 ASK_SECONDS = 2.0  # for one question to a broker
 ADMIN_SECONDS = 20.0  # for creating topics
 BURY_SECONDS = 15.0  # longer than message.timeout.ms, so that each letter has its report
-
-# The group moves on without us for a moment. What was not committed stays owed, or its next owner reads it again.
-_GROUP_MOVES = frozenset(
-    {
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001  the driver's own errors begin so
-        KafkaError._STATE,  # noqa: SLF001
-    }
-)
-_ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
-_HARMLESS = frozenset({KafkaError._MAX_POLL_EXCEEDED, KafkaError._PARTITION_EOF})  # noqa: SLF001
-_NO_OFFSET = KafkaError._NO_OFFSET  # noqa: SLF001
-_QUEUE_FULL = KafkaError._QUEUE_FULL  # noqa: SLF001
-_TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001
-_NOT_THERE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001
-_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
 class Member:
@@ -123,7 +113,7 @@ class Member:
         end = monotonic() + ASK_SECONDS
         try:
             while (error := self._consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error) is not None:
-                if monotonic() > end or error.code() not in _NOT_THERE:
+                if monotonic() > end or error.name() not in NOT_THERE:
                     raise _raised(error, topic)
                 sleep(0.05)
         except KafkaException as fault:
@@ -154,7 +144,7 @@ class Member:
         self._consumer.resume(self._consumer.assignment())
 
     def _note_trouble(self, trouble: KafkaError) -> None:
-        if self._trouble is None or trouble.fatal() or trouble.code() == _ALL_BROKERS_DOWN:
+        if self._trouble is None or trouble.fatal() or trouble.name() == ALL_BROKERS_DOWN:
             self._trouble = trouble
 
     def _receive(self, messages: list[Message], patience: float, most: int) -> None:
@@ -174,7 +164,7 @@ class Member:
             self._unsure = True
             raise Unavailable("kafka", "partitions went and came back within one poll")
         for error in filter(None, map(Message.error, messages)):
-            if error.code() not in _HARMLESS:
+            if error.name() not in HARMLESS:
                 raise _raised(error, self._topic)
         trouble, self._trouble = self._trouble, None
         if trouble is None:
@@ -182,13 +172,13 @@ class Member:
         if trouble.fatal():
             self._trouble = trouble
             raise _raised(trouble, self._topic)
-        if trouble.code() == _ALL_BROKERS_DOWN and not messages and not self.answers():
+        if trouble.name() == ALL_BROKERS_DOWN and not messages and not self.answers():
             raise _raised(trouble, self._topic)
 
     def _forgiven(self, error: KafkaError) -> bool:
-        if error.code() in _GROUP_MOVES:
+        if error.name() in GROUP_MOVES:
             return False
-        if error.code() == _NO_OFFSET:
+        if error.name() == NOTHING_TO_COMMIT:
             return True
         raise _raised(error, self._topic)
 
@@ -214,13 +204,13 @@ class Letterbox:
         if not letters:
             return []
         self._producer = self._producer or open_producer(self._kafka)
-        reports: list[KafkaError | None] = [KafkaError(_TIMED_OUT)] * len(letters)
+        reports: list[KafkaError | None] = [KafkaError(KafkaError.REQUEST_TIMED_OUT)] * len(letters)
         for number, letter in enumerate(letters):
             self._send(self._producer, letter, partial(reports.__setitem__, number))
         self._producer.flush(BURY_SECONDS)
         refused = {number: fault for number, fault in enumerate(reports) if fault is not None}
         for fault in refused.values():
-            if fault.code() not in _TOO_LARGE:
+            if fault.name() not in TOO_LARGE:
                 raise _raised(fault, self._topic)
         return list(refused)
 
@@ -234,7 +224,7 @@ class Letterbox:
         except KafkaException as fault:
             report(fault.args[0])
         except BufferError:
-            report(KafkaError(_QUEUE_FULL))
+            report(KafkaError(KafkaError.THROTTLING_QUOTA_EXCEEDED))
         producer.poll(0)
 
 
@@ -321,12 +311,7 @@ def _ignore(_: KafkaError) -> None:
 
 
 def _raised(error: KafkaError, topic: str = "") -> Unavailable | Misconfigured:
-    if error.code() in _NOT_THERE:
-        return Misconfigured(
-            f"[kafka] topic {topic!r} does not exist on this broker. Correct its name, or create it with "
-            "`storage-reconciler init --only kafka --apply`."
-        )
-    return Unavailable("kafka", f"{error.name()}: {error.str()}")
+    return raised(error.name(), error.str(), topic)
 
 
 def _record(message: Message) -> Record:

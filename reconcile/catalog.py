@@ -13,7 +13,8 @@ from psycopg import sql
 from reconcile import expressions, fitness, plans
 from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
 from reconcile.database import Connection, queries, sql_file
-from reconcile.mapping import Mapping, compile_mapping
+from reconcile.mapping import Mapping, compile_mapping, in_order_parameters
+from reconcile.selection import Parameters
 from reconcile.settings import MappingSettings
 from reconcile.template import Ref
 
@@ -81,16 +82,25 @@ def _scans(connection: Connection, mapping: Mapping) -> Iterator[str]:
     row_id = (Ref("version", mapping.tables.settings.version.id),)
     found: list[str] = []
     for query, probe in ((mapping.lookup, mapping.probe), (mapping.by_id, row_id)):
-        aliases = set(plans.scanned(_plan(connection, query, mapping)))
+        aliases = set(plans.scanned(_plan(connection, query, mapping.sample)))
         found += plans.missing_indexes(mapping.tables, probe, aliases)
     yield from dict.fromkeys(found)
 
 
-def _plan(connection: Connection, query: sql.Composed, mapping: Mapping) -> dict[str, Any]:
+def serves_order(connection: Connection, mapping: Mapping) -> bool:
+    """Tell whether an index yields a bucket's rows in byte order, so that a part of them can be read without a sort."""
+    return not plans.sorts(_plan(connection, mapping.in_order, in_order_parameters("a")))
+
+
+def advice(mapping: Mapping) -> list[str]:
+    """Return what is no fault and would spare work."""
+    return list(plans.advice(mapping.tables))
+
+
+def _plan(connection: Connection, query: sql.Composed, parameters: Parameters) -> dict[str, Any]:
     with connection.transaction(force_rollback=True):
         connection.execute(SQL["plan_for_use"])
-        explain = sql.SQL("EXPLAIN (FORMAT JSON) ") + query
-        [([plan],)] = connection.execute(explain, mapping.sample)
+        [([plan],)] = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) ") + query, parameters)
     return cast("dict[str, Any]", plan["Plan"])
 
 

@@ -15,10 +15,12 @@ from psycopg.types.json import Jsonb, set_json_dumps
 from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection
 from reconcile.model import (
     Absent,
+    Action,
     Facts,
     Finding,
     Hint,
     Kind,
+    Known,
     NotAsked,
     ObjectRef,
     ObjectSide,
@@ -40,6 +42,29 @@ def record(connection: Connection, steps: Sequence[Step], hints: Mapping[ObjectR
     kept = connection.execute(SQL["record"], {"changes": Jsonb(changes), "actor": actor}).fetchone()
     if kept is None or kept[0] != len(changes):
         raise Busy("a finding changed meanwhile")
+
+
+def witness(connection: Connection, seen: Mapping[ObjectRef, Known], hints: Mapping[ObjectRef, Hint]) -> None:
+    """Add what an event tells of findings that others found first: who did it, from where, when."""
+    told = [
+        {"id": finding.id, "named_by": hint.named_by, "evidence": evidence(hint)}
+        for ref, known in seen.items()
+        for finding in known.findings
+        if (hint := hints.get(ref)) and hint.named_by not in finding.named_by and explains(hint, finding.kind)
+    ]
+    if told:
+        connection.execute(SQL["witness"], {"told": Jsonb(told)})
+
+
+def explains(hint: Hint, kind: Kind) -> bool:
+    """Tell whether what a hint claims can be what made a finding of this kind."""
+    match hint.action:
+        case Action.REMOVED:
+            return kind is Kind.MISSING
+        case Action.CREATED:
+            return kind is not Kind.MISSING
+        case Action.LOOK:
+            return False
 
 
 def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:

@@ -78,10 +78,11 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
 
 
 def _in_order(of: Tables) -> sql.Composed:
+    """Return the rows of one bucket in the byte order of their keys; rows of one key come in no order."""
     key = sql.SQL('{} COLLATE "C"').format(expressions.key(of))
     bounds = sql.SQL("{bucket} = %(row_bucket)s::text AND {key} >= %(row_lower)s::text AND {key} < %(row_upper)s::text")
     condition = bounds.format(bucket=expressions.bucket(of), key=key)
-    return sql.SQL("{} ORDER BY {}, {}").format(selection.where(of, condition), key, selection.row_id(of))
+    return sql.SQL("{} ORDER BY {}").format(selection.where(of, condition), key)
 
 
 def in_order_parameters(bucket: str, lower: str = "", upper: str | None = None) -> Parameters:

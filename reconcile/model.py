@@ -164,7 +164,8 @@ FINAL = frozenset({State.RESOLVED, State.DELETED})
 class Finding:
     """A drift that is kept: of one row (`row_id`), or of the object itself (`row_id == ''`).
 
-    `previous_status` is set while the row carries our flag. `revision` grows with each change.
+    `previous_status` is set while the row carries our flag. `revision` grows with each change. `named_by` tells which
+    sources have named the reference so far.
     """
 
     id: int
@@ -177,6 +178,7 @@ class Finding:
     cause: str = ""
     previous_status: str | None = None
     held_by: str | None = None
+    named_by: tuple[str, ...] = ()
 
 
 class Known(NamedTuple):

@@ -21,6 +21,19 @@ def scanned(plan: dict[str, Any], alias: str = "") -> Iterator[str]:
         yield from scanned(child, alias)
 
 
+def sorts(plan: dict[str, Any]) -> bool:
+    """Tell whether a plan sorts what it reads, rather than reading it in order."""
+    return plan["Node Type"] == "Sort" or any(sorts(child) for child in plan.get("Plans", ()))
+
+
+def advice(tables: Tables) -> Iterator[str]:
+    """Yield the indexes that are not needed and would spare work."""
+    created_at = tables.settings.version.created_at
+    if created_at and not _is_indexed(tables, [Ref("version", created_at)]):
+        index = _create_index(tables.version, [Ref("version", created_at)])
+        yield f"mapping.version.created_at: is not indexed, so looking for young rows reads the whole table; {index}"
+
+
 def missing_indexes(tables: Tables, probe: Sequence[Ref], aliases: Collection[str]) -> Iterator[str]:
     """Yield a fault for each index that finding rows by `probe` lacks, if any table is read from end to end for it."""
     settings = tables.settings

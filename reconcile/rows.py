@@ -15,7 +15,7 @@ from psycopg import sql
 from reconcile.database import Connection
 from reconcile.mapping import Mapping, young_parameters
 from reconcile.model import Row
-from reconcile.selection import Parameters
+from reconcile.selection import Lists, Parameters
 
 
 def as_rows(_: object) -> Callable[[Sequence[Any]], Row]:
@@ -23,7 +23,7 @@ def as_rows(_: object) -> Callable[[Sequence[Any]], Row]:
     return partial(tuple.__new__, Row)
 
 
-def _rows(connection: Connection, query: sql.Composed, parameters: Parameters) -> list[Row]:
+def _rows(connection: Connection, query: sql.Composed, parameters: Lists | Parameters) -> list[Row]:
     with connection.cursor(binary=True, row_factory=as_rows) as cursor:
         return cursor.execute(query, parameters).fetchall()
 

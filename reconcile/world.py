@@ -160,6 +160,7 @@ class LiveTxn:
         given = self._write_rows(free)
         ledger.set_brakes(self.connection, trips, self.world.actor)
         ledger.record(self.connection, [_as_given(step, given) for step in free], look.hints, self.world.actor)
+        ledger.witness(self.connection, {step.ref: self.seen[step.ref] for step in free}, look.hints)
         asks = {step.ref: look.known[step.ref].asks for step in free}
         ledger.plan_looks(self.connection, free, asks, look.hints)
         ledger.ask(self.connection, [look.hints[ref] for ref in sorted(busy)], SOON, "busy")

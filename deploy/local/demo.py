@@ -142,6 +142,7 @@ def run(exits: ExitStack, *, keep: bool) -> None:
     demo.start()
     if not keep:
         exits.callback(demo.stop)
+    demo.ready()
     demo.console.print("\n[bold]The story[/]")
     story(demo)
     demo.console.print()

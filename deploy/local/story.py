@@ -25,6 +25,7 @@ PROGRAM = str(Path(sys.executable).with_name("storage-reconciler"))
 PATIENCE_S = 20.0
 STRANGER, STRANGER_SECRET = "mallory", "mallory-secret"
 CONTENT = b"the quick brown fox\n"
+LISTENING = "SELECT 1 FROM reconciler.lease WHERE checkpoint = 'express.listening' AND until > now()"
 FINDING = """\
 SELECT * FROM reconciler.findings
 WHERE key = %(key)s AND kind = %(kind)s AND state = %(state)s ORDER BY id DESC LIMIT 1
@@ -73,6 +74,10 @@ class Demo:
         )
         log.close()
 
+    def ready(self) -> None:
+        """Wait until the consumer hears MinIO."""
+        self.until(lambda: self.onlooker.execute(LISTENING).fetchone(), "the consumer listens")
+
     def stop(self) -> None:
         """Stop the consumer in good order."""
         if self.consumer is not None:
@@ -109,7 +114,8 @@ class Demo:
         """Keep a scene, and show it."""
         self.scenes.append(scene)
         self.console.print(
-            f"  [green]✓[/] {scene.cause} → [bold]{scene.found}[/], {scene.path}, {scene.done_ms:,.0f} ms"
+            f"  [green]✓[/] {scene.cause} → [bold]{scene.found}[/], {scene.path}, {scene.done_ms:,.0f} ms",
+            soft_wrap=True,
         )
 
 

@@ -57,6 +57,6 @@ WHERE conrelid = %(table)s::text::regclass AND contype = 'c'
   AND conkey = ARRAY[(SELECT attnum FROM pg_attribute WHERE attrelid = conrelid AND attname = %(column)s)]
 
 -- name: plan_for_use
--- With these a plan reads a table from end to end only where no index could serve, however small the table is.
+-- With these a plan reads a whole table, or sorts, only where no index could serve, however small the table is.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true)
+       set_config('enable_mergejoin', 'off', true), set_config('enable_sort', 'off', true)

@@ -5,7 +5,7 @@
 SELECT 'finding', f.bucket, f.key, f.s3_version, f.row_id,
        jsonb_build_object('id', f.id, 'kind', f.kind, 'state', f.state, 'revision', f.revision, 'cause', f.cause,
                           'suspected_at', f.suspected_at, 'previous_status', f.previous_status,
-                          'held_by', f.held_by)::text
+                          'held_by', f.held_by, 'named_by', f.named_by)::text
 FROM reconciler.finding AS f
 WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
 UNION ALL
@@ -55,6 +55,12 @@ WITH change AS (
     FROM kept JOIN change USING (bucket, key, s3_version, row_id)
 )
 SELECT count(*) FILTER (WHERE fresh = (revision = 1)) FROM kept
+
+-- name: witness
+-- Adds what another source tells of a finding that it does not change, such as who did it. Sets no state.
+UPDATE reconciler.finding AS f SET named_by = f.named_by || c.named_by, evidence = f.evidence || c.evidence
+FROM jsonb_to_recordset(%(told)s) AS c (id bigint, named_by text, evidence jsonb)
+WHERE f.id = c.id AND f.closed_at IS NULL AND c.named_by <> ALL (f.named_by)
 
 -- name: ask
 INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, attempt, asks, reason, evidence)

@@ -1,0 +1,35 @@
+"""What Kafka's errors mean for us, by their names in librdkafka. Pure.
+
+Most errors mean that the broker is away for a while, and that is what an unknown one is taken for.
+"""
+
+from __future__ import annotations
+
+from reconcile.model import Misconfigured, Unavailable
+
+# The group moves on without us for a moment. What was not committed stays owed, or its next owner reads it again.
+GROUP_MOVES = frozenset(
+    {
+        "ILLEGAL_GENERATION",
+        "REBALANCE_IN_PROGRESS",
+        "STALE_MEMBER_EPOCH",
+        "UNKNOWN_MEMBER_ID",
+        "_ASSIGNMENT_LOST",
+        "_STATE",
+    }
+)
+NOTHING_TO_COMMIT = "_NO_OFFSET"
+NOT_THERE = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"})
+HARMLESS = frozenset({"_MAX_POLL_EXCEEDED", "_PARTITION_EOF"})  # the group was left, and the next poll joins it again
+TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
+ALL_BROKERS_DOWN = "_ALL_BROKERS_DOWN"
+
+
+def raised(name: str, text: str, topic: str = "") -> Unavailable | Misconfigured:
+    """Return what an error that lasts is for the caller."""
+    if name in NOT_THERE:
+        return Misconfigured(
+            f"[kafka] topic {topic!r} does not exist on this broker. Correct its name, or create it with "
+            "`storage-reconciler init --only kafka --apply`."
+        )
+    return Unavailable("kafka", f"{name}: {text}")
