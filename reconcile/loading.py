@@ -143,7 +143,7 @@ def _from_text(
         elif isinstance(value, Mapping) and _is_section(known, key):
             yield from _from_text(known, value, place, faults, f"{key}.")
         elif _is_section(known, key):
-            faults.append(f"{key} = {value!r}: is a table; write its keys under [{key}]")
+            faults.append(f"{key}: is a table; write its keys under [{key}]")
         else:
             faults.append(f"{key}: no such key{_did_you_mean(key, [*known, *_sections(known)])}")
 
@@ -179,9 +179,7 @@ def from_file(key: str, path: str, source: str, place: Place, faults: list[str])
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         where = f"{key}_file" if source == "file" else source
-        faults.append(
-            f"{where} = {path!r}: the file cannot be read ({reason}); name a readable file with the value in it"
-        )
+        faults.append(f"{where}: its file cannot be read ({reason}); name a readable file with the value in it")
 
 
 SERVICE_LINK = re.compile(r"RECONCILER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")

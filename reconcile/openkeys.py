@@ -31,7 +31,7 @@ def open_keys(place: Place, faults: list[str]) -> tuple[dict[str, Written], dict
     """Return the keys of `[kafka]` and those of `[kafka.topic]`; the environment goes before the file."""
     table = place.text.get("kafka", {})
     if not isinstance(table, Mapping):
-        faults.append(f"kafka = {table!r}: is a table; write librdkafka's keys under [kafka]")
+        faults.append("kafka: is a table; write librdkafka's keys under [kafka]")
         table = {}
     topic = table.get("topic", {})
     rest = {key: value for key, value in table.items() if key != "topic"}

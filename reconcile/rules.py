@@ -33,7 +33,8 @@ def _servers(settings: Settings) -> Iterator[str]:
     if url and not url.startswith(("postgresql://", "postgres://")) and "=" not in url:
         yield "database.url: must be postgresql://user:password@host:port/database, or libpq's key=value pairs"
     if endpoint and not ENDPOINT.fullmatch(endpoint):
-        yield f"minio.endpoint = {endpoint!r}: must be http://host:port or https://host:port, without a path"
+        written = "" if "@" in endpoint else f" = {endpoint!r}"  # what is before an @ may be a secret
+        yield f"minio.endpoint{written}: must be http://host:port or https://host:port, without a path"
 
 
 def _stream(settings: Settings) -> Iterator[str]:

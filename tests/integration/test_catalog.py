@@ -187,3 +187,19 @@ def test_the_seeds_lookup_is_an_index_scan(connection):
     plan = "\n".join(line for (line,) in connection.execute(explain, mapped.parameters(keys)))
     assert "file_versions_object_key_key" in plan
     assert "Seq Scan on file_versions" not in plan
+
+
+def test_byte_order_is_served_by_an_index_of_that_collation_alone(connection):
+    """The seed's unique index does not yield keys in byte order; one COLLATE "C" does, and spares the sort."""
+    mapped = catalog.compiled(connection, SEED.settings())
+    assert not catalog.serves_order(connection, mapped)
+    connection.execute('CREATE INDEX ON file_versions (object_key COLLATE "C")')
+    assert catalog.serves_order(connection, mapped)
+
+
+def test_an_index_that_would_spare_work_is_advised(connection):
+    """Looking for young rows works without one."""
+    [advice] = catalog.advice(catalog.compiled(connection, SEED.settings()))
+    assert 'ON "public"."file_versions" ("created_at")' in advice
+    connection.execute('CREATE INDEX ON file_versions ("created_at")')
+    assert catalog.advice(catalog.compiled(connection, SEED.settings())) == []

@@ -161,7 +161,7 @@ def test_rows_are_read_in_byte_order_within_bounds(world):
     """The sweep's side of the database ascends bytewise, from the lower bound on, up to and without the upper."""
     with world.connection.cursor(binary=True) as cursor:
         cursor.execute(world.mapping.in_order, in_order_parameters("files"))
-        keys = [rows.row_of(fields).key for fields in cursor]
+        keys = [fields[3] for fields in cursor]
         assert keys == sorted((key for key, _, _ in world.put.values()), key=str.encode)
         cursor.execute(world.mapping.in_order, in_order_parameters("files", keys[3], keys[7]))
         assert [fields[3] for fields in cursor] == keys[3:7]

@@ -10,7 +10,7 @@ from tests.support.configuration import faults
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("database = 'postgresql://x'", "database = 'postgresql://x': is a table; write its keys under [database]"),
+        ("database = 'postgresql://x'", "database: is a table; write its keys under [database]"),
         ("[database]\nurl = {a = 1}", "must be a string"),
         ("[stream]\nexpress = 1", "must be true or false"),
         ("[stream]\nbatch = true", "must be a whole number"),

@@ -191,7 +191,7 @@ def test_a_mistyped_variable_is_a_fault(name):
 def test_a_file_that_cannot_be_read_is_a_fault():
     """So are a value and its file at once."""
     [fault] = faults("", {"RECONCILER_DATABASE__URL_FILE": "/no"})
-    assert "RECONCILER_DATABASE__URL_FILE = '/no': the file cannot be read (No such file or directory)" in fault
+    assert "RECONCILER_DATABASE__URL_FILE: its file cannot be read (No such file or directory)" in fault
     both = {"RECONCILER_MINIO__REGION": "a", "RECONCILER_MINIO__REGION_FILE": "/f"}
     [fault] = faults("", both, {"/f": "b"})
     assert "keep one of them" in fault
@@ -205,9 +205,14 @@ def test_no_secret_is_told():
     assert SECRET not in repr(shown) + repr(found)
     assert ("database.url", "postgresql://app:***@db:5432/app", "file") in shown
     assert ("kafka.sasl.password", "***", "RECONCILER_KAFKA__SASL_PASSWORD") in shown
-    wrong = faults(
-        f"database = {{url = '{SECRET}'}}\nminio = {{endpoint = 'x', access_key = 'a', secret_key = ['{SECRET}']}}"
-    )
+    wrong = [
+        *faults(
+            f"database = {{url = '{SECRET}'}}\nminio.endpoint = 'http://{SECRET}@x'\nminio.secret_key = ['{SECRET}']"
+        ),
+        *faults(f"database = '{SECRET}'\nkafka = '{SECRET}'\nminio.secret_keys = '{SECRET}'"),
+        *faults("", {"RECONCILER_MINIO__SECRET_KEY_FILE": SECRET, "RECONCILER_MINIO__SECRETKEY": SECRET}),
+    ]
+    assert len(wrong) >= 7
     assert SECRET not in "".join(wrong)
 
 
