@@ -1,110 +1,31 @@
-"""What every World must mean, held against both: the one in memory, and the one on PostgreSQL and MinIO."""
+"""What every World tells, and what a look leads to, held against both of them."""
 
-import secrets
-from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
 import pytest
 
-from reconcile.model import (
-    NOTHING_KNOWN,
-    Action,
-    Brake,
-    Hint,
-    Kind,
-    ObjectRef,
-    Policy,
-    RowState,
-    State,
-    Unavailable,
-)
+from reconcile.model import NOTHING_KNOWN, Action, Hint, Kind, ObjectRef, RowState, State, Told
 from reconcile.reconciler import reconcile
-from reconcile.signature import Server
-from tests.contract.stages import FLAGGING, LiveStage, Meanwhile, MemoryStage, NarrowPool, Seen, hints, prepare
-from tests.support import databases, storage
-
-GRACE, ORPHAN_GRACE, MINUTE, HOUR = (timedelta(seconds=s) for s in (30, 900, 60, 3600))
-OBSERVING = Policy()
-NEVER_A_VERSION = "00000000-0000-4000-8000-000000000000"
-THREE = Brake(floor=3, bucket_floor=1000)
-
-
-@pytest.fixture(scope="module")
-def ground(postgres, template_database):
-    """Prepare the database on which the live stage is set, and cleared, for each test."""
-    with databases.new_database(postgres, template_database) as url:
-        prepare(url)
-        yield url
-
-
-@pytest.fixture(params=["memory", "live"])
-def stage(request):
-    """Set a stage: two buckets, the application's table, nothing kept."""
-    if request.param == "memory":
-        yield MemoryStage()
-        return
-    with ExitStack() as opened:
-        ready = live_stage(request.getfixturevalue("ground"), request.getfixturevalue("minio"), opened)
-        ready.clear()
-        yield ready
-
-
-@pytest.fixture
-def live(database, minio):
-    """Set the live stage alone, on a database whose tables may be spoilt."""
-    prepare(database)
-    with ExitStack() as opened:
-        yield live_stage(database, minio, opened)
-
-
-def live_stage(url, minio, opened) -> LiveStage:
-    """Set the stage on the servers of the run."""
-    connection = opened.enter_context(psycopg.connect(url, autocommit=True))
-    server = Server(minio.url, minio.user, minio.password, minio.region)
-    client, name = storage.client(minio), f"contract-{secrets.token_hex(6)}"
-    for bucket in (name, f"{name}-other"):
-        client.make_bucket(bucket_name=bucket)
-    return LiveStage(url, name, f"{name}-other", f"{name}-missing", server, client, connection, opened)
-
-
-def look(world, *refs):
-    """Look at references that an event has named."""
-    return reconcile(world, hints(*refs))
-
-
-def look_again(world):
-    """Look at whatever is due."""
-    return reconcile(world, world.due(1000))
-
-
-def suspect(stage, world, *keys, **columns):
-    """Make rows without an object, suspected, at the end of their grace; return their references."""
-    refs = [ObjectRef(stage.bucket, key) for key in keys]
-    for key in keys:
-        stage.row(key, **columns)
-    look(world, *refs)
-    stage.age(GRACE)
-    return refs
-
-
-def flag(stage, world, *keys):
-    """Make rows without an object, and flagged by us; return their references."""
-    refs = suspect(stage, world, *keys)
-    look_again(world)
-    assert {stage.status(f"row of {key}") for key in keys} == {"corrupted"}
-    return refs
-
-
-def states(stage):
-    """Return the state of what is kept of each row or object."""
-    return {one.row_id or one.key: one.state for one in stage.findings()}
+from tests.contract.stages import (
+    GRACE,
+    HOUR,
+    MINUTE,
+    NEVER_A_VERSION,
+    OBSERVING,
+    ORPHAN_GRACE,
+    Meanwhile,
+    Seen,
+    flag,
+    hints,
+    look,
+    look_again,
+    states,
+    suspect,
+)
 
 
 # ----- the glance -----
-
-
 def test_nothing_is_known_of_an_unknown_key(stage):
     """A reference that no row, finding or look names is told as nothing, but told."""
     refs = [ObjectRef(stage.bucket, "a"), ObjectRef(stage.bucket, "b", "v1")]
@@ -230,8 +151,6 @@ def test_a_key_is_what_it_is(stage, key):
 
 
 # ----- what a look leads to -----
-
-
 def test_a_healthy_key_leaves_no_trace(stage):
     """Rows that agree with their object, and removals of what nobody names, write nothing."""
     stage.row("k")
@@ -393,9 +312,63 @@ def test_a_delete_marker_makes_the_latest_missing_until_it_is_removed(stage):
     assert stage.status("row of k") == "corrupted"
 
 
+# ----- what is kept of it -----
+
+
+def told(ref, action=Action.LOOK, named_by="event", **facts):
+    """Name a reference with evidence."""
+    return Hint(ref, action, named_by, evidence=Told(facts))
+
+
+def test_every_change_keeps_who_why_and_the_evidence(stage):
+    """The process that wrote it, the reason where there is one, the hint's own account, and what HEAD said."""
+    one, another = stage.world(actor="one"), stage.world(actor="another")
+    stage.row("k")
+    ref = ObjectRef(stage.bucket, "k")
+    reconcile(one, [told(ref, Action.REMOVED, principal="someone", source_address="10.0.0.9")])
+    facts = stage.evidence("k")
+    assert (facts["principal"], facts["source_address"]) == ("someone", "10.0.0.9")
+    assert (facts["named_by"], facts["object"]["seen"], facts["object"]["code"]) == ("event", "absent", "NoSuchKey")
+    stage.put("k")
+    stage.age(GRACE)
+    look_again(another)
+    assert stage.lines() == [("one", "suspected", ""), ("another", "resolved", "the object is there and agrees")]
+
+
+def test_the_hint_that_tells_most_is_the_one_that_is_kept(stage):
+    """Of several hints for one reference a removal says more than a creation, and that more than a look."""
+    stage.row("k")
+    ref = ObjectRef(stage.bucket, "k")
+    batch = [
+        told(ref, Action.REMOVED, said="removed"),
+        told(ref, Action.CREATED, said="created"),
+        told(ref, said="look"),
+    ]
+    tally = reconcile(stage.world(), batch)
+    assert (tally.looks, stage.evidence("k")["said"]) == (1, "removed")
+
+
+def test_what_a_stored_look_tells_reaches_the_finding(stage):
+    """A hint that was put off loses nothing of its evidence."""
+    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
+    stage.row("k")
+    world.ask([told(ref, Action.REMOVED, "express", principal="someone")], timedelta(0), "busy")
+    look_again(world)
+    facts = stage.evidence("k")
+    assert (facts["principal"], facts["named_by"], facts["look"]) == ("someone", "express", "busy")
+
+
+def test_a_status_that_the_application_had_changed_is_not_said_to_be_given_back(stage):
+    """The history does not claim what did not happen."""
+    world = stage.world()
+    [ref] = flag(stage, world, "k")
+    stage.change("row of k", status="archived")
+    stage.put("k")
+    look(world, ref)
+    assert stage.lines()[-1] == ("test", "resolved", "the application had changed the status")
+
+
 # ----- giving back -----
-
-
 @pytest.mark.invariant(5)
 def test_what_the_application_changed_meanwhile_stays(stage):
     """The status is given back only where our flag still is."""
@@ -474,8 +447,6 @@ def test_a_row_flagged_at_its_new_key_keeps_that_flag(stage):
 
 
 # ----- observing -----
-
-
 @pytest.mark.invariant(9)
 def test_observing_opens_and_writes_no_row(stage):
     """Findings are kept, rows are not touched; with flagging turned on the next look flags."""
@@ -547,659 +518,3 @@ def test_a_foreign_key_does_not_meet_our_lock(live):
     look(Meanwhile(world, before_commit=refer), ref)
     assert live.status("row of k") == "corrupted"
     assert live.sql("SELECT * FROM comment") == [("row of k",)]
-
-
-# ----- somebody else is at the same rows -----
-
-
-def busy_and_untouched(stage, world, ref, tally):
-    """Tell whether a look found its key busy, wrote no row of it, and asked for a look soon."""
-    assert (tally.busy, dict(tally.acts)) == (1, {})
-    return stage.looks()[ref].in_s <= 1
-
-
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-@pytest.mark.parametrize(
-    "columns",
-    [{"status": "archived"}, {"size": 4}, {"deleted": True}, {"key": "elsewhere"}, {"status": "corrupted"}],
-    ids=lambda columns: "-".join(map(str, *columns.items())),
-)
-def test_a_row_that_changed_since_the_glance_is_busy(stage, moment, columns):
-    """What the HEAD was asked for is older than the row, or than its parent: look again soon, write nothing."""
-    world = stage.world()
-    [ref] = suspect(stage, world, "k")
-    before = stage.findings()
-    tally = look(Meanwhile(world, **{moment: lambda: stage.change("row of k", **columns)}), ref)
-    assert busy_and_untouched(stage, world, ref, tally)
-    assert stage.findings() == before
-    assert stage.status("row of k") == columns.get("status", "active")
-
-
-def test_a_row_that_went_since_the_glance_is_busy(stage):
-    """Deleted between the glance and the transaction, or within it."""
-    world = stage.world()
-    first, second = suspect(stage, world, "k", "l")
-    tally = look(Meanwhile(world, after_heads=lambda: stage.delete_row("row of k")), first)
-    assert busy_and_untouched(stage, world, first, tally)
-    tally = look(Meanwhile(world, in_transaction=lambda: stage.delete_row("row of l")), second)
-    assert busy_and_untouched(stage, world, second, tally)
-    look(world, first, second)
-    assert stage.findings() == []
-
-
-def test_a_row_that_came_since_the_glance_is_busy(stage):
-    """The HEAD that found no object may be older than the upload that went with it."""
-    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
-
-    def upload():
-        stage.row("k")
-        stage.put("k")
-
-    tally = look(Meanwhile(world, after_heads=upload), ref)
-    assert busy_and_untouched(stage, world, ref, tally)
-    look_again(world)
-    assert stage.findings() == []
-
-
-def test_a_row_that_came_and_agrees_needs_nothing(stage):
-    """The commit that an event precedes: nothing is written for it."""
-    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
-    stage.put("k")
-    tally = look(Meanwhile(world, after_heads=lambda: stage.row("k")), ref)
-    assert (tally.busy, stage.findings(), stage.looks()) == (0, [], {})
-
-
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-def test_a_finding_that_moved_on_since_the_glance_is_busy(stage, moment):
-    """Two processes at one key: the second to write finds another revision and looks again."""
-    one, another = stage.world(), stage.world(actor="another")
-    [ref] = suspect(stage, one, "k")
-    tally = look(Meanwhile(one, **{moment: lambda: look(another, ref)}), ref)
-    assert busy_and_untouched(stage, one, ref, tally)
-    assert stage.history() == ["suspected", "flagged"]
-    assert stage.status("row of k") == "corrupted"
-
-
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-def test_a_finding_that_began_since_the_glance_is_busy(stage, moment):
-    """Two processes see the same drift for the first time; one finding comes of it."""
-    one, another = stage.world(), stage.world(actor="another")
-    stage.row("k")
-    ref = ObjectRef(stage.bucket, "k")
-    tally = look(Meanwhile(one, **{moment: lambda: look(another, ref)}), ref)
-    assert busy_and_untouched(stage, one, ref, tally)
-    assert stage.history() == ["suspected"]
-
-
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-def test_a_finding_that_ended_since_the_glance_is_busy(stage, moment):
-    """It is not brought back under its old revision."""
-    one, another = stage.world(), stage.world(actor="another")
-    [ref] = suspect(stage, one, "k")
-
-    def heal():
-        stage.put("k")
-        look(another, ref)
-
-    tally = look(Meanwhile(one, **{moment: heal}), ref)
-    assert busy_and_untouched(stage, one, ref, tally)
-    assert stage.findings() == []
-    assert stage.history() == ["suspected", "resolved"]
-
-
-@pytest.mark.invariant(3)
-def test_a_row_that_an_open_transaction_holds_is_busy(stage):
-    """It is not waited for; the others of the batch are flagged, and it itself once it is free."""
-    world = stage.world()
-    refs = suspect(stage, world, "a", "b", "c")
-    with stage.holding("row of b"):
-        tally = look(world, *refs)
-        assert (tally.busy, dict(tally.acts)) == (1, {"flagged": 2})
-        assert [stage.status(f"row of {key}") for key in "abc"] == ["corrupted", "active", "corrupted"]
-        assert stage.looks()[refs[1]].in_s <= 1
-    stage.age(timedelta(seconds=1))
-    look_again(world)
-    assert stage.status("row of b") == "corrupted"
-
-
-@pytest.mark.invariant(3)
-def test_a_held_row_does_not_keep_its_status_from_being_given_back_later(stage):
-    """A give-back that meets an open transaction is done at the next look."""
-    world = stage.world()
-    [ref] = flag(stage, world, "k")
-    stage.put("k")
-    with stage.holding("row of k"):
-        assert look(world, ref).busy == 1
-        assert states(stage) == {"row of k": State.OPEN}
-    look(world, ref)
-    assert (stage.status("row of k"), stage.findings()) == ("active", [])
-
-
-@pytest.mark.invariant(3)
-def test_a_held_row_hinders_nothing_that_does_not_write_it(stage):
-    """Suspecting, opening while observing, resolving: none of them needs the row."""
-    world, observing = stage.world(), stage.world(OBSERVING)
-    ref = ObjectRef(stage.bucket, "k")
-    stage.row("k")
-    with stage.holding("row of k"):
-        assert dict(look(world, ref).acts) == {"suspected": 1}
-        stage.age(GRACE)
-        assert dict(look(observing, ref).acts) == {"opened": 1}
-        stage.put("k")
-        assert dict(look(world, ref).acts) == {"resolved": 1}
-
-
-# ----- looks -----
-
-
-def test_a_look_ends_when_all_is_well(stage):
-    """What was asked for is done."""
-    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
-    world.ask(hints(ref), timedelta(0), "asked")
-    look_again(world)
-    assert stage.looks() == {}
-
-
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-def test_a_look_that_was_asked_for_again_meanwhile_does_not_end(stage, moment):
-    """A hint that arrives during the look may know more than the HEAD did."""
-    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
-    world.ask(hints(ref), timedelta(0), "asked")
-    asking = Meanwhile(world, **{moment: lambda: world.ask(hints(ref), timedelta(0), "asked again")})
-    reconcile(asking, world.due(10))
-    assert (stage.looks()[ref].asks, stage.looks()[ref].in_s <= 0) == (2, True)
-    look_again(world)
-    assert stage.looks() == {}
-
-
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-def test_a_look_that_another_planned_meanwhile_does_not_end(stage, moment):
-    """Every finding keeps its look: who saw the object does not end the look of who saw it gone."""
-    one, another = stage.world(), stage.world(actor="another")
-    stage.row("k")
-    stage.put("k")
-    ref = ObjectRef(stage.bucket, "k")
-    one.ask(hints(ref), timedelta(0), "asked")
-
-    def lose():
-        stage.remove("k")
-        look(another, ref)
-
-    reconcile(Meanwhile(one, **{moment: lose}), one.due(10))
-    assert states(stage) == {"row of k": State.SUSPECTED}
-    assert stage.looks()[ref].in_s <= 31
-
-
-def test_a_pending_look_is_planned_anew(stage):
-    """The next look of an open finding takes the place of the one that led to it."""
-    world = stage.world()
-    [ref] = flag(stage, world, "k")
-    assert (round(stage.looks()[ref].in_s / 60), stage.looks()[ref].attempt) == (1, 1)
-    stage.age(MINUTE)
-    look_again(world)
-    assert (round(stage.looks()[ref].in_s / 60), stage.looks()[ref].attempt) == (2, 2)
-    look(world, ref)
-    assert (round(stage.looks()[ref].in_s / 60), stage.looks()[ref].attempt) == (4, 3)
-    assert stage.looks()[ref].reason == "open"
-
-
-def test_asking_makes_a_look_sooner_and_never_later(stage):
-    """Every ask counts, whoever asks."""
-    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
-    world.ask(hints(ref), HOUR, "first")
-    assert stage.looks()[ref].in_s == pytest.approx(3600, abs=5)
-    world.ask(hints(ref), MINUTE, "second")
-    assert stage.looks()[ref].in_s == pytest.approx(60, abs=5)
-    world.ask(hints(ref), HOUR, "third")
-    assert stage.looks()[ref].in_s == pytest.approx(60, abs=5)
-    assert (stage.looks()[ref].asks, stage.looks()[ref].attempt, stage.looks()[ref].reason) == (3, 0, "first")
-    world.ask([], HOUR, "nothing")
-    world.ask(hints(ref, ref), HOUR, "twice in one batch")
-    assert list(stage.looks()) == [ref]
-
-
-def test_a_claimed_look_is_invisible_for_a_while(stage):
-    """Nobody else gets it, and it comes back if whoever claimed it never does."""
-    one, another = stage.world(), stage.world(actor="another")
-    ref = ObjectRef(stage.bucket, "k")
-    one.ask(hints(ref), timedelta(0), "asked")
-    assert [hint.ref for hint in one.due(10)] == [ref]
-    assert another.due(10) == one.due(10) == []
-    stage.age(timedelta(seconds=55))
-    assert another.due(10) == []
-    stage.age(timedelta(seconds=10))
-    assert [hint.ref for hint in another.due(10)] == [ref]
-
-
-def test_the_oldest_looks_are_claimed_first(stage):
-    """As many as there is room for; what is not due is left."""
-    world = stage.world()
-    refs = [ObjectRef(stage.bucket, key) for key in "abc"]
-    for ref, after in zip(refs, (20, 10, 30), strict=True):
-        world.ask(hints(ref), timedelta(seconds=after), "asked")
-    world.ask(hints(ObjectRef(stage.bucket, "later")), HOUR, "asked")
-    stage.age(MINUTE)
-    assert world.due(0) == []
-    assert {hint.ref for hint in world.due(2)} == {refs[0], refs[1]}
-    assert [hint.ref for hint in world.due(2)] == [refs[2]]
-
-
-def test_a_look_tells_who_first_named_its_reference(stage):
-    """The evidence of a hint comes back with the look, and names the source in the next one, too."""
-    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
-    world.ask([Hint(ref, Action.REMOVED, "express")], timedelta(0), "why")
-    [hint] = world.due(10)
-    assert (hint.action, hint.named_by) == (Action.LOOK, "look")
-    assert hint.evidence.facts() == {"named_by": "express", "look": "why"}
-
-
-# ----- what is not known -----
-
-
-@pytest.mark.invariant(1)
-def test_what_is_unknown_changes_nothing_and_is_looked_at_again(stage):
-    """A bucket that is not there proves no absence; the look backs off, whether rows name the key or not."""
-    world = stage.world()
-    row_id = stage.row("k", bucket=stage.missing)
-    refs = [ObjectRef(stage.missing, "k"), ObjectRef(stage.missing, "no row")]
-    tally = look(world, *refs)
-    assert (tally.looks, tally.unknown) == (2, 2)
-    assert (stage.findings(), stage.status(row_id)) == ([], "active")
-    assert [(round(one.in_s), one.attempt) for one in stage.looks().values()] == [(5, 1)] * 2
-    stage.age(timedelta(seconds=6))
-    look_again(world)
-    assert [(round(one.in_s), one.attempt) for one in stage.looks().values()] == [(10, 2)] * 2
-
-
-@pytest.mark.invariant(1)
-def test_a_flagged_row_whose_object_is_unknown_keeps_its_flag(stage):
-    """And its finding, with a look."""
-    world = stage.world()
-    stage.make_bucket(stage.missing)
-    row_id = stage.row("k", bucket=stage.missing)
-    ref = ObjectRef(stage.missing, "k")
-    look(world, ref)
-    stage.age(GRACE)
-    look_again(world)
-    stage.lose_bucket(stage.missing)
-    look(world, ref)
-    assert (states(stage), stage.status(row_id)) == ({row_id: State.OPEN}, "corrupted")
-    assert ref in stage.looks()
-
-
-@pytest.mark.invariant(1)
-def test_many_unknowns_make_a_bucket_unreadable_until_it_answers(stage):
-    """Its looks wait while one probe a back-off goes out; one answer, to whoever, lets them go on."""
-    one, another = stage.world(), stage.world(actor="another")
-    refs = [ObjectRef(stage.missing, str(n)) for n in range(12)]
-    look(one, *refs)
-    assert stage.restraints("unreadable") == {("", stage.missing)}
-    assert one.due(100) == []
-    stage.age(timedelta(seconds=6))
-    [probe] = one.due(100)
-    reconcile(one, [probe])
-    assert one.due(100) == another.due(100) == []
-    stage.make_bucket(stage.missing)
-    stage.age(timedelta(seconds=12))
-    reconcile(another, another.due(100))
-    assert stage.restraints("unreadable") == set()
-    stage.age(MINUTE)
-    look_again(one)
-    assert stage.looks() == {}
-
-
-@pytest.mark.invariant(1)
-def test_an_unreadable_bucket_keeps_no_other_from_being_looked_at(stage):
-    """Its looks wait; those of other buckets are claimed as ever."""
-    world = stage.world()
-    look(world, *(ObjectRef(stage.missing, str(n)) for n in range(12)))
-    ref = ObjectRef(stage.bucket, "k")
-    world.ask(hints(ref), timedelta(0), "asked")
-    assert [hint.ref for hint in world.due(100)] == [ref]
-
-
-def test_what_there_was_no_room_for_is_looked_at_at_once(stage):
-    """Not asked is not unknown: no back-off, nothing held against the bucket, and the others go on."""
-    world = stage.world()
-    refs = [ObjectRef(stage.bucket, key) for key in "abc"]
-    for key in "abc":
-        stage.row(key)
-    tally = look(NarrowPool(world, 1), *refs)
-    assert (tally.looks, tally.not_asked, tally.unknown, dict(tally.acts)) == (1, 2, 0, {"suspected": 1})
-    assert [(stage.looks()[ref].in_s <= 0, stage.looks()[ref].attempt) for ref in refs[1:]] == [(True, 0)] * 2
-    assert {hint.ref for hint in world.due(10)} == {refs[1], refs[2]}
-
-
-# ----- what is refused -----
-
-
-@pytest.mark.invariant(2)
-def test_a_refused_write_is_narrowed_to_its_row(stage):
-    """The others of the batch are flagged; the refused one opens without a flag, says so, and is tried again."""
-    world = stage.world()
-    refs = suspect(stage, world, *"abcdefg")
-    stage.refuse("row of c", "row of f")
-    tally = look(world, *refs)
-    assert dict(tally.acts) == {"flagged": 5, "refused": 2}
-    kept = {one.key: (one.state, one.previous_status, one.held_by) for one in stage.findings()}
-    assert kept == dict.fromkeys("abdeg", (State.OPEN, "active", None)) | dict.fromkeys(
-        "cf", (State.OPEN, None, "refused")
-    )
-    assert [stage.status(f"row of {key}") for key in "abcdefg"] == [
-        "corrupted" if key in "abdeg" else "active" for key in "abcdefg"
-    ]
-    assert [(round(stage.looks()[ref].in_s / 60), stage.looks()[ref].reason) for ref in (refs[2], refs[5])] == [
-        (1, "refused")
-    ] * 2
-    stage.refuse("row of f")
-    stage.age(MINUTE)
-    look_again(world)
-    assert [stage.status(f"row of {key}") for key in "cf"] == ["corrupted", "active"]
-    assert (round(stage.looks()[refs[5]].in_s / 60), stage.looks()[refs[5]].attempt) == (2, 2)
-
-
-@pytest.mark.invariant(5)
-def test_a_refused_give_back_is_tried_again(stage):
-    """The finding stays open and keeps the status to give back."""
-    world = stage.world()
-    [ref] = flag(stage, world, "k")
-    stage.put("k")
-    stage.refuse("row of k")
-    look(world, ref)
-    assert stage.findings() == [Seen("k", "row of k", Kind.MISSING, State.OPEN, "active", "refused")]
-    assert stage.status("row of k") == "corrupted"
-    stage.refuse()
-    stage.age(HOUR)
-    look_again(world)
-    assert (stage.findings(), stage.status("row of k")) == ([], "active")
-
-
-def test_a_refused_row_that_is_busy_as_well_waits_for_its_look(stage):
-    """Refused at first, changed by somebody else before that could be written down: busy, not an outage."""
-    one, another = stage.world(), stage.world(actor="another")
-    [ref] = suspect(stage, one, "k")
-    stage.refuse("row of k")
-    calls = []
-
-    def interfere():
-        calls.append(1)
-        if len(calls) == 2:
-            look(another, ref)
-
-    tally = look(Meanwhile(one, in_transaction=interfere), ref)
-    assert (tally.busy, stage.looks()[ref].in_s <= 1) == (1, True)
-    assert stage.history() == ["suspected", "refused"]
-
-
-@pytest.mark.invariant(2)
-@pytest.mark.parametrize(
-    "obstacle",
-    [
-        pytest.param("ALTER TABLE version ADD CHECK (id <> 'row of b' OR status <> 'corrupted')", id="check"),
-        pytest.param(
-            """CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF NEW.id = 'row of b' AND NEW.status = 'corrupted' THEN RAISE 'too late'; END IF; RETURN NULL; END $$;
-            CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON version DEFERRABLE INITIALLY DEFERRED
-                FOR EACH ROW EXECUTE FUNCTION late()""",
-            id="a deferred constraint trigger, at the commit",
-        ),
-        pytest.param(
-            """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF NEW.id = 'row of b' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
-            CREATE TRIGGER slow BEFORE UPDATE OF status ON version FOR EACH ROW EXECUTE FUNCTION slow()""",
-            id="a trigger that takes longer than a statement may",
-        ),
-        pytest.param(
-            """CREATE FUNCTION mute() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF NEW.id = 'row of b' AND NEW.status = 'corrupted' THEN RETURN NULL; END IF; RETURN NEW; END $$;
-            CREATE TRIGGER mute BEFORE UPDATE OF status ON version FOR EACH ROW EXECUTE FUNCTION mute()""",
-            id="a trigger that swallows the write",
-        ),
-        pytest.param(
-            """CREATE TABLE taken (status text UNIQUE); INSERT INTO taken VALUES ('corrupted');
-            CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF NEW.id = 'row of b' THEN INSERT INTO taken VALUES (NEW.status); END IF; RETURN NEW; END $$;
-            CREATE TRIGGER take BEFORE UPDATE OF status ON version FOR EACH ROW EXECUTE FUNCTION take()""",
-            id="a unique violation in the application's trigger",
-        ),
-    ],
-)
-def test_whatever_refuses_one_row_is_narrowed_to_it(live, obstacle):
-    """However PostgreSQL says no: the row stands alone with a finding that says so, and the batch is done."""
-    world = live.world()
-    refs = suspect(live, world, "a", "b", "c")
-    live.sql(obstacle)
-    world.database.statement_timeout = "500ms"
-    world.database.close()
-    tally = look(world, *refs)
-    assert dict(tally.acts) == {"flagged": 2, "refused": 1}
-    assert [live.status(f"row of {key}") for key in "abc"] == ["corrupted", "active", "corrupted"]
-    assert {one.held_by for one in live.findings() if one.key == "b"} == {"refused"}
-
-
-@pytest.mark.invariant(2)
-def test_without_the_privilege_to_write_nothing_is_flagged_and_all_is_said(live):
-    """A role that may read the rows only: each finding says that it was refused."""
-    world = live.world()
-    refs = suspect(live, world, "a", "b")
-    with live.reader() as role:
-        world.database.connection().execute(f"SET ROLE {role}")
-        tally = look(world, *refs)
-    assert dict(tally.acts) == {"refused": 2}
-    assert {one.held_by for one in live.findings()} == {"refused"}
-    assert {live.status(f"row of {key}") for key in "ab"} == {"active"}
-
-
-@pytest.mark.invariant(5)
-def test_a_give_back_that_is_swallowed_is_no_give_back(live):
-    """A finding does not resolve over a row that still carries our flag."""
-    world = live.world()
-    [ref] = flag(live, world, "k")
-    live.sql(
-        """CREATE FUNCTION mute() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-        CREATE TRIGGER mute BEFORE UPDATE OF status ON version FOR EACH ROW EXECUTE FUNCTION mute()"""
-    )
-    live.put("k")
-    look(world, ref)
-    assert live.status("row of k") == "corrupted"
-    assert states(live) == {"row of k": State.OPEN}
-
-
-# ----- the brake -----
-
-
-@pytest.mark.invariant(7)
-def test_the_brake_holds_the_batch_that_would_cross_it(stage):
-    """Three are believed: four in one batch are held, all of them, and it latches."""
-    world = stage.world(brake=THREE)
-    look(world, *suspect(stage, world, *"abcd"))
-    assert stage.restraints("brake") == {("missing", "")}
-    assert {(one.state, one.held_by) for one in stage.findings()} == {(State.SUSPECTED, "brake")}
-    assert {stage.status(f"row of {key}") for key in "abcd"} == {"active"}
-    assert {round(one.in_s / 60) for one in stage.looks().values()} == {60}
-    assert stage.history() == ["suspected"] * 4 + ["held"] * 4
-
-
-@pytest.mark.invariant(7)
-def test_the_brake_counts_what_was_flagged_within_its_window(stage):
-    """By the history, whoever flagged it, in whatever bucket; what is older does not count."""
-    one, another = stage.world(brake=THREE), stage.world(brake=THREE, actor="another")
-    flag(stage, one, "a", "b")
-    look(another, *suspect(stage, another, "c"))
-    assert stage.restraints("brake") == set()
-    stage.age(timedelta(minutes=11))
-    flag(stage, another, "d", "e", "f")
-    assert stage.restraints("brake") == set()
-    look(one, *suspect(stage, one, "g"))
-    assert stage.restraints("brake") == {("missing", "")}
-    assert stage.status("row of g") == "active"
-
-
-@pytest.mark.invariant(7)
-def test_a_latched_brake_holds_whatever_comes_until_it_is_released(stage):
-    """Also when the window is over, and also a single one; the hold changes nothing a second time."""
-    world = stage.world(brake=THREE)
-    look(world, *suspect(stage, world, *"abcd"))
-    stage.age(HOUR)
-    [late] = suspect(stage, world, "late")
-    look(world, late)
-    assert stage.status("row of late") == "active"
-    before = stage.history()
-    stage.age(HOUR)
-    look_again(world)
-    assert stage.history() == before
-    assert {one.held_by for one in stage.findings()} == {"brake"}
-    assert {round(one.in_s / 60) for one in stage.looks().values()} == {60}
-
-
-@pytest.mark.invariant(5)
-@pytest.mark.invariant(7)
-def test_under_the_brake_giving_back_goes_on(stage):
-    """What was flagged before is healed; what is held resolves when its object is there."""
-    world = stage.world(brake=THREE)
-    [flagged] = flag(stage, world, "flagged")
-    refs = suspect(stage, world, *"abcd")
-    look(world, *refs)
-    assert stage.restraints("brake") == {("missing", "")}
-    stage.put("flagged")
-    stage.put("a")
-    look(world, flagged, *refs)
-    assert stage.status("row of flagged") == "active"
-    assert sorted(states(stage)) == ["row of b", "row of c", "row of d"]
-
-
-@pytest.mark.invariant(7)
-def test_a_release_frees_what_was_held_and_does_not_trip_on_it(stage):
-    """Each is looked at anew, and none of them is counted."""
-    world = stage.world(brake=THREE)
-    look(world, *suspect(stage, world, *"abcde"))
-    stage.put("e")
-    stage.release()
-    assert stage.restraints("brake") == set()
-    assert {one.held_by for one in stage.findings()} == {"released"}
-    tally = look_again(world)
-    assert dict(tally.acts) == {"flagged after release": 4, "resolved": 1}
-    assert {stage.status(f"row of {key}") for key in "abcd"} == {"corrupted"}
-    flag(stage, world, "f", "g", "h")
-    assert stage.restraints("brake") == set()
-    look(world, *suspect(stage, world, "i"))
-    assert stage.restraints("brake") == {("missing", "")}
-
-
-@pytest.mark.invariant(7)
-def test_more_than_half_of_a_bucket_is_not_believed(stage):
-    """By the count of its live rows; another bucket goes on."""
-    world = stage.world(brake=Brake(bucket_floor=2))
-    stage.count_live(stage.bucket, 4)
-    stage.count_live(stage.other, 400)
-    flag(stage, world, "a", "b")
-    refs = suspect(stage, world, "c")
-    stage.row("d", bucket=stage.other)
-    there = ObjectRef(stage.other, "d")
-    look(world, there)
-    stage.age(GRACE)
-    look(world, *refs, there)
-    assert stage.restraints("brake") == {("missing", stage.bucket)}
-    assert [stage.status(f"row of {key}") for key in "cd"] == ["active", "corrupted"]
-
-
-@pytest.mark.invariant(7)
-def test_orphans_have_a_brake_of_their_own(stage):
-    """A mass of orphans is held unopened, counted by the history; flags go on; a release opens them uncounted."""
-    world = stage.world(replace(FLAGGING, orphan_grace=MINUTE), THREE)
-
-    def drift(*keys):
-        for key in keys:
-            stage.put(key)
-        look(world, *(ObjectRef(stage.bucket, key) for key in keys))
-        stage.age(MINUTE)
-        return dict(look_again(world).acts)
-
-    assert drift("a", "b") == {"opened": 2}
-    stage.row("d", status="deleted")
-    assert drift("c", "d") == {"held": 2}
-    assert stage.restraints("brake") == {("orphan", "")}
-    assert {one.key: (one.kind, one.state, one.held_by) for one in stage.findings() if one.key in "cd"} == {
-        "c": (Kind.ORPHAN, State.SUSPECTED, "brake"),
-        "d": (Kind.LEFTOVER, State.SUSPECTED, "brake"),
-    }
-    flag(stage, world, "x", "y", "z")
-    stage.release()
-    assert dict(look_again(world).acts)["opened"] == 2
-    assert drift("e", "f", "g") == {"opened": 3}
-    assert drift("h") == {"held": 1}
-
-
-@pytest.mark.invariant(7)
-def test_the_defaults_believe_a_hundred(stage):
-    """A hundred and one in one batch are held; a hundred are flagged."""
-    world = stage.world()
-    keys = [f"{n:03}" for n in range(101)]
-    refs = suspect(stage, world, *keys)
-    look(world, *refs[:100])
-    assert stage.restraints("brake") == set()
-    assert {stage.status(f"row of {key}") for key in keys[:100]} == {"corrupted"}
-    look(world, refs[100])
-    assert stage.restraints("brake") == {("missing", "")}
-    assert stage.status("row of 100") == "active"
-
-
-@pytest.mark.invariant(7)
-def test_the_brake_is_one_for_all_processes(live):
-    """While one counts, another does not: its flags wait for a look, and are counted with those of the first."""
-    one, another = live.world(brake=THREE), live.world(brake=THREE, actor="another")
-    ours, theirs = suspect(live, one, "a", "b"), suspect(live, another, "c", "d")
-    tallies = []
-    look(Meanwhile(one, before_commit=lambda: tallies.append(look(another, *theirs))), *ours)
-    assert (tallies[0].busy, dict(tallies[0].acts)) == (2, {})
-    live.age(MINUTE)
-    look(another, *theirs)
-    assert [live.status(f"row of {key}") for key in "abcd"] == ["corrupted", "corrupted", "active", "active"]
-    assert live.restraints("brake") == {("missing", "")}
-
-
-# ----- outages -----
-
-
-@pytest.mark.invariant(2)
-@pytest.mark.parametrize("server", ["minio", "postgresql"])
-def test_an_outage_writes_nothing(stage, server):
-    """Whoever named the references keeps them: nothing is written, and Unavailable says which server."""
-    world = stage.world()
-    refs = suspect(stage, world, "a", "b")
-    before = stage.everything()
-    with stage.outage(world, server), pytest.raises(Unavailable) as outage:
-        look(world, *refs)
-    assert outage.value.server == server
-    assert stage.everything() == before
-    look(world, *refs)
-    assert {stage.status(f"row of {key}") for key in "ab"} == {"corrupted"}
-
-
-@pytest.mark.invariant(2)
-@pytest.mark.parametrize("moment", ["after_heads", "in_transaction", "before_commit"])
-def test_a_database_that_goes_away_in_between_has_nothing_written(stage, moment):
-    """Before the transaction, within it, after its last statement: all of a batch or nothing."""
-    world = stage.world()
-    refs = suspect(stage, world, "a", "b")
-    before = stage.everything()
-    with ExitStack() as outage, pytest.raises(Unavailable):
-        look(Meanwhile(world, **{moment: lambda: outage.enter_context(stage.outage(world, "postgresql"))}), *refs)
-    assert stage.everything() == before
-    look(world, *refs)
-    assert {stage.status(f"row of {key}") for key in "ab"} == {"corrupted"}
-
-
-@pytest.mark.invariant(2)
-def test_a_process_that_dies_before_the_commit_has_nothing_written(stage):
-    """Flags and findings are one transaction."""
-    world = stage.world()
-    refs = suspect(stage, world, "a", "b")
-    before = stage.everything()
-
-    def die():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        look(Meanwhile(world, before_commit=die), *refs)
-    assert stage.everything() == before
