@@ -176,7 +176,7 @@ def from_file(key: str, path: str, source: str, place: Place, faults: list[str])
     """Yield the key with a file's text, without the line's end; or nothing, and add to `faults`."""
     try:
         yield key, Written(place.read_file(path).rstrip("\r\n"), source)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         where = f"{key}_file" if source == "file" else source
         faults.append(f"{where}: its file cannot be read ({reason}); name a readable file with the value in it")
