@@ -6,9 +6,9 @@ inside the driver loses the records it had taken, so callbacks only note, and si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
-from time import monotonic, sleep
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,18 +16,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from consumer import kafka_faults
 from consumer.assignment import Assignment, partition_of
 from consumer.events import Record
 from consumer.hold import Partition
-from consumer.kafka_faults import (
-    ALL_BROKERS_DOWN,
-    GROUP_MOVES,
-    HARMLESS,
-    NOT_THERE,
-    NOTHING_TO_COMMIT,
-    TOO_LARGE,
-    raised,
-)
+from consumer.kafka_faults import raised
 from consumer.kafka_settings import Settings, faults, for_admin, for_consumer, for_producer
 from consumer.letters import Letter
 from reconcile.model import Misconfigured, Unavailable
@@ -42,8 +35,7 @@ BURY_SECONDS = 15.0  # longer than message.timeout.ms, so that each letter has i
 class Member:
     """One member of a group that reads one topic; joins when made, leaves at `close`.
 
-    Nothing is asked of a broker before the first call. What lasts of a broker's troubles is raised as Unavailable, a
-    topic that does not exist as Misconfigured.
+    Nothing is asked of a broker before the first call; what lasts of its troubles is raised as Unavailable.
     """
 
     def __init__(self, topic: str, kafka: Settings) -> None:
@@ -59,10 +51,11 @@ class Member:
         messages: list[Message] = []
         try:
             self._receive(messages, patience, most)
+        except KafkaException as fault:
+            self._unsure = True
+            raise raised(fault.args[0], self._topic) from fault
         finally:  # whatever the driver did, what reached us is read again from its first
             records = self.assignment.kept(_record(message) for message in messages if message.error() is None)
-        if self.assignment.fresh:
-            self._resume()  # a partition that was paused when it was lost comes back paused
         self._judge(messages)
         return records
 
@@ -76,13 +69,17 @@ class Member:
         return all(self._forgiven(answer.error) for answer in answers if answer.error is not None)
 
     def pause(self) -> None:
-        """Stop reading, and drop what the driver has read ahead."""
+        """Stop reading, and drop what the driver has read ahead; what it brings all the same is read again later."""
         self.assignment.fresh = False
-        self._consumer.pause(self._consumer.assignment())
+        with suppress(KafkaException):
+            self._consumer.pause(self._consumer.assignment())
 
     def idle(self, patience: float) -> None:
-        """Stay in the group without reading; what a partition assigned meanwhile still brings is read again later."""
-        message = self._consumer.poll(patience)
+        """Stay in the group without reading; partitions assigned meanwhile are paused as well."""
+        try:
+            message = self._consumer.poll(patience)
+        except KafkaException:
+            self._unsure, message = True, None
         self.assignment.begin()
         if message is not None and message.error() is None:
             self.assignment.kept([_record(message)])
@@ -95,7 +92,7 @@ class Member:
             places = (self._unread() if self._unsure else {}) | self.assignment.return_to
             for place, offset in places.items():
                 self._consumer.seek(TopicPartition(*place, offset))
-            self._resume()
+            self._consumer.resume(self._consumer.assignment())
         except KafkaException:
             return False
         self._unsure = False
@@ -105,19 +102,13 @@ class Member:
         """Tell whether the driver gave up for good; only a new member helps."""
         return self._trouble is not None and self._trouble.fatal()
 
-    def check(self, topic: str) -> None:
-        """Ask whether a topic exists, and raise if it does not: the driver waits for a missing one without a word.
-
-        A topic just created may be unknown to the broker for a moment, so it is asked again for two seconds.
-        """
-        end = monotonic() + ASK_SECONDS
-        try:
-            while (error := self._consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error) is not None:
-                if monotonic() > end or error.name() not in NOT_THERE:
-                    raise _raised(error, topic)
-                sleep(0.05)
-        except KafkaException as fault:
-            raise _raised(fault.args[0], topic) from fault
+    def exists(self, topic: str) -> bool:
+        """Ask whether a topic exists: the driver waits for a missing one without a word."""
+        with _asking(topic):
+            error = self._consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error
+        if error is not None and error.name() not in kafka_faults.NOT_THERE:
+            raise raised(error, topic)
+        return error is None
 
     def answers(self) -> bool:
         """Tell whether a broker answers within two seconds."""
@@ -139,24 +130,19 @@ class Member:
         """Leave the group at once, so that others take over; nothing is committed."""
         self._consumer.close()
 
-    def _resume(self) -> None:
-        self.assignment.fresh = False
-        self._consumer.resume(self._consumer.assignment())
-
     def _note_trouble(self, trouble: KafkaError) -> None:
-        if self._trouble is None or trouble.fatal() or trouble.name() == ALL_BROKERS_DOWN:
+        if trouble.fatal() or trouble.name() == kafka_faults.ALL_BROKERS_DOWN:
             self._trouble = trouble
 
     def _receive(self, messages: list[Message], patience: float, most: int) -> None:
-        try:
-            first = self._consumer.poll(patience)  # comes after every callback of its call
-            self.assignment.begin()
-            if first is not None:
-                messages.append(first)
-                messages += self._consumer.consume(most - 1, 0) if most > 1 else []
-        except KafkaException as fault:
-            self._unsure = True
-            raise _raised(fault.args[0], self._topic) from fault
+        first = self._consumer.poll(patience)  # comes after every callback of its call
+        self.assignment.begin()
+        if first is not None:
+            messages.append(first)
+            messages += self._consumer.consume(most - 1, 0) if most > 1 else []
+        if self.assignment.fresh:  # a partition that was paused when it was lost comes back paused
+            self._consumer.resume(self._consumer.assignment())
+            self.assignment.fresh = False
 
     def _judge(self, messages: Sequence[Message]) -> None:
         """Raise what the broker or the driver complained of, if it lasts."""
@@ -164,23 +150,19 @@ class Member:
             self._unsure = True
             raise Unavailable("kafka", "partitions went and came back within one poll")
         for error in filter(None, map(Message.error, messages)):
-            if error.name() not in HARMLESS:
-                raise _raised(error, self._topic)
-        trouble, self._trouble = self._trouble, None
-        if trouble is None:
-            return
-        if trouble.fatal():
-            self._trouble = trouble
-            raise _raised(trouble, self._topic)
-        if trouble.name() == ALL_BROKERS_DOWN and not messages and not self.answers():
-            raise _raised(trouble, self._topic)
+            if error.name() not in kafka_faults.HARMLESS:
+                raise raised(error, self._topic)
+        trouble = self._trouble
+        if trouble is not None and (self.is_broken() or not (messages or self.answers())):
+            raise raised(trouble, self._topic)
+        self._trouble = None
 
     def _forgiven(self, error: KafkaError) -> bool:
-        if error.name() in GROUP_MOVES:
+        if error.name() in kafka_faults.GROUP_MOVES:
             return False
-        if error.name() == NOTHING_TO_COMMIT:
+        if error.name() == kafka_faults.NOTHING_TO_COMMIT:
             return True
-        raise _raised(error, self._topic)
+        raise raised(error, self._topic)
 
     def _unread(self) -> dict[Partition, int]:
         """Return what the broker holds as committed; where that is nothing, the beginning."""
@@ -197,21 +179,18 @@ class Letterbox:
         self._producer: Producer | None = None
 
     def deliver(self, letters: Sequence[Letter]) -> list[int]:
-        """Send, wait for each letter's own report, and return the numbers of those that are too large.
-
-        An empty queue proves nothing. What is not confirmed for another reason is Unavailable or Misconfigured.
-        """
+        """Send, wait for each letter's own report, and return the numbers of those that are too large; else raise."""
         if not letters:
             return []
         self._producer = self._producer or open_producer(self._kafka)
         reports: list[KafkaError | None] = [KafkaError(KafkaError.REQUEST_TIMED_OUT)] * len(letters)
         for number, letter in enumerate(letters):
             self._send(self._producer, letter, partial(reports.__setitem__, number))
-        self._producer.flush(BURY_SECONDS)
+        self._producer.flush(BURY_SECONDS)  # an empty queue proves nothing
         refused = {number: fault for number, fault in enumerate(reports) if fault is not None}
         for fault in refused.values():
-            if fault.name() not in TOO_LARGE:
-                raise _raised(fault, self._topic)
+            if fault.name() not in kafka_faults.TOO_LARGE:
+                raise raised(fault, self._topic)
         return list(refused)
 
     def _send(self, producer: Producer, letter: Letter, report: Callable[[KafkaError | None], None]) -> None:
@@ -219,8 +198,7 @@ class Letterbox:
             report(fault)
 
         try:
-            headers = list(letter.headers)
-            producer.produce(self._topic, letter.value, letter.key, headers=headers, on_delivery=delivered)
+            producer.produce(self._topic, letter.value, letter.key, on_delivery=delivered, headers=list(letter.headers))
         except KafkaException as fault:
             report(fault.args[0])
         except BufferError:
@@ -261,25 +239,21 @@ def open_producer(kafka: Settings) -> Producer:
 def positions(topic: str, kafka: Settings) -> list[Position]:
     """Ask how far the group is with a topic, without joining it."""
     consumer = open_consumer(kafka)
-    try:
+    with closing(consumer), _asking(topic):
         found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
         if found.error is not None:
-            raise _raised(found.error, topic)
+            raise raised(found.error, topic)
         places = [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
         answers = consumer.committed(places, timeout=ASK_SECONDS)
-        return [_position(consumer, answer) for answer in answers]
-    except KafkaException as fault:
-        raise _raised(fault.args[0], topic) from fault
-    finally:
-        consumer.close()
+        offsets = {answer.partition: answer.offset if answer.offset >= 0 else None for answer in answers}
+        marks = {place.partition: consumer.get_watermark_offsets(place, timeout=ASK_SECONDS) for place in places}
+        return [Position(partition, offset, *marks[partition]) for partition, offset in offsets.items()]
 
 
 def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:
     """Return which topics would have to be created: what `init` plans."""
-    try:
+    with _asking():
         there = _admin(kafka).list_topics(timeout=ASK_SECONDS).topics
-    except KafkaException as fault:
-        raise _raised(fault.args[0]) from fault
     return [topic for topic in wanted if topic.name not in there]
 
 
@@ -288,11 +262,18 @@ def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
     new = [NewTopic(topic.name, topic.partitions, topic.replication, config={**topic.config}) for topic in missing]
     admin = _admin(kafka)  # kept in a name: its answers end with it
     for name, created in (admin.create_topics(new, request_timeout=ADMIN_SECONDS) if new else {}).items():
-        try:
-            created.result()
-        except KafkaException as fault:
-            if fault.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _raised(fault.args[0], name) from fault
+        with _asking(name):
+            refusal = created.exception()
+            if refusal is None or refusal.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                created.result()
+
+
+@contextmanager
+def _asking(topic: str = "") -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as fault:
+        raise raised(fault.args[0], topic) from fault
 
 
 def _admin(kafka: Settings) -> AdminClient:
@@ -310,23 +291,8 @@ def _ignore(_: KafkaError) -> None:
     """Leave a trouble to whoever asks: every call says for itself whether it succeeded."""
 
 
-def _raised(error: KafkaError, topic: str = "") -> Unavailable | Misconfigured:
-    return raised(error.name(), error.str(), topic)
-
-
 def _record(message: Message) -> Record:
     headers = message.headers()
-    return Record(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        message.value(),
-        message.key(),
-        tuple(headers) if isinstance(headers, list) else (),
-        message.timestamp()[1],
-    )
-
-
-def _position(consumer: Consumer, answer: TopicPartition) -> Position:
-    low, high = consumer.get_watermark_offsets(answer, timeout=ASK_SECONDS)
-    return Position(answer.partition, answer.offset if answer.offset >= 0 else None, low, high)
+    place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+    told = tuple(headers) if isinstance(headers, list) else ()
+    return Record(*place, message.value(), message.key(), told, message.timestamp()[1])

@@ -5,6 +5,8 @@ Most errors mean that the broker is away for a while, and that is what an unknow
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from reconcile.model import Misconfigured, Unavailable
 
 # The group moves on without us for a moment. What was not committed stays owed, or its next owner reads it again.
@@ -25,11 +27,24 @@ TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
 ALL_BROKERS_DOWN = "_ALL_BROKERS_DOWN"
 
 
-def raised(name: str, text: str, topic: str = "") -> Unavailable | Misconfigured:
+class Fault(Protocol):
+    """What the driver says of an error."""
+
+    def name(self) -> str:
+        """Return the name of its code."""
+
+    def str(self) -> str:
+        """Return what a person reads."""
+
+
+def raised(fault: Fault, topic: str = "") -> Unavailable | Misconfigured:
     """Return what an error that lasts is for the caller."""
-    if name in NOT_THERE:
-        return Misconfigured(
-            f"[kafka] topic {topic!r} does not exist on this broker. Correct its name, or create it with "
-            "`storage-reconciler init --only kafka --apply`."
-        )
-    return Unavailable("kafka", f"{name}: {text}")
+    return missing(topic) if fault.name() in NOT_THERE else Unavailable("kafka", f"{fault.name()}: {fault.str()}")
+
+
+def missing(topic: str) -> Misconfigured:
+    """Return the fault of a topic that does not exist, with the way out."""
+    return Misconfigured(
+        f"[kafka] topic {topic!r} does not exist on this broker. Correct its name, or create it with "
+        "`storage-reconciler init --only kafka --apply`."
+    )

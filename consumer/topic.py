@@ -6,18 +6,20 @@ Knows what must not be lost; knows nothing of events' contents or of the databas
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from consumer.events import Poison, Record
 from consumer.hold import PATIENCE_MOST, Partition
 from consumer.kafka import Letterbox, Member
+from consumer.kafka_faults import missing
 from consumer.kafka_settings import Settings
 from consumer.letters import beginning_of, letter_of
 from reconcile.model import Unavailable
 
 BACK_OFF_SECONDS = 0.2  # the first wait of an outage; each further one is twice as long
 BACK_OFF_MOST_SECONDS = 5.0
+CREATION_SECONDS = 2.0  # how long a topic just created may be unknown to the broker
 IDLE_SECONDS = 0.1  # how long one idle poll may keep a stop waiting
 
 
@@ -52,9 +54,7 @@ class Topic:
     def poll(self, patience: float) -> Batch:
         """Wait so many seconds (at most 0.25) for a record, and return it with all that is there already."""
         if not self._checked:
-            self._member.check(self._name)
-            self._member.check(self._dead_letter)
-            self._checked = True
+            self._check()
         records = self._member.read(min(patience, PATIENCE_MOST), self._batch)
         next_offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
         return Batch(records, next_offsets, self._member.assignment.told_revoked())
@@ -104,6 +104,16 @@ class Topic:
     def close(self) -> None:
         """Leave the group at once, so that others take over; nothing is committed."""
         self._member.close()
+
+    def _check(self) -> None:
+        """Look for both topics; one just created may be unknown to the broker for a moment, so it is asked again."""
+        end = monotonic() + CREATION_SECONDS
+        for name in (self._name, self._dead_letter):
+            while not self._member.exists(name):
+                if monotonic() > end:
+                    raise missing(name)
+                sleep(CREATION_SECONDS / 20)
+        self._checked = True
 
     def _idle(self, seconds: float, stopping: Callable[[], bool]) -> None:
         end = monotonic() + seconds
