@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from benchmarks.machine import machine
 from consumer.events import decode_minio
 from consumer.hold import Hold
 from consumer.loop import Consumer
+from consumer.servers import objects
 from consumer.service import Service, stream_of
 from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
@@ -130,8 +132,9 @@ def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]
     """Run the real loop until every offset is committed; returns rate, and resident memory at its highest."""
     service = Service(place.settings(), threading.Event())
     settings = service.settings
+    exits = ExitStack()
     topic = Watched(Topic(settings.stream.topic, settings.kafka, batch=settings.stream.batch), on_read)
-    world = service.world(service.mapping(), service.objects(settings.minio.head_threads))
+    world = service.world(service.mapping(), exits.enter_context(objects(settings)))
     hold = Hold()
     consumer = Consumer(topic, world, hold, stream_of(service))  # type: ignore[arg-type]  # a Topic that notes
     settled = 0
@@ -139,6 +142,7 @@ def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]
         settled += consumer.turn().settled
     took = time.perf_counter() - topic.began
     topic.close()
+    exits.close()
     return {
         "rate": place.events / took,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -197,7 +197,9 @@ def _brake(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     status.add_argument(
         "--exit-code", action="store_true", default=argparse.SUPPRESS, help="exit with 4 if a brake is on"
     )
-    _changes(_add(family, "release", "brake:release", common, "release the brakes; what they held is looked at anew"))
+    release = _add(family, "release", "brake:release", common, "release the brakes; what they held is looked at anew")
+    release.add_argument("--kind", choices=["missing", "orphan"], help="only the brake of flags, or of orphans")
+    _changes(release)
 
 
 def _about(commands: Subparsers, common: argparse.ArgumentParser) -> None:

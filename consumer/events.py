@@ -10,83 +10,16 @@ from binascii import a2b_qp
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 import msgspec
 
+from consumer.notification import Envelope, Event, Target, told
 from reconcile.model import Action, Facts, Hint, ObjectRef, Undecodable
 
 KEY_MOST_BYTES = 1024  # S3's own limit; a longer key names nothing, and would not fit our indexes either
 BUCKET_MOST = 255
-FACT_MOST = 1000  # of one value of the evidence: a user agent may be as long as its client likes
-
-Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-
-
-class Bucket(msgspec.Struct, gc=False):
-    """The bucket as an event names it."""
-
-    name: str = ""
-
-
-class Target(msgspec.Struct, rename="camel", gc=False):
-    """The object as an event names it; `key` is decoded by the dialect."""
-
-    key: str = ""
-    size: Size | None = None
-    etag: str = msgspec.field(default="", name="eTag")
-    version_id: str = ""
-    sequencer: str = ""
-
-
-class Place(msgspec.Struct, gc=False):
-    """The `s3` part of an event."""
-
-    bucket: Bucket
-    object: Target
-
-
-class Identity(msgspec.Struct, rename="camel", gc=False):
-    """Whose credentials made the request."""
-
-    principal_id: str = ""
-
-
-class Request(msgspec.Struct, rename="camel", gc=False):
-    """The request's parameters; null in events that no request caused."""
-
-    principal_id: str = ""
-    source_address: str = msgspec.field(default="", name="sourceIPAddress")
-
-
-class Response(msgspec.Struct, gc=False):
-    """The elements of the response."""
-
-    request_id: str = msgspec.field(default="", name="x-amz-request-id")
-
-
-class Source(msgspec.Struct, rename="camel", gc=False):
-    """The client; of an internal event the node."""
-
-    host: str = ""
-    user_agent: str = ""
-
-
-class Event(msgspec.Struct, rename="camel", gc=False):
-    """One event, in the shape S3 gave it; everything but the name and the place is evidence."""
-
-    event_name: str
-    s3: Place
-    event_time: str = ""
-    user_identity: Identity | None = None
-    request_parameters: Request | None = None
-    response_elements: Response | None = None
-    source: Source | None = None
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    records: list[Event] | None = msgspec.field(default=None, name="Records")
 
 
 class Record(NamedTuple):
@@ -123,8 +56,7 @@ class Sighting(msgspec.Struct, gc=False, eq=False):
 
     def facts(self) -> Facts:
         """Tell who did what, from where and when, and where it is written; nothing that is empty."""
-        told = {name: _presentable(text) for name, text in _told(self.event).items() if text}
-        facts: dict[str, object] = dict(told)
+        facts: dict[str, object] = {**told(self.event)}
         if self.event.s3.object.size is not None:
             facts["size"] = self.event.s3.object.size
         if self.topic:
@@ -227,7 +159,7 @@ def decode_minio_listen(value: bytes | None) -> Sequence[Event]:
 DIALECTS: dict[str, Dialect] = {"minio": decode_minio, "minio-listen": decode_minio_listen}
 
 _tuple = tuple.__new__  # makes a NamedTuple in half the time of its own constructor, which counts at every event
-_DECODER = msgspec.json.Decoder(_Envelope)
+_DECODER = msgspec.json.Decoder(Envelope)
 
 
 def _events(value: bytes | None) -> Sequence[Event]:
@@ -317,28 +249,3 @@ def _blame(text: str) -> str:
     if not text:
         return "empty"
     return "holds a NUL" if "\0" in text else f"too long: {len(text)} characters"
-
-
-def _presentable(text: str) -> str:
-    """Shorten a value of the evidence, and drop the one character that PostgreSQL's text cannot hold."""
-    return text[:FACT_MOST].replace("\0", "")
-
-
-def _told(event: Event) -> dict[str, str]:
-    """Return the texts of the evidence by name, empty where the event is silent."""
-    identity = event.user_identity or Identity()
-    request = event.request_parameters or Request()
-    response = event.response_elements or Response()
-    source = event.source or Source()
-    target = event.s3.object
-    return {
-        "event": event.event_name,
-        "event_time": event.event_time,
-        "principal": identity.principal_id or request.principal_id,
-        "source_address": request.source_address or source.host,
-        "user_agent": source.user_agent,
-        "request_id": response.request_id,
-        "sequencer": target.sequencer,
-        "s3_version": target.version_id,
-        "etag": target.etag,
-    }

@@ -17,20 +17,18 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from consumer import duties
+from consumer import duties, servers
 from consumer.events import DIALECTS
 from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.loop import Consumer, Stream
 from consumer.topic import Topic
-from reconcile.catalog import compiled
 from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
 from reconcile.model import ObjectRef
 from reconcile.objects import Objects
 from reconcile.settings import Settings
-from reconcile.signature import Server
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
 
@@ -58,36 +56,17 @@ class Service:
             prepare_threshold=5 if database.prepare else None,
         )
 
-    def objects(self, connections: int) -> Objects:
-        """Return MinIO for one thread."""
-        minio = self.settings.minio
-        return Objects(
-            Server(
-                minio.endpoint,
-                minio.access_key,
-                minio.secret_key,
-                region=minio.region,
-                connections=connections,
-                timeout_s=minio.head_timeout.total_seconds(),
-            )
-        )
-
     def mapping(self) -> Mapping:
         """Compile the mapping over the tables as they are now."""
         database = self.database()
         try:
-            with database.use() as connection:
-                return compiled(connection, self.settings.mapping)
+            return servers.mapping(self.settings, database)
         finally:
             database.close()
 
     def world(self, mapping: Mapping, objects: Objects) -> LiveWorld:
         """Return both sides for one thread."""
-        settings = self.settings
-        deadline_s = settings.minio.look_deadline.total_seconds()
-        return LiveWorld(
-            self.database(), mapping, objects, settings.policy, settings.brake, self.name, look_deadline_s=deadline_s
-        )
+        return servers.world(self.settings, self.database(), objects, self.name, mapping)
 
     def is_watched(self) -> Callable[[ObjectRef], bool]:
         """Return which references are ours: of the configured buckets, and passing the filters."""
@@ -115,11 +94,9 @@ class Service:
 
 
 def buckets_of(settings: Settings) -> Sequence[str]:
-    """Return the buckets that the configuration names; none where a column may name any."""
+    """Return the buckets that are read; none where a column may name any."""
     bucket = settings.mapping.bucket
-    if bucket.column is not None and not bucket.map:
-        return ()
-    return list(dict.fromkeys(name for name in (bucket.name, *bucket.map.values()) if name))
+    return () if bucket.column is not None and not bucket.map else servers.named_buckets(settings)
 
 
 def serve(settings: Settings, stop: threading.Event) -> Tally:
@@ -151,7 +128,7 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     kafka = {**settings.kafka, **settings.kafka_topic}
     topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, settings.stream.batch)
     exits.callback(topic.close)
-    objects = exits.enter_context(service.objects(settings.minio.head_threads))
+    objects = exits.enter_context(servers.objects(settings))
     world = service.world(mapping, objects)
     exits.callback(world.database.close)
     return Consumer(topic, world, Hold(), stream_of(service))
@@ -171,7 +148,7 @@ def stream_of(service: Service) -> Stream:
 def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
     """Return the other threads' names and work."""
     settings, is_watched = service.settings, service.is_watched()
-    world = service.world(mapping, exits.enter_context(service.objects(2)))
+    world = service.world(mapping, exits.enter_context(servers.objects(settings, 2)))
     todo = duties.all_duties(settings.retention)
     lanes = buckets_of(settings) if settings.stream.express else ()
     return [
@@ -181,8 +158,9 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
 
 
 def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:
-    objects = exits.enter_context(service.objects(4))
-    versioned = service.settings.mapping.version.s3_version is not None
+    settings = service.settings
+    objects = exits.enter_context(servers.objects(settings, 4))
+    versioned = settings.mapping.version.s3_version is not None
     world = service.world(mapping, objects)
     return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned)
 

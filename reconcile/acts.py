@@ -47,12 +47,12 @@ class Released:
     freed: int
 
 
-def release(database: Database, who: Who) -> Released:
-    """Lift every brake and free what they held, in one transaction under the brake's lock."""
+def release(database: Database, who: Who, kinds: Sequence[str]) -> Released:
+    """Lift the brakes of these kinds and free what they held, in one transaction under the brake's lock."""
     with database.use() as connection, explaining(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
-        brakes = ledger.lift(connection, "brake", None, who.actor)
-        parameters = {"actor": who.actor, "why": who.why}
+        brakes = ledger.lift(connection, "brake", None, who.actor, kinds)
+        parameters = {"actor": who.actor, "why": who.why, "kinds": list(kinds)}
         [(freed,)] = connection.execute(LEDGER["free_held"], parameters).fetchall()
         for _, bucket, kind, since, why in brakes:
             facts = {"bucket": bucket, "kind": kind, "since": since, "set_for": why}

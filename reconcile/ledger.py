@@ -205,9 +205,21 @@ def restrain(connection: Connection, effect: str, bucket: str, kind: str | None,
     return connection.execute(SQL["restrain"], parameters).fetchone() is not None
 
 
-def lift(connection: Connection, effect: str, buckets: Iterable[str] | None, actor: str) -> list[tuple[Any, ...]]:
-    """Lift restraints of some buckets, or of all (None); returns (id, bucket, kind, since, why) of each."""
-    parameters = {"effect": effect, "buckets": list(buckets or ()), "everywhere": buckets is None, "actor": actor}
+def lift(
+    connection: Connection,
+    effect: str,
+    buckets: Iterable[str] | None,
+    actor: str,
+    kinds: Sequence[str] | None = None,
+) -> list[tuple[Any, ...]]:
+    """Lift restraints of some buckets and kinds, or of all (None); returns (id, bucket, kind, since, why) of each."""
+    parameters = {
+        "effect": effect,
+        "buckets": list(buckets or ()),
+        "everywhere": buckets is None,
+        "kinds": None if kinds is None else list(kinds),
+        "actor": actor,
+    }
     return connection.execute(SQL["lift"], parameters).fetchall()
 
 

@@ -41,19 +41,20 @@ def section(restraints: Sequence[tuple[Any, ...]], held: Sequence[tuple[Any, ...
 
 
 def release(call: Call) -> Answer:
-    """Release every brake; what was held is looked at anew and flagged without being counted again."""
+    """Release the brakes, or one kind of them; what was held is looked at anew, and flagged without being counted."""
     options = call.options
+    kinds = [options.kind] if options.kind else list(OF_KIND)
     with database(call.settings("database.url"), patient=True) as opened:
         with inquiry.reading(opened) as connection:
-            brakes = inquiry.records(connection, "restraints", effects=["brake"])
-            held = inquiry.records(connection, "held")
+            brakes = [one for one in inquiry.records(connection, "restraints", effects=["brake"]) if one[3] in kinds]
+            held = [one for one in inquiry.records(connection, "held") if one[1] in kinds]
         if not brakes and not held:
             return carry_out("release", (), apply=options.apply, nothing="no brake is on, and nothing is held")
         who = acts.Who(call.who(), options.why)
         total = sum(count for *_, count in held)
         subject = ", ".join(starmap(_named, brakes)) or "what is held"
         detail = f"{total:,} held; each is looked at anew, and flagged if it still is what it was"
-        act = Act("release", subject, detail, lambda: _told(acts.release(opened, who)))
+        act = Act("release", subject, detail, lambda: _told(acts.release(opened, who, kinds)))
         parts = (Table("held_by_bucket", HELD, held, "Held"),)
         return carry_out("release", (act,), apply=options.apply, nothing="", parts=parts)
 

@@ -9,7 +9,7 @@ from psycopg import errors
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
-from consumer.commands.servers import named_buckets, objects, world
+from consumer.servers import mapping, named_buckets, objects, world
 from reconcile import inquiry, rows
 from reconcile.database import Connection
 from reconcile.explain import Kept, Seen, drifts, explained
@@ -25,7 +25,7 @@ def explain(call: Call) -> Answer:
     """Look at both sides of a key, or of a version row, now, and say what they mean."""
     settings, options = call.settings(*NEEDED), call.options
     with database(settings) as opened, objects(settings) as store:
-        live = world(settings, opened, store, actor="explain")
+        live = world(settings, opened, store, "explain", mapping(settings, opened))
         with opened.use() as connection, inquiry.explaining():
             inquirer = Inquirer(settings, live, connection, has_kept=has_schema(connection))
             refs = inquirer.references(options.subject, options.bucket, options.s3_version)

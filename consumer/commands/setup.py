@@ -12,8 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
-from consumer.commands.servers import all_buckets, named_buckets, objects, world
 from consumer.kafka import WantedTopic, create_topics, missing_topics
+from consumer.servers import all_buckets, mapping, named_buckets, objects, world
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database, Migration, migrations, pending
@@ -164,7 +164,7 @@ def buckets(settings: Settings, opened: Database | None, store: Objects) -> list
     named = named_buckets(settings)
     if named or opened is None:
         return named
-    live = world(settings, opened, store, actor="init")
+    live = world(settings, opened, store, "init", mapping(settings, opened))
     with opened.use() as connection:
         return all_buckets(settings, connection, live)
 

@@ -128,6 +128,7 @@ RETURNING id
 -- name: lift
 UPDATE reconciler.restraint SET lifted_at = now(), lifted_by = %(actor)s
 WHERE effect = %(effect)s AND lifted_at IS NULL AND (bucket = ANY (%(buckets)s) OR %(everywhere)s)
+  AND (kind = ANY (%(kinds)s) OR %(kinds)s::text[] IS NULL)
 RETURNING id, bucket, kind, since, why
 
 -- name: brakes
@@ -158,7 +159,9 @@ ON CONFLICT (task, lower) DO UPDATE SET tally = excluded.tally, owner = excluded
 -- name: free_held
 WITH freed AS (
     UPDATE reconciler.finding SET held_by = 'released', revision = revision + 1
-    WHERE held_by = 'brake' AND closed_at IS NULL RETURNING id, bucket, key, s3_version
+    WHERE held_by = 'brake' AND closed_at IS NULL
+      AND CASE WHEN kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END = ANY (%(kinds)s)
+    RETURNING id, bucket, key, s3_version
 ), told AS (
     INSERT INTO reconciler.history (finding_id, subject, actor, act, why, published_at)
     SELECT id, bucket || '/' || key, %(actor)s, 'released', %(why)s, now() FROM freed

@@ -10,6 +10,7 @@ from reconcile import rows
 from reconcile.catalog import compiled
 from reconcile.database import Connection, Database
 from reconcile.inquiry import explaining
+from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
 from reconcile.objects import Objects
 from reconcile.settings import Settings
@@ -18,8 +19,8 @@ from reconcile.world import LiveWorld
 
 
 @contextmanager
-def objects(settings: Settings) -> Iterator[Objects]:
-    """Open the object store."""
+def objects(settings: Settings, connections: int | None = None) -> Iterator[Objects]:
+    """Open the object store, with as many connections as are configured or wanted."""
     minio = settings.minio
     if minio.ca_file:
         os.environ.setdefault("SSL_CERT_FILE", minio.ca_file)
@@ -28,19 +29,23 @@ def objects(settings: Settings) -> Iterator[Objects]:
         minio.access_key,
         minio.secret_key,
         region=minio.region,
-        connections=int(minio.head_threads),
+        connections=connections or int(minio.head_threads),
         timeout_s=minio.head_timeout.total_seconds(),
     )
     with Objects(server) as opened:
         yield opened
 
 
-def world(settings: Settings, database: Database, store: Objects, actor: str) -> LiveWorld:
-    """Compile the mapping against the tables as they are, and return both sides; raises Misconfigured."""
+def mapping(settings: Settings, database: Database) -> Mapping:
+    """Compile the mapping against the tables as they are; raises Misconfigured."""
     with database.use() as connection, explaining():
-        mapping = compiled(connection, settings.mapping)
+        return compiled(connection, settings.mapping)
+
+
+def world(settings: Settings, database: Database, store: Objects, actor: str, rows_of: Mapping) -> LiveWorld:
+    """Return both sides."""
     deadline_s = settings.minio.look_deadline.total_seconds()
-    return LiveWorld(database, mapping, store, settings.policy, settings.brake, actor, look_deadline_s=deadline_s)
+    return LiveWorld(database, rows_of, store, settings.policy, settings.brake, actor, look_deadline_s=deadline_s)
 
 
 def named_buckets(settings: Settings) -> list[str]:
