@@ -6,8 +6,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.events import Bucket, Event, Place, Sighting, Target
+from consumer.events import Sighting
 from consumer.hold import Hold, Patience
+from consumer.notification import Bucket, Event, Place, Target
 from reconcile.model import NOTHING_KNOWN, Action, Finding, Hint, Kind, Known, ObjectRef, Row, RowState, State
 
 PARTITIONS = [("events", 0), ("events", 1), ("more", 0)]
