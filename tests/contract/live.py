@@ -205,9 +205,9 @@ class LiveStage:
     def count_live(self, bucket: str, rows: int) -> None:
         ledger.keep_live_rows(self.connection, {bucket: rows}, "test")
 
-    def release(self) -> None:
+    def release(self, *kinds: str) -> None:
         database = Database(self.url)
-        acts.release(database, acts.Who("person", "seen to"))
+        acts.release(database, acts.Who("person", "seen to"), kinds or ("missing", "orphan"))
         database.close()
 
     def findings(self) -> list[Seen]:

@@ -95,8 +95,8 @@ class Stage(Protocol):
     def count_live(self, bucket: str, rows: int) -> None:
         """Keep how many live rows a bucket was counted to have."""
 
-    def release(self) -> None:
-        """Lift all brakes and free what they held."""
+    def release(self, *kinds: str) -> None:
+        """Lift the brakes of these kinds, all without any, and free what they held."""
 
     def findings(self) -> list[Seen]:
         """Return the findings that are not closed."""
@@ -187,8 +187,8 @@ class MemoryStage:
     def count_live(self, bucket: str, rows: int) -> None:
         self.servers.tables.live[bucket] = rows
 
-    def release(self) -> None:
-        self.servers.release()
+    def release(self, *kinds: str) -> None:
+        self.servers.release({Kind(kind) for kind in kinds or ("missing", "orphan")})
 
     def findings(self) -> list[Seen]:
         kept = [kept.finding for kept in self.servers.tables.findings.values()]

@@ -188,6 +188,24 @@ def test_a_release_begins_the_count_of_its_own_kind_alone(stage):
 
 
 @pytest.mark.invariant(7)
+def test_a_release_frees_its_own_kind_alone(stage):
+    """What the other brake holds stays held, and that brake stays latched."""
+    world = stage.world(replace(FLAGGING, orphan_grace=MINUTE), THREE)
+    for key in "abcd":
+        stage.put(key)
+    look(world, *(ObjectRef(stage.bucket, key) for key in "abcd"))
+    look(world, *suspect(stage, world, *"wxyz"))
+    stage.age(MINUTE)
+    look_again(world)
+    assert stage.restraints("brake") == {("orphan", ""), ("missing", "")}
+    stage.release("missing")
+    assert stage.restraints("brake") == {("orphan", "")}
+    assert {one.held_by for one in stage.findings() if one.kind is Kind.MISSING} == {"released"}
+    assert {one.held_by for one in stage.findings() if one.kind is Kind.ORPHAN} == {"brake"}
+    assert dict(look_again(world).acts) == {"flagged after release": 4}
+
+
+@pytest.mark.invariant(7)
 def test_a_batch_that_is_halved_passes_no_more_than_is_believed(stage):
     """A refused write in the same batch has it committed in parts; together they stay within the measure."""
     world = stage.world(brake=THREE)

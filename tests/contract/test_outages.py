@@ -65,7 +65,7 @@ def test_a_process_that_slept_within_its_transaction_reads_again(live):
     world.database.connection().execute("SET idle_in_transaction_session_timeout = '50ms'")
     gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'test'"
     with pytest.raises(Unavailable):
-        look(Meanwhile(world, in_transaction=lambda: until(lambda: live.sql(gone)[0][0])), ref)
+        look(Meanwhile(world, before_commit=lambda: until(lambda: live.sql(gone)[0][0])), ref)
     assert live.everything() == before
     look(world, ref)
     assert live.status("row of k") == "corrupted"

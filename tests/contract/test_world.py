@@ -33,6 +33,16 @@ def test_nothing_is_known_of_an_unknown_key(stage):
     assert stage.world().glance([]) == {}
 
 
+def test_glances_are_told_batch_by_batch(stage):
+    """In the order of the batches, each as a glance of its own; none for no batch."""
+    stage.row("a")
+    stage.row("b")
+    a, b, c = (ObjectRef(stage.bucket, key) for key in "abc")
+    world = stage.world()
+    assert list(world.glances(iter([[a, c], [b], [a]]))) == [world.glance([a, c]), world.glance([b]), world.glance([a])]
+    assert list(world.glances([])) == []
+
+
 def test_a_glance_tells_rows_as_they_are(stage):
     """Each row with its id, size, etag, status, and the state that these mean."""
     stage.row("a", "1", size=None, etag="e", status="new")
@@ -346,6 +356,20 @@ def test_the_hint_that_tells_most_is_the_one_that_is_kept(stage):
     ]
     tally = reconcile(stage.world(), batch)
     assert (tally.looks, stage.evidence("k")["said"]) == (1, "removed")
+
+
+def test_an_event_that_comes_later_adds_who_did_it(stage):
+    """What a sweep found first is told more of by the event that can have caused it, and by no other; once."""
+    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
+    stage.row("k")
+    reconcile(world, [told(ref, named_by="sweep")])
+    reconcile(world, [told(ref, Action.CREATED, principal="not they")])
+    reconcile(world, [told(ref, Action.REMOVED, principal="they")])
+    reconcile(world, [told(ref, Action.REMOVED, principal="somebody later")])
+    assert stage.evidence("k")["principal"] == "they"
+    assert world.glance([ref])[ref].findings[0].named_by == ("sweep", "event")
+    assert world.glance([ref])[ref].findings[0].revision == 1
+    assert stage.history() == ["suspected"]
 
 
 def test_what_a_stored_look_tells_reaches_the_finding(stage):

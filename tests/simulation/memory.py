@@ -4,13 +4,13 @@ It means what the live World means, which tests/contract holds both to; what it 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
 
 from reconcile.database import Busy, Refused
-from reconcile.ledger import evidence, named_by, side_facts
+from reconcile.ledger import evidence, explains, named_by, side_facts
 from reconcile.model import (
     FINAL,
     Brake,
@@ -30,12 +30,11 @@ from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraints, Trip
 from reconcile.steps import Change, Flag, GiveBack, Step
 from reconcile.verdict import rows_of
-from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables
+from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
 from tests.simulation.servers import Look as Pending
 
 CLAIM = timedelta(minutes=1)
 PROBE_MOST = timedelta(minutes=10)
-OF_OBJECTS = frozenset({Kind.ORPHAN, Kind.LEFTOVER})
 
 
 @dataclass
@@ -52,6 +51,10 @@ class MemoryWorld:
         """Read rows, findings and asks."""
         tables = self.servers.answer()
         return {ref: tables.known(ref) for ref in refs}
+
+    def glances(self, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[dict[ObjectRef, Known]]:
+        """Glance at batch after batch."""
+        return map(self.glance, batches)
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask for each in order; beyond the room nothing is asked."""
@@ -90,7 +93,7 @@ class MemoryWorld:
         """Restrain buckets that cannot be read, and lift that from those that answered."""
         for bucket in silent:
             self.servers.answer().restrain("unreadable", bucket, None, self.servers.now)
-        self.servers.answer().lift("unreadable", answered, self.servers.now)
+        self.servers.answer().readable(answered, self.servers.now)
 
 
 class MemoryTxn:
@@ -118,7 +121,7 @@ class MemoryTxn:
         flagged: Counter[tuple[Kind, str]] = Counter()
         for line in tables.history:
             finding = tables.findings[line.finding_id].finding
-            kind = Kind.ORPHAN if finding.kind in OF_OBJECTS else Kind.MISSING
+            kind = brake_of(finding)
             opened = line.act == "opened" and kind is Kind.ORPHAN and finding.held_by != "released"
             recent = line.at > self.now - self.world.brake.window
             if recent and (line.act == "flagged" or opened) and not tables.released(kind, finding.ref.bucket, line.at):
@@ -139,6 +142,7 @@ class MemoryTxn:
             facts = {**told_by(look.hints.get(step.ref)), "object": side_facts(step.side)}
             for change in step.changes:
                 self._record(tables, step.ref, as_given(change, given), facts)
+            self._witness(tables, step.ref, look.hints.get(step.ref))
             self._plan(tables, step, look.known[step.ref].asks, told_by(look.hints.get(step.ref)))
         for ref in sorted(busy):
             tables.ask(ref, self.now + SOON, "busy", told_by(look.hints[ref]))
@@ -172,10 +176,24 @@ class MemoryTxn:
         number = before.id if before else len(tables.findings) + 1
         since = before.suspected_at if before and before.kind is change.kind else self.now
         revision = before.revision + 1 if before else 1
-        held = (change.cause, change.previous_status, change.held_by)
+        named = by_all(before.named_by if before else (), str(facts["named_by"]))
+        held = (change.cause, change.previous_status, change.held_by, named)
         finding = Finding(number, ref, change.row_id, change.kind, change.state, revision, since, *held)
-        tables.findings[number] = Kept(finding, facts)
+        tables.findings[number] = Kept(finding, {**(tables.findings[number].evidence if before else {}), **facts})
         tables.history.append(Line(self.now, self.world.actor, change.act, number, change.state, change.why))
+
+    def _witness(self, tables: Tables, ref: ObjectRef, hint: Hint | None) -> None:
+        """Add what an event tells of findings that others found first."""
+        for seen in self.seen[ref].findings:
+            finding, facts = tables.findings[seen.id]
+            if (
+                hint
+                and explains(hint, seen.kind)
+                and finding.state not in FINAL
+                and hint.named_by not in finding.named_by
+            ):
+                named = by_all(finding.named_by, hint.named_by)
+                tables.findings[seen.id] = Kept(replace(finding, named_by=named), {**facts, **evidence(hint)})
 
     def _plan(self, tables: Tables, step: Step, asks: int | None, facts: Facts) -> None:
         """Keep the next look, or end the pending one unless somebody asked for it since it was read."""
@@ -196,6 +214,11 @@ def as_given(change: Change, given: set[str]) -> Change:
     if isinstance(change.effect, GiveBack) and change.row_id not in given:
         return replace(change, act="resolved", why="the application had changed the status")
     return change
+
+
+def by_all(named_by: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """Return all who named a reference, one more among them."""
+    return named_by if source in named_by else (*named_by, source)
 
 
 def told_by(hint: Hint | None) -> Facts:

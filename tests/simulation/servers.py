@@ -4,6 +4,7 @@ All that a transaction changes is in `Tables`; several worlds share one `Servers
 """
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -144,10 +145,10 @@ class Tables:
         if not any((one.bucket, one.kind) == (bucket, kind) for one in self.active(effect)):
             self.restraints.append(Restraint(effect, bucket, kind, now, now + PROBE_FIRST))
 
-    def lift(self, effect: str, buckets: set[str] | None, now: datetime) -> None:
-        """Lift restraints of some buckets, or of all."""
+    def readable(self, buckets: set[str], now: datetime) -> None:
+        """Lift that some buckets cannot be read."""
         for number, one in enumerate(self.restraints):
-            if one.effect == effect and one.lifted_at is None and (buckets is None or one.bucket in buckets):
+            if one.effect == "unreadable" and one.lifted_at is None and one.bucket in buckets:
                 self.restraints[number] = one._replace(lifted_at=now)
 
 
@@ -220,13 +221,20 @@ class Servers:
             raise Unavailable("postgresql", "down")
         return self.tables
 
-    def release(self) -> None:
-        """Lift every brake and free what they held, as a person does."""
+    def release(self, kinds: Collection[Kind] = (Kind.MISSING, Kind.ORPHAN)) -> None:
+        """Lift the brakes of these kinds and free what they held, as a person does."""
         tables = self.answer()
-        tables.lift("brake", None, self.now)
+        for number, one in enumerate(tables.restraints):
+            if one.effect == "brake" and one.kind in kinds and one.lifted_at is None:
+                tables.restraints[number] = one._replace(lifted_at=self.now)
         for number, (finding, facts) in tables.findings.items():
-            if finding.held_by == "brake" and finding.state not in FINAL:
+            if finding.held_by == "brake" and finding.state not in FINAL and brake_of(finding) in kinds:
                 freed = replace(finding, held_by="released", revision=finding.revision + 1)
                 tables.findings[number] = Kept(freed, facts)
                 tables.history.append(Line(self.now, "person", "released", number, finding.state, ""))
                 tables.ask(finding.ref, self.now, "released", {})
+
+
+def brake_of(finding: Finding) -> Kind:
+    """Return which of the two brakes a finding comes under."""
+    return Kind.ORPHAN if finding.kind in {Kind.ORPHAN, Kind.LEFTOVER} else Kind.MISSING
