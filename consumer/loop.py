@@ -24,6 +24,7 @@ from reconcile.verdict import settled
 
 log = structlog.get_logger("consumer")
 CHUNK = 500
+DUE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Stream:
     dialect: Dialect
     watched: Callable[[ObjectRef], bool]
     versioned: bool = False
-    batch: int = 1000
+    batch: int = 4000
     looks: int = 400
     looks_behind: int = 100
 
@@ -71,6 +72,7 @@ class Consumer:
     stream: Stream
     now: Callable[[], float] = time.monotonic
     busy: bool = False
+    due_at: float = 0.0
 
     def turn(self) -> Tally:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
@@ -78,20 +80,28 @@ class Consumer:
         self.hold.forget(batch.revoked)
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now())
-        late, glanced = self.glance(chain([self.hold.due_tries(self.now())], reading.hints(batch.records)))
+        late, settled_now = self.glance(chain([self.hold.due_tries(self.now())], reading.hints(batch.records)))
         self.topic.bury(reading.poison)
         behind = len(batch.records) >= self.stream.batch
         room = self.stream.looks_behind if behind else self.stream.looks
-        due = self.world.due(self.stream.looks - min(len(late), room))
+        due = self.due(self.stream.looks - min(len(late), room))
         tally = reconcile(self.world, late[:room] + due)
         self.world.ask(late[room:], NOW, "not asked")
         self.topic.commit(self.hold.offsets())
         self.busy = behind or bool(due)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
-        return tally + Tally(settled=glanced - len(late), not_asked=len(late[room:]), acts=acts)
+        return tally + Tally(settled=settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts)
+
+    def due(self, limit: int) -> list[Hint]:
+        """Claim looks that are due; asked for twenty times a second at the most, while more follow at once."""
+        if self.now() < self.due_at:
+            return []
+        due = self.world.due(limit)
+        self.due_at = self.now() + (0.0 if due else DUE_S)
+        return due
 
     def glance(self, batches: Iterable[Sequence[Hint]]) -> tuple[list[Hint], int]:
-        """Return what is late, and how many were glanced at; what may settle by itself is held."""
+        """Return what is late, and how many were settled; what may settle by itself is held."""
         asked: deque[Sequence[Hint]] = deque()
 
         def refs() -> Iterator[list[ObjectRef]]:
@@ -100,24 +110,24 @@ class Consumer:
                 yield list({hint.ref for hint in hints})
 
         late: list[Hint] = []
-        glanced = 0
+        settled_now = 0
         for known in self.world.glances(refs()):
             hints = asked.popleft()
-            glanced += len(hints)
-            late += self.unsettled(hints, known)
-        return late, glanced
+            left = self.unsettled(hints, known)
+            settled_now += len(hints) - len(left)
+            late += self.hold.keep(left, known, self.now())
+        return late, settled_now
 
     def unsettled(self, hints: Sequence[Hint], known: Mapping[ObjectRef, Known]) -> list[Hint]:
-        """Return what is late of one glance; a key that was removed lately is not settled by its creation."""
+        """Return what a glance does not settle; a key that was removed lately is not settled by its creation."""
         now = self.now()
         self.hold.read({}, hints, now)
-        left = [
+        return [
             hint
             for hint in hints
             if not settled(hint, known[hint.ref])
             or (hint.action is Action.CREATED and self.hold.recently_removed(hint.ref, now))
         ]
-        return self.hold.keep(left, known, now)
 
     def run(self, stopping: Callable[[], bool], count: Callable[[Tally], None]) -> None:
         """Take turns until told to stop; a server that is away pauses the reading, and nothing is skipped."""

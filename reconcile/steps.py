@@ -77,7 +77,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a batch came to; added up and counted by others."""
+    """What a batch came to; added up and counted by others. `held` is how many records wait, as of the latest."""
 
     looks: int = 0
     settled: int = 0
@@ -94,7 +94,7 @@ class Tally:
         return Tally(
             self.looks + other.looks,
             self.settled + other.settled,
-            self.held + other.held,
+            other.held or self.held,
             self.busy + other.busy,
             self.unknown + other.unknown,
             self.not_asked + other.not_asked,

@@ -132,20 +132,21 @@ def settled(hint: Hint, known: Known) -> bool:
         return False
     match hint.action:
         case Action.CREATED:
-            return _agrees(hint, known)
+            return _agrees(hint, known.rows)
         case Action.REMOVED:
             return not any(row.state != RowState.EXPECTS_ABSENCE for row in rows_of(hint.ref, known))
         case Action.LOOK:
             return False
 
 
-def _agrees(hint: Hint, known: Known) -> bool:
+def _agrees(hint: Hint, rows: Sequence[Row]) -> bool:
+    """Compare field by field, in plain steps: this runs for every event."""
+    ref, _, _, size, etag, _, s3_version = hint
     live = False
-    for row in known.rows:
-        if row.state == RowState.LIVE and row.s3_version in {hint.ref.s3_version, hint.s3_version}:
-            live = True
-            if row.size is not None and row.size != hint.size:
-                return False
-            if row.etag is not None and row.etag != hint.etag:
-                return False
+    for row in rows:
+        if row.state != RowState.LIVE or row.s3_version not in (s3_version, ref.s3_version):
+            continue
+        if row.size not in (size, None) or row.etag not in (etag, None):
+            return False
+        live = True
     return live

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
@@ -23,7 +23,6 @@ from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import (
     NOTHING_KNOWN,
     Brake,
-    Finding,
     Hint,
     Known,
     ObjectRef,
@@ -227,27 +226,32 @@ def _effects(step: Step) -> list[Flag | GiveBack]:
     return [change.effect for change in step.changes if change.effect]
 
 
-def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Iterable[Kept]) -> dict[ObjectRef, Known]:
+def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Sequence[Kept]) -> dict[ObjectRef, Known]:
     """Sort what the glance returned to the references: rows by bucket and key, the rest by version, too."""
-    named: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    named: dict[tuple[str, ...], list[Row]] = {}
     for row in found:
-        named[row.bucket, row.key].append(row)
+        place = row[2:4]  # bucket and key
+        if place in named:
+            named[place].append(row)
+        else:
+            named[place] = [row]
+    known = {ref: _known(ref, named.get(ref[:2])) for ref in refs}
     ours: dict[ObjectRef, list[Kept]] = defaultdict(list)
     for one in kept:
         ours[ObjectRef(*one[1:4])].append(one)
-    return {ref: _known(ref, named.get(ref[:2], ()), ours.get(ref, ())) for ref in refs}
+    return known | {ref: known[ref]._replace(**_kept(ref, ours[ref])) for ref in ours.keys() & known.keys()}
 
 
-def _known(ref: ObjectRef, named: Sequence[Row], ours: Sequence[Kept]) -> Known:
-    if not named and not ours:
+def _known(ref: ObjectRef, named: list[Row] | None) -> Known:
+    if named is None:
         return NOTHING_KNOWN
-    mine = tuple(named) if not ref.s3_version else tuple(row for row in named if row.s3_version == ref.s3_version)
+    mine = [row for row in named if row.s3_version == ref.s3_version] if ref.s3_version else named
     if len(mine) > 1:
-        mine = tuple(sorted(mine, key=attrgetter("row_id")))
-    return Known(mine, *_kept(ref, ours)) if ours else Known(mine)
+        mine.sort(key=attrgetter("row_id"))
+    return Known(tuple(mine))
 
 
-def _kept(ref: ObjectRef, ours: Sequence[Kept]) -> tuple[tuple[Finding, ...], int | None, int]:
+def _kept(ref: ObjectRef, ours: Sequence[Kept]) -> dict[str, Any]:
     findings = [ledger.finding_of(ref, one[4], msgspec.json.decode(one[5])) for one in ours if one[0] == "finding"]
-    look: dict[str, int] = next((msgspec.json.decode(one[5]) for one in ours if one[0] == "look"), {})
-    return tuple(sorted(findings, key=attrgetter("row_id"))), look.get("asks"), look.get("attempt", 0)
+    looks: list[dict[str, int]] = [msgspec.json.decode(one[5]) for one in ours if one[0] == "look"]
+    return {"findings": tuple(sorted(findings, key=attrgetter("row_id"))), **(looks[0] if looks else {})}
