@@ -121,6 +121,9 @@ def test_a_key_survives_the_wire(key):
 
 
 @given(st.text("%+=aAfF09zé\n\r\t _", max_size=12))
+@example("a%\n")
+@example("=41%zz")
+@example("%é%2F")
 def test_an_odd_wire_key_is_unquoted_as_the_standard_library_does(wire_key):
     """The quick way parts from unquote_plus nowhere."""
     try:
