@@ -92,7 +92,8 @@ class Hold:
         """Hold what may settle by itself, and return what is late: it must be reconciled now.
 
         `unsettled` is what the glance did not settle, of the new hints and of the due tries; the other due tries are
-        released. What belongs to a partition that was forgotten is dropped.
+        released. A turn may call this in several parts, all due tries in the first. What belongs to a partition that
+        was forgotten is dropped.
         """
         self._release(self._trying)
         self._trying = []

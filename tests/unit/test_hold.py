@@ -280,6 +280,30 @@ def test_offsets_stop_at_the_oldest_held_record_and_catch_up():
 
 
 @pytest.mark.invariant(2)
+def test_the_order_of_keeping_does_not_matter():
+    """The oldest held record counts, not the one held first."""
+    hold = Hold()
+    hints = [hint(f"k{offset}", offset) for offset in (7, 5, 6)]
+    hold.read({PARTITIONS[0]: 8}, hints, 0.0)
+    hold.keep(hints, settled_by_row(*hints), 0.0)
+    assert hold.offsets() == {PARTITIONS[0]: 5}
+
+
+@pytest.mark.invariant(2)
+def test_a_turn_may_keep_in_several_parts():
+    """The due tries go with the first part; a later part releases nothing."""
+    hold = Hold()
+    first, second = hint("a", 0), hint("b", 1, at=0.02)
+    read(hold, first)
+    due = hold.due_tries(0.02)
+    hold.read({PARTITIONS[0]: 2}, [second], 0.02)
+    assert not hold.keep(due, settled_by_row(first), 0.02)
+    assert not hold.keep([second], settled_by_row(second), 0.02)
+    assert len(hold) == 2
+    assert hold.offsets() == {PARTITIONS[0]: 0}
+
+
+@pytest.mark.invariant(2)
 def test_what_arrives_late_from_a_revoked_partition_is_dropped():
     """It is neither held nor late, and its offset is told no more."""
     hold = Hold()
