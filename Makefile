@@ -8,7 +8,7 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proof faults check fmt lock up down clean
-.PHONY: bench-stream bench-latency bench-sweep bench-replay bench-rivals
+.PHONY: bench-stream bench-burst bench-latency bench-sweep bench-replay bench-rivals
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ down: $(READY)  ## end what `make up` started
 
 bench-stream: $(READY)  ## events through Kafka to the database, a second
 	@$(BIN)/python -m benchmarks.stream
+
+bench-burst: $(READY)  ## a burst of removals beside fresh events
+	@$(BIN)/python -m benchmarks.burst
 
 bench-latency: $(READY)  ## from the deletion to the flag
 	@$(BIN)/python -m benchmarks.latency

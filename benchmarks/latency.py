@@ -1,7 +1,8 @@
 """From the S3 reply of a deletion to the committed suspected finding, by each lane; real MinIO, Kafka, PostgreSQL.
 
 `make bench-latency`. The commit's time is PostgreSQL's own (track_commit_timestamp), the reply's is this process's
-clock; all run on one machine. By the durable lane MinIO lets up to 3 s pass; ours is what comes after the record's append.
+clock; all run on one machine. By the durable lane MinIO lets up to 3 s pass; ours is what comes after the record's
+append.
 """
 
 from __future__ import annotations

@@ -1,0 +1,172 @@
+"""Measure a burst of removals in one partition beside fresh events in another: does the stream go on, and how fast."""
+
+`make bench-burst`. 100 000 removals of live keys (their objects are gone) are appended to partition 0; from then on
+fresh uploads, healthy ones, are appended to partition 1; each is settled when the group's committed offset passes it.
+The drain's rate is measured from the append to the last suspected finding, beside minio-py's stat_object by 8 threads
+on the same server in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer as Driver
+from confluent_kafka import KafkaException, TopicPartition
+from minio import Minio
+from minio.error import S3Error
+
+from benchmarks import filling
+from benchmarks.machine import machine
+from benchmarks.stream import BUCKET, Place
+from consumer.hold import Hold
+from consumer.loop import Consumer
+from consumer.servers import objects
+from consumer.service import Service, stream_of
+from consumer.topic import Topic
+from deploy.local.kafka import create_topic
+from deploy.local.stack import Servers, stack
+
+ROWS = 300_000
+FRESH_EVERY_S = 0.1
+FRESH = 200
+THREADS = 8
+ASKED = 5_000
+
+
+def consume(place: Place, group: str) -> None:
+    """Run the real loop until SIGTERM, as the service does, without the other threads."""
+    service = Service(place.settings(), threading.Event())
+    settings = service.settings
+    signal.signal(signal.SIGTERM, lambda *_: service.stop.set())
+    with ExitStack() as exits:
+        kafka = {**settings.kafka, "group.id": group}
+        topic = Topic(settings.stream.topic, kafka, batch=settings.stream.batch)
+        exits.callback(topic.close)
+        world = service.world(service.mapping(), exits.enter_context(objects(settings)))
+        Consumer(topic, world, Hold(), stream_of(service)).run(service.stop.is_set, lambda _: None)
+
+
+def bare_heads(place: Place) -> float:
+    """Return how many objects a second minio-py asks for, by THREADS threads; the objects are not there."""
+    host = place.endpoint.removeprefix("http://")
+    client = Minio(endpoint=host, access_key=place.user, secret_key=place.password, secure=False, region="us-east-1")
+
+    def ask(number: int) -> None:
+        try:
+            client.stat_object(bucket_name=BUCKET, object_name=filling.key_of(place.prefix, number))
+        except S3Error:
+            return
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(ask, range(ASKED)))
+    return ASKED / (time.perf_counter() - began)
+
+
+def fresh_delays(place: Place, group: str, first: int) -> list[float]:
+    """Append healthy uploads one by one, and return how long each took to be settled and committed, in seconds."""
+    watcher = Driver({"bootstrap.servers": place.bootstrap, "group.id": group, "enable.auto.commit": False})
+    appended: dict[int, float] = {}
+    delays: list[float] = []
+    sent = 0
+    deadline = time.monotonic() + FRESH * FRESH_EVERY_S + 60
+    next_at = time.monotonic()
+    while len(delays) < FRESH and time.monotonic() < deadline:
+        if sent < FRESH and time.monotonic() >= next_at:
+            key = filling.key_of(place.prefix, first + sent)
+            value = filling.event(BUCKET, key, filling.size_of(first + sent))
+            filling.produce(place.bootstrap, place.topic, [(1, f"{BUCKET}/{key}", value)])
+            appended[sent] = time.monotonic()
+            sent, next_at = sent + 1, next_at + FRESH_EVERY_S
+        passed = committed(watcher, TopicPartition(place.topic, 1))
+        now = time.monotonic()
+        delays += [now - appended.pop(offset) for offset in [one for one in appended if one < passed]]
+        time.sleep(0.02)
+    watcher.close()
+    if len(delays) < FRESH:
+        raise RuntimeError(f"{len(delays)} of {FRESH} fresh events were settled")
+    return delays
+
+
+def committed(watcher: Driver, place: TopicPartition) -> int:
+    """Return the group's committed offset, -1 while there is none or the broker is still finding its coordinator."""
+    try:
+        return watcher.committed([place], timeout=10)[0].offset
+    except KafkaException:
+        return -1
+
+
+def drained(connection: psycopg.Connection[Any], removals: int) -> None:
+    """Wait until every removal is a suspected finding."""
+    deadline = time.monotonic() + 600
+    while connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() != [(removals,)]:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the burst did not drain within ten minutes")
+        time.sleep(0.5)
+
+
+def run(servers: Servers, removals: int) -> None:
+    """Fill, burst, watch, and print."""
+    minio = servers.minio
+    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
+    topic, group = f"bench-{uuid.uuid4().hex[:8]}", f"burst-{uuid.uuid4()}"
+    create_topic(servers.kafka.bootstrap, topic, 2)
+    create_topic(servers.kafka.bootstrap, f"{topic}.dead-letter", 1)
+    place = Place(database, servers.kafka.bootstrap, minio.url, minio.user, minio.password, topic, removals)
+    client = Minio(
+        endpoint=minio.endpoint, access_key=minio.user, secret_key=minio.password, secure=False, region=minio.region
+    )
+    if not client.bucket_exists(bucket_name=BUCKET):
+        client.make_bucket(bucket_name=BUCKET)
+    with psycopg.connect(database, autocommit=True) as connection:
+        filling.fill(connection, place.prefix, ROWS)
+        filling.migrate(connection)
+        bare = bare_heads(place)
+        command = [sys.executable, "-m", "benchmarks.burst", "--consume", json.dumps(place.__dict__), "--group", group]
+        consumer = subprocess.Popen(command)
+        try:
+            keys = (filling.key_of(place.prefix, number) for number in range(removals))
+            removed = "s3:ObjectRemoved:Delete"
+            filling.produce(
+                place.bootstrap, topic, ((0, f"{BUCKET}/{k}", filling.event(BUCKET, k, None, removed)) for k in keys)
+            )
+            began = time.perf_counter()
+            delays = fresh_delays(place, group, removals)
+            drained(connection, removals)
+            rate = removals / (time.perf_counter() - began)
+        finally:
+            consumer.send_signal(signal.SIGTERM)
+            consumer.wait(30)
+    print(f"  bare HEADs by minio-py, {THREADS} threads: {bare:,.0f}/s; drained at {rate:,.0f}/s")
+    filling.result("burst.fresh_max_s", [max(delays)])
+    filling.result("burst.drain.ratio", [rate / bare])
+
+
+def main() -> None:
+    """Run the benchmark, or its consumer."""
+    parser = argparse.ArgumentParser(description="a burst of removals beside fresh events")
+    parser.add_argument("--consume")
+    parser.add_argument("--group", default="")
+    parser.add_argument("--removals", type=int, default=100_000)
+    options = parser.parse_args()
+    if options.consume:
+        consume(Place(**json.loads(options.consume)), options.group)
+        return
+    with stack() as servers:
+        print(f"{machine()}; {ROWS:,} rows, {options.removals:,} removals")
+        run(servers, options.removals)
+
+
+if __name__ == "__main__":
+    main()
