@@ -88,6 +88,7 @@ def count_live_rows(turn: Turn) -> None:
     with world.database.use() as connection:
         with connection.transaction():
             connection.execute("SET LOCAL statement_timeout = '10min'")
+            connection.execute("SET LOCAL enable_seqscan = on")
             live = rows.live_counts(connection, world.mapping)
         ledger.keep_live_rows(connection, live, world.actor)
 

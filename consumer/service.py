@@ -54,6 +54,7 @@ class Service:
             statement_timeout=f"{int(database.statement_timeout.total_seconds() * 1000)}ms",
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
             prepare_threshold=5 if database.prepare else None,
+            by_index=True,
         )
 
     def mapping(self) -> Mapping:

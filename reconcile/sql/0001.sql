@@ -27,7 +27,7 @@ CREATE TABLE reconciler.finding (
 );
 CREATE UNIQUE INDEX finding_current ON reconciler.finding (key, bucket, s3_version, row_id) WHERE closed_at IS NULL;
 CREATE INDEX finding_by_row ON reconciler.finding (row_id) WHERE row_id <> '';
-CREATE INDEX finding_by_state ON reconciler.finding (state, kind) WHERE closed_at IS NULL;
+CREATE INDEX finding_by_state ON reconciler.finding (state, kind);
 CREATE INDEX finding_held ON reconciler.finding (held_by) WHERE held_by IS NOT NULL AND closed_at IS NULL;
 CREATE INDEX finding_closed ON reconciler.finding (closed_at) WHERE closed_at IS NOT NULL;
 
