@@ -69,7 +69,7 @@ class Site:
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask or tell the database."""
-        cursor = self.connection.execute(query.encode(), parameters)
+        cursor = self.connection.execute(query.encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def row(self, key: str, size: int = SIZE, **columns: object) -> str:

@@ -1,0 +1,212 @@
+"""The duties on a real database: each row is looked at once, nothing is skipped, one process of many does the work."""
+
+from contextlib import ExitStack
+from datetime import timedelta
+from threading import Event
+from time import monotonic
+
+import pytest
+
+from consumer import duties
+from consumer.duties import PAGE, all_duties, attend, do_one, let_go
+from reconcile.settings import Retention
+from tests.support import consuming, proxy
+from tests.support.waiting import until
+
+MINUTES = timedelta(minutes=1)
+OWNER = "SELECT owner FROM reconciler.lease WHERE task = %s AND until > now()"
+
+
+@pytest.fixture
+def site(tmp_path, database, minio, kafka, topic):
+    """Make an application."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+        yield made
+
+
+@pytest.fixture
+def between(minio):
+    """Put a proxy before MinIO, which counts what is asked."""
+    host, port = minio.endpoint.split(":")
+    with proxy.Proxy(host, int(port)) as made:
+        yield made
+
+
+@pytest.fixture
+def process(site, between):
+    """Return what opens the world of another process."""
+    with ExitStack() as exits:
+
+        def opened(actor: str, **changed: str):
+            return consuming.world(site.settings(**changed), exits, actor, between.url)
+
+        yield opened
+
+
+def of(name: str, retention: Retention | None = None) -> duties.Duty:
+    """Return a duty by its name."""
+    return next(duty for duty in all_duties(retention or Retention()) if duty.name == name)
+
+
+def watched(_: object) -> bool:
+    return True
+
+
+def all_rows_at_once(site, count: int, ago: str) -> list[str]:
+    """Commit so many live rows in one statement: all share their time."""
+    insert = """
+        WITH f AS (INSERT INTO storage_files (bucket_type) VALUES ('user') RETURNING id)
+        INSERT INTO file_versions (file_id, version_number, object_key, size, created_at)
+        SELECT f.id, n, format('young/%%s', n), 10, now() - %s::interval FROM f, generate_series(1, %s) AS n
+        RETURNING object_key
+    """
+    return [key for (key,) in site.sql(insert, ago, count)]
+
+
+def passes(world, name: str, count: int) -> None:
+    """Do a duty so many times."""
+    for _ in range(count):
+        do_one(world, of(name), watched)
+
+
+def test_young_rows_are_looked_at_once_each_pass(site, between, process):
+    """A row past its grace costs one HEAD, and none at the next pass; one before its grace costs none."""
+    for key in all_rows_at_once(site, 5, "1 minute"):
+        site.put(key)
+    world = process("one")
+    site.row("too young")
+    passes(world, "young", 1)
+    assert between.requests == 5
+    passes(world, "young", 3)
+    until(lambda: (passes(world, "young", 1), between.requests == 6)[1], 5, "the sixth is past its grace")
+    assert site.open() == {("too young", "missing", "suspected")}
+    passes(world, "young", 3)
+    assert between.requests == 6
+
+
+@pytest.mark.invariant(2)
+def test_rows_of_one_transaction_are_not_skipped_at_the_end_of_a_page(site, between, process):
+    """More rows than a page holds share their time, and a restart falls in between: each is found, none twice."""
+    keys = all_rows_at_once(site, 2 * PAGE + 50, "1 minute")
+    first = process("first")
+    passes(first, "young", 1)
+    assert len(site.open()) == PAGE
+    let_go(first, [of("young")])
+    second = process("second")
+    passes(second, "young", 1)
+    assert len(site.open()) == 2 * PAGE
+    passes(second, "young", 2)
+    assert site.open() == {(key, "missing", "suspected") for key in keys}
+    assert between.requests == len(keys)
+    assert site.sql("SELECT DISTINCT named_by FROM reconciler.finding") == [(["young"],)]
+
+
+def test_a_page_that_ends_within_one_transaction_does_not_lose_what_came_before(site, between, process):
+    """Rows of many times, then one time across the page's end, then later ones."""
+    for number in range(30):
+        site.row(f"early/{number}", created_at=site.sql("SELECT now() - interval '3 minutes'")[0][0])
+    all_rows_at_once(site, PAGE, "2 minutes")
+    for number in range(5):
+        site.row(f"later/{number}", created_at=site.sql("SELECT now() - interval '1 minute'")[0][0])
+    passes(process("one"), "young", 3)
+    assert len(site.open()) == between.requests == PAGE + 35
+
+
+@pytest.mark.invariant(2)
+def test_a_row_that_was_committed_long_after_its_time_is_found_by_the_second_look(site, process):
+    """The first pass has gone by when it comes; ten minutes after its time it is looked at all the same."""
+    world = process("one")
+    passes(world, "young", 1)
+    passes(world, "young again", 1)
+    site.row("slow", created_at=site.sql("SELECT now() - interval '601 seconds'")[0][0])
+    passes(world, "young", 2)
+    assert site.open() == set()
+    until(lambda: (passes(world, "young again", 1), site.open())[1] == {("slow", "missing", "suspected")}, 5)
+
+
+def test_live_rows_are_counted_for_the_brake(site, process):
+    """What is deleted, pending or flagged is not live; the count and its time are kept with the bucket."""
+    for number in range(7):
+        site.row(f"live {number}")
+    for status in ("deleted", "pending", "corrupted"):
+        site.row(status, status=status)
+    site.sql("UPDATE storage_files SET deleted_at = now() WHERE id IN (SELECT file_id FROM file_versions LIMIT 1)")
+    passes(process("one"), "live rows", 1)
+    [(bucket, live, is_new)] = site.sql(
+        "SELECT lower, tally ->> 'live', (tally ->> 'at')::timestamptz > now() - interval '1 minute'"
+        " FROM reconciler.lease WHERE task = 'live_rows'"
+    )
+    assert (bucket, live, is_new) == (site.bucket, "6", True)
+
+
+def test_what_is_closed_is_pruned_and_what_is_open_keeps_its_history(site, process):
+    """Past its retention: a closed finding, its history, a lifted restraint. Whatever its age: what is open."""
+    add = """
+        WITH f AS (
+            INSERT INTO reconciler.finding (bucket, key, kind, state, suspected_at, closed_at)
+            SELECT 'b', key, 'orphan', state, now() - interval '100 days', now() - closed::interval
+            FROM (VALUES ('open', 'open', NULL), ('old', 'resolved', '91 days'), ('new', 'resolved', '89 days'))
+                AS v (key, state, closed) RETURNING id, key)
+        INSERT INTO reconciler.history (finding_id, subject, actor, act, at)
+        SELECT id, key, 'me', 'suspected', now() - interval '100 days' FROM f
+    """
+    site.sql(add)
+    site.sql(
+        "INSERT INTO reconciler.history (subject, actor, act, at)"
+        " VALUES ('brake', 'me', 'x', now() - interval '91 days'), ('brake', 'me', 'y', now() - interval '89 days')"
+    )
+    site.sql(
+        "INSERT INTO reconciler.restraint (effect, kind, actor, lifted_at)"
+        " VALUES ('brake', 'missing', 'old', now() - interval '91 days'), ('brake', 'orphan', 'new', NULL)"
+    )
+    passes(process("one"), "retention", 1)
+    assert site.sql("SELECT key FROM reconciler.finding ORDER BY key") == [("new",), ("open",)]
+    assert site.sql("SELECT subject, act FROM reconciler.history ORDER BY id") == [
+        ("open", "suspected"),
+        ("brake", "y"),
+    ]
+    assert site.sql("SELECT actor FROM reconciler.restraint") == [("new",)]
+
+
+def test_one_process_of_two_does_a_duty(site, between, process):
+    """While one holds the lease the other does nothing; it does once the lease is let go, from its checkpoint."""
+    for key in all_rows_at_once(site, 5, "1 minute"):
+        site.put(key)
+    first, second = process("first"), process("second")
+    passes(first, "young", 1)
+    passes(second, "young", 2)
+    assert between.requests == 5
+    assert site.sql(OWNER, "duty young") == [("first",)]
+    let_go(first, [of("young")])
+    passes(second, "young", 1)
+    assert site.sql(OWNER, "duty young") == [("second",)]
+    assert between.requests == 5
+
+
+def test_a_process_that_dies_leaves_its_duties_to_another(site, process):
+    """The lease runs out by itself; whoever asks then has it."""
+    passes(process("dead"), "young", 1)
+    heir = process("heir")
+    passes(heir, "young", 1)
+    assert site.sql(OWNER, "duty young") == [("dead",)]
+    site.sql("UPDATE reconciler.lease SET until = now()")
+    passes(heir, "young", 1)
+    assert site.sql(OWNER, "duty young") == [("heir",)]
+
+
+@pytest.mark.invariant(2)
+def test_duties_outlive_an_outage_and_end_when_told(site, between, process):
+    """MinIO is away: the page is not passed over; back again, its rows are found. The leases are let go at the end."""
+    world, stop = process("one"), Event()
+    all_rows_at_once(site, 5, "1 minute")
+    between.set(proxy.Cut())
+    work = lambda: attend(world, all_duties(Retention()), watched, stop.wait)  # noqa: E731
+    with consuming.beside(work, stop):
+        until(lambda: between.requests > 2, 10, "it asks in vain")
+        assert site.open() == set()
+        between.set(proxy.Pass())
+        until(lambda: len(site.open()) == 5, 10, "all five are found")
+        begun = monotonic()
+        stop.set()
+    assert monotonic() - begun < 3
+    assert site.sql("SELECT count(*) FROM reconciler.lease WHERE until > now()") == [(0,)]
