@@ -106,7 +106,8 @@ class Lane:
             log.warning(event, bucket=self.bucket, why=why, meanwhile="the durable lane goes on alone")
         self.state, self.renewed_at = event, 0.0
         try:
-            self.keep()
+            if self.take():  # a silence outlasts the lease
+                self.keep()
         except Unavailable:
             log.info("express.unsaid", why="the database is away, too")
         self.wait(AGAIN_S)
