@@ -1,4 +1,4 @@
-"""Measure a burst of removals in one partition beside fresh events in another: does the stream go on, and how fast."""
+"""Measure a burst of removals in one partition beside fresh events in another: does the stream go on, and how fast.
 
 `make bench-burst`. 100 000 removals of live keys (their objects are gone) are appended to partition 0; from then on
 fresh uploads, healthy ones, are appended to partition 1; each is settled when the group's committed offset passes it.
@@ -32,7 +32,7 @@ from benchmarks.stream import BUCKET, Place
 from consumer.hold import Hold
 from consumer.loop import Consumer
 from consumer.servers import objects
-from consumer.service import Service, stream_of
+from consumer.service import Service, settle_memory, stream_of
 from consumer.topic import Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
@@ -46,6 +46,7 @@ ASKED = 5_000
 
 def consume(place: Place, group: str) -> None:
     """Run the real loop until SIGTERM, as the service does, without the other threads."""
+    settle_memory()
     service = Service(place.settings(), threading.Event())
     settings = service.settings
     signal.signal(signal.SIGTERM, lambda *_: service.stop.set())

@@ -31,7 +31,7 @@ from consumer.events import decode_minio
 from consumer.hold import Hold
 from consumer.loop import Consumer
 from consumer.servers import objects
-from consumer.service import Service, stream_of
+from consumer.service import Service, settle_memory, stream_of
 from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
@@ -130,6 +130,7 @@ class Watched:
 
 def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]:
     """Run the real loop until every offset is committed; returns rate, and resident memory at its highest."""
+    settle_memory()
     service = Service(place.settings(), threading.Event())
     settings = service.settings
     exits = ExitStack()

@@ -65,7 +65,8 @@ class Database:
     """One connection, opened when needed and opened again after it broke; for one thread.
 
     With `by_index` the planner passes whole tables over where an index serves: our own begin empty and may grow by
-    100 000 rows in a minute, faster than their statistics. `statement_timeout` and `lock_timeout` are PostgreSQL's own notation ('10s', '200ms').
+    100 000 rows in a minute, faster than their statistics. `statement_timeout` and `lock_timeout` are PostgreSQL's own
+    notation ('10s', '200ms').
     """
 
     url: str

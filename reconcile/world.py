@@ -248,7 +248,7 @@ def _known(ref: ObjectRef, named: list[Row] | None) -> Known:
     mine = [row for row in named if row.s3_version == ref.s3_version] if ref.s3_version else named
     if len(mine) > 1:
         mine.sort(key=attrgetter("row_id"))
-    return Known(tuple(mine))
+    return tuple.__new__(Known, (tuple(mine), (), None, 0))  # in half the time: this runs for every event
 
 
 def _kept(ref: ObjectRef, ours: Sequence[Kept]) -> dict[str, Any]:
