@@ -83,14 +83,15 @@ def _hint(row: Row) -> Hint:
 
 
 def count_live_rows(turn: Turn) -> None:
-    """Count the live rows of each bucket, by which the brake measures its shares."""
+    """Count the live rows of each bucket, by which the brake measures its shares, and those that carry the flag."""
     world = turn.world
     with world.database.use() as connection:
         with connection.transaction():
             connection.execute("SET LOCAL statement_timeout = '10min'")
             connection.execute("SET LOCAL enable_seqscan = on")
             live = rows.live_counts(connection, world.mapping)
-        ledger.keep_live_rows(connection, live, world.actor)
+            flagged = rows.flagged_counts(connection, world.mapping)
+        ledger.keep_live_rows(connection, live, flagged, world.actor)
 
 
 def prune(turn: Turn, retention: Retention) -> None:

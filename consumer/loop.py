@@ -25,6 +25,7 @@ from reconcile.verdict import settled
 log = structlog.get_logger("consumer")
 CHUNK = 500
 DUE_S = 0.05
+CLOCK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +65,26 @@ class Reading:
 
 @dataclass(slots=True)
 class Consumer:
-    """What one loop works with; `now` is monotonic seconds and serves the hold alone."""
+    """What one loop works with; `now` is monotonic seconds and serves the hold alone.
+
+    `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had.
+    """
 
     topic: Topic
     world: World
     hold: Hold
     stream: Stream
     now: Callable[[], float] = time.monotonic
+    server_ahead: Callable[[], float | None] = lambda: None
     busy: bool = False
     due_at: float = 0.0
+    clock_at: float = 0.0
 
     def turn(self) -> Tally:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
         batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()))
         self.hold.forget(batch.revoked)
+        self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now())
         late, settled_now = self.glance(chain([self.hold.due_tries(self.now())], reading.hints(batch.records)))
@@ -91,6 +98,12 @@ class Consumer:
         self.busy = behind or bool(due)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
         return tally + Tally(settled=settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts)
+
+    def set_clock(self) -> None:
+        """Measure MinIO's clock once a minute: what happened too long before it was read is not held."""
+        if self.now() >= self.clock_at:
+            self.hold.server_ahead = self.server_ahead() or self.hold.server_ahead
+            self.clock_at = self.now() + CLOCK_S
 
     def due(self, limit: int) -> list[Hint]:
         """Claim looks that are due; asked for twenty times a second at the most, while more follow at once."""

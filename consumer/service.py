@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -27,7 +29,7 @@ from consumer.topic import Topic
 from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
-from reconcile.model import ObjectRef
+from reconcile.model import ObjectRef, Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
 from reconcile.steps import Tally
@@ -140,7 +142,22 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     objects = exits.enter_context(servers.objects(settings))
     world = service.world(mapping, objects)
     exits.callback(world.database.close)
-    return Consumer(topic, world, Hold(), stream_of(service))
+    buckets = buckets_of(settings)
+    ahead = partial(server_ahead, objects, buckets[0]) if buckets else nothing
+    return Consumer(topic, world, Hold(), stream_of(service), server_ahead=ahead)
+
+
+def nothing() -> None:
+    """Return nothing."""
+
+
+def server_ahead(objects: Objects, bucket: str) -> float | None:
+    """Return how far MinIO's clock, by its Date header, is ahead of the monotonic one; None if it does not answer."""
+    now = datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
+    try:
+        return (now + objects.clock_skew(bucket, now)).timestamp() - time.monotonic()
+    except Unavailable:
+        return None
 
 
 def stream_of(service: Service) -> Stream:

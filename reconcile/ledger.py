@@ -246,10 +246,11 @@ def drop_lease(connection: Connection, task: str, owner: str) -> None:
     connection.execute(SQL["drop_lease"], {"task": task, "owner": owner})
 
 
-def keep_live_rows(connection: Connection, live: Mapping[str, int], owner: str) -> None:
-    """Keep how many live rows each bucket has, for the brake's share."""
-    for bucket, rows in live.items():
-        connection.execute(SQL["keep_live_rows"], {"bucket": bucket, "live": rows, "owner": owner})
+def keep_live_rows(connection: Connection, live: Mapping[str, int], flagged: Mapping[str, int], owner: str) -> None:
+    """Keep how many live rows each bucket has, for the brake's share, and how many carry the flag, whoever set it."""
+    for bucket in live.keys() | flagged.keys():
+        counted = {"live": live.get(bucket, 0), "flagged": flagged.get(bucket, 0)}
+        connection.execute(SQL["keep_live_rows"], {"bucket": bucket, **counted, "owner": owner})
 
 
 def prune(connection: Connection, history: timedelta, findings: timedelta) -> dict[str, int]:

@@ -32,6 +32,7 @@ class Mapping:
     by_id: sql.Composed
     in_order: sql.Composed
     live_counts: sql.Composed
+    flagged_counts: sql.Composed
     lock: sql.Composed
     flag: sql.Composed | None
     give_back: sql.Composed | None
@@ -64,7 +65,8 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         lookup=selection.by_key(of, probe) if template is None else selection.by_parts(of, probe),
         by_id=selection.where(of, selection.has_id(of)),
         in_order=_in_order(of),
-        live_counts=_live_counts(of),
+        live_counts=_counts(of, RowState.LIVE),
+        flagged_counts=_counts(of, RowState.FLAGGED),
         lock=_lock(of),
         flag=_flag(of),
         give_back=_give_back(of),
@@ -90,13 +92,13 @@ def in_order_parameters(bucket: str, lower: str = "", upper: str | None = None) 
     return {"row_bucket": bucket, "row_lower": lower, "row_upper": HIGHEST_KEY if upper is None else upper}
 
 
-def _live(of: Tables) -> sql.Composed:
-    return sql.SQL("{} = {}").format(expressions.state(of), expressions.word(RowState.LIVE))
+def _in_state(of: Tables, state: RowState) -> sql.Composed:
+    return sql.SQL("{} = {}").format(expressions.state(of), expressions.word(state))
 
 
-def _live_counts(of: Tables) -> sql.Composed:
+def _counts(of: Tables, state: RowState) -> sql.Composed:
     counted = sql.SQL("SELECT COALESCE({}, ''), count(*) FROM {} WHERE {} IS NOT NULL AND {} GROUP BY 1")
-    return counted.format(expressions.bucket(of), selection.source(of), expressions.key(of), _live(of))
+    return counted.format(expressions.bucket(of), selection.source(of), expressions.key(of), _in_state(of, state))
 
 
 def _lock(of: Tables) -> sql.Composed:
@@ -159,7 +161,7 @@ def _young(of: Tables) -> sql.Composed | None:
         upper=upper,
         id=selection.row_id(of),
         after=after,
-        live=_live(of),
+        live=_in_state(of, RowState.LIVE),
     )
     return sql.SQL("{} ORDER BY {}, {} LIMIT %(row_limit)s").format(
         selection.where(of, condition), expressions.of_version(column), selection.row_id(of)

@@ -81,3 +81,9 @@ def live_counts(connection: Connection, mapping: Mapping) -> dict[str, int]:
     """Return how many live rows each bucket has, `''` for those that name none; reads the whole table."""
     with connection.cursor(binary=True) as cursor:
         return dict(cursor.execute(mapping.live_counts, {}).fetchall())
+
+
+def flagged_counts(connection: Connection, mapping: Mapping) -> dict[str, int]:
+    """Return how many rows of each bucket carry the flag, whoever set it; reads the whole table."""
+    with connection.cursor(binary=True) as cursor:
+        return dict(cursor.execute(mapping.flagged_counts, {}).fetchall())

@@ -135,8 +135,9 @@ class LiveWorld:
     def transaction(self, refs: Sequence[ObjectRef]) -> Iterator[LiveTxn]:
         """Open the one transaction of a batch and read its references anew, plainly."""
         with self.database.transaction() as connection:
-            [(now,)] = connection.execute("SELECT now()").fetchall()
-            yield LiveTxn(self, connection, now, next(self.read(connection, [refs])))
+            seen = next(self.read(connection, [refs]))
+            [(now,)] = connection.execute("SELECT now()").fetchall()  # last, since a pipeline arms no idle time-out
+            yield LiveTxn(self, connection, now, seen)
 
 
 @dataclass

@@ -120,15 +120,17 @@ def mode_facts(settings: Settings, kept: Kept) -> dict[str, Value]:
     if not settings.flagging:
         mode["would_have_flagged"] = would
     held = sum(record[4] for record in kept.drift)
-    return mode | {"brake": "on" if brakes else "off", "held": held} | live_facts(kept)
+    return mode | {"brake": "on" if brakes else "off", "held": held} | live_facts(kept, flagged)
 
 
-def live_facts(kept: Kept) -> dict[str, Value]:
-    """Return how many live rows there are, and as of when, once they were counted."""
+def live_facts(kept: Kept, ours: int) -> dict[str, Value]:
+    """Return how many rows are live, how many carry a flag that is not ours, and as of when, once they were counted."""
     if not kept.live_rows:
         return {}
     counted_at = min(record[2] for record in kept.live_rows)
-    return {"live_rows": sum(record[1] for record in kept.live_rows), "live_rows_counted_at": counted_at}
+    others = max(sum(record[3] for record in kept.live_rows) - ours, 0)
+    live = sum(record[1] for record in kept.live_rows)
+    return {"flagged_by_others": others, "live_rows": live, "rows_counted_at": counted_at}
 
 
 def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict[str, Value]:

@@ -113,7 +113,8 @@ SELECT l.task, l.owner, l.checkpoint, l.until FROM reconciler.lease AS l
 WHERE l.task <> 'live_rows' AND l.until > now() ORDER BY l.task
 
 -- name: live_rows
-SELECT nullif(l.lower, '') AS bucket, (l.tally ->> 'live')::bigint, (l.tally ->> 'at')::timestamptz
+SELECT nullif(l.lower, '') AS bucket, (l.tally ->> 'live')::bigint, (l.tally ->> 'at')::timestamptz,
+       coalesce((l.tally ->> 'flagged')::bigint, 0)
 FROM reconciler.lease AS l WHERE l.task = 'live_rows' ORDER BY l.lower
 
 -- name: sightings

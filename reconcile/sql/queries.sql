@@ -153,7 +153,7 @@ SELECT lower, (tally ->> 'live')::bigint FROM reconciler.lease WHERE task = 'liv
 
 -- name: keep_live_rows
 INSERT INTO reconciler.lease (task, lower, tally, owner, until)
-VALUES ('live_rows', %(bucket)s, jsonb_build_object('live', %(live)s::bigint, 'at', now()), %(owner)s, now())
+VALUES ('live_rows', %(bucket)s, jsonb_build_object('live', %(live)s::bigint, 'flagged', %(flagged)s::bigint, 'at', now()), %(owner)s, now())
 ON CONFLICT (task, lower) DO UPDATE SET tally = excluded.tally, owner = excluded.owner, until = excluded.until
 
 -- name: free_held

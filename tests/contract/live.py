@@ -203,7 +203,7 @@ class LiveStage:
             self.sql(statement, {"by": by})
 
     def count_live(self, bucket: str, rows: int) -> None:
-        ledger.keep_live_rows(self.connection, {bucket: rows}, "test")
+        ledger.keep_live_rows(self.connection, {bucket: rows}, {}, "test")
 
     def release(self, *kinds: str) -> None:
         database = Database(self.url)
