@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -158,52 +159,57 @@ def healthy(place: Place) -> dict[str, float]:
 
 def precedes(place: Place) -> dict[str, float]:
     """Events whose rows become visible 50-500 ms after they were read."""
-    committer = Committer(place)
-    thread = threading.Thread(target=committer.run, daemon=True)
-    thread.start()
-    found = consumed(place, committer.note)
-    committer.stop.set()
-    thread.join()
+    committer = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.stream", "commit", json.dumps(place.__dict__)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    ready = committer.stdout.readline() if committer.stdout else ""
+    noted: set[int] = set()
+
+    def note(batch: Batch) -> None:
+        """Tell which transactions were met: number n lies in partition n % PARTITIONS, EACH records in a row."""
+        for (_, partition), next_offset in batch.next_offsets.items():
+            met = {nth * PARTITIONS + partition for nth in range((next_offset - 1) // EACH + 1)} - noted
+            noted.update(met)
+            print(*met, file=committer.stdin)
+
+    found = consumed(place, note) if ready else {}
+    committer.communicate()
     with psycopg.connect(place.database, autocommit=True) as connection:
-        written = [
-            connection.execute(sql.SQL("SELECT count(*) FROM reconciler.{}").format(sql.Identifier(table))).fetchall()
-            for table in ("finding", "history", "look")
-        ]
+        tables = (sql.Identifier("reconciler", name) for name in ("finding", "history", "look"))
+        written = [connection.execute(sql.SQL("SELECT count(*) FROM {}").format(one)).fetchall() for one in tables]
     return found | {"rows_written": sum(rows[0][0] for rows in written)}
 
 
-@dataclass
-class Committer:
-    """Commits each prepared transaction some time after the first of its events was read."""
+def commit(place: Place) -> dict[str, float]:
+    """Commit each transaction that is named on stdin, 50-500 ms after it was named, in a process of its own."""
+    due: deque[tuple[float, str]] = deque()
+    chance = random.Random(7)
+    named = threading.Event()
 
-    place: Place
-    due: list[tuple[float, int]] = field(default_factory=list)
-    noted: set[int] = field(default_factory=set)
-    stop: threading.Event = field(default_factory=threading.Event)
-    random: random.Random = field(default_factory=lambda: random.Random(7))
+    def listen() -> None:
+        for line in sys.stdin:
+            due.extend((time.monotonic() + chance.uniform(0.05, 0.5), number) for number in line.split())
+        named.set()
 
-    def note(self, batch: Batch) -> None:
-        """Schedule what was read: transaction n lies in partition n % PARTITIONS, EACH records in a row."""
-        now = time.monotonic()
-        for (_, partition), next_offset in batch.next_offsets.items():
-            for nth in range((next_offset - 1) // EACH + 1):
-                number = nth * PARTITIONS + partition
-                if number not in self.noted:
-                    self.noted.add(number)
-                    self.due.append((now + self.random.uniform(0.05, 0.5), number))
-
-    def run(self) -> None:
-        """Commit what is due, until told to stop."""
-        with psycopg.connect(self.place.database, autocommit=True) as connection:
-            while not self.stop.wait(0.005):
-                now = time.monotonic()
-                for entry in [entry for entry in list(self.due) if entry[0] <= now]:
-                    self.due.remove(entry)
-                    name = sql.Literal(f"{self.place.prefix}{entry[1]}")
-                    connection.execute(sql.SQL("COMMIT PREPARED {}").format(name))
+    threading.Thread(target=listen, daemon=True).start()
+    with psycopg.connect(place.database, autocommit=True) as connection:
+        print("ready", flush=True)
+        while not named.is_set() or due:
+            time.sleep(0.005)
+            for _ in range(len(due)):
+                at, number = due.popleft()
+                if at > time.monotonic():
+                    due.append((at, number))
+                else:
+                    connection.execute(sql.SQL("COMMIT PREPARED {}").format(sql.Literal(f"{place.prefix}{number}")))
+    return {}
 
 
-MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes}
+MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes, "commit": commit}
 
 
 def measure(name: str, place: Place) -> dict[str, float]:
