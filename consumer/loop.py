@@ -87,7 +87,8 @@ class Consumer:
         self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now())
-        late, settled_now = self.glance(chain([self.hold.due_tries(self.now())], reading.hints(batch.records)))
+        hints = chain([self.hold.due_tries(self.now())], reading.hints(batch.records))
+        late, settled_now = self.glance(filter(None, hints))
         self.topic.bury(reading.poison)
         behind = len(batch.records) >= self.stream.batch
         room = self.stream.looks_behind if behind else self.stream.looks
