@@ -181,6 +181,15 @@ def test_a_leftover_is_the_version_that_its_row_speaks_of():
     assert meaning(judge_object([row(EXPECTS, s3_version="v1")], Present(3, "e", "v2"))) == "orphan"
 
 
+@pytest.mark.parametrize(("version", "seen"), [("v2", "v2"), ("null", None), ("null", "null")])
+def test_a_leftover_in_its_own_version_is_told_at_that_versions_reference(version, seen):
+    """At the latest it is neither an orphan nor a leftover: another reference speaks for it."""
+    rows, present = [row(EXPECTS, s3_version=version)], Present(3, "e", seen)
+    assert meaning(judge_object(rows, present)) == "healthy"
+    assert meaning(judge_object(rows, present, version)) == "leftover"
+    assert meaning(judge_object([], present, version)) == "healthy"
+
+
 def test_a_reference_speaks_for_the_rows_of_its_version_alone():
     """Rows of other versions of the key are judged at their own references."""
     rows = (row(row_id="a"), row(row_id="b", s3_version="v1"), row(row_id="c", s3_version="v1"))
@@ -230,6 +239,21 @@ def test_the_fast_cases_are_settled_and_nothing_else(hint, rows, expected):
 def test_a_row_of_another_version_does_not_settle_the_latest():
     """A new latest version that no row names is an orphan, though an older one agrees in size."""
     assert not settled(CREATED, Known((row(s3_version="v1"),)))
+
+
+@pytest.mark.parametrize(
+    ("of_row", "of_event", "expected"),
+    [
+        pytest.param("v2", "v2", True, id="the version that was created"),
+        pytest.param("v1", "v2", False, id="another version"),
+        pytest.param("", "v2", True, id="a row that names no version"),
+        pytest.param("v2", "", False, id="an event that names no version"),
+    ],
+)
+def test_what_was_created_in_a_version_is_settled_by_a_row_of_that_version(of_row, of_event, expected):
+    """At the latest's reference the event's own version tells which rows can have been meant."""
+    hint = CREATED._replace(s3_version=of_event)
+    assert settled(hint, Known((row(s3_version=of_row),))) is expected
 
 
 rows = st.builds(
