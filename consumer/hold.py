@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -121,6 +121,11 @@ class Hold:
         """Return the seconds until the next try is due, within what a wait for records may take."""
         due = min((queue[0][0] for queue in self._queues if queue), default=now + PATIENCE_MOST)
         return min(max(due - now, 0.0), PATIENCE_MOST)
+
+    @property
+    def removed(self) -> KeysView[ObjectRef]:
+        """All references of which a removal was read lately, and some of which it is longer ago."""
+        return self._removed.keys()
 
     def recently_removed(self, ref: ObjectRef, now: float) -> bool:
         """Tell whether a removal of this reference was read lately; then no created event of it settles by a glance."""

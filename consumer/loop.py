@@ -7,8 +7,7 @@ outcome of its event; what a turn cannot finish because a server is away is read
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -17,7 +16,7 @@ import structlog
 from consumer.events import Dialect, Poison, Record, decode_all
 from consumer.hold import Hold
 from consumer.topic import Topic
-from reconcile.model import Action, Hint, Known, ObjectRef, Unavailable
+from reconcile.model import Action, Hint, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally
 from reconcile.verdict import settled
@@ -79,6 +78,7 @@ class Consumer:
     busy: bool = False
     due_at: float = 0.0
     clock_at: float = 0.0
+    asked: int = 0
 
     def turn(self) -> Tally:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
@@ -116,32 +116,27 @@ class Consumer:
 
     def glance(self, batches: Iterable[Sequence[Hint]]) -> tuple[list[Hint], int]:
         """Return what is late, and how many were settled; what may settle by itself is held."""
-        asked: deque[Sequence[Hint]] = deque()
-
-        def refs() -> Iterator[list[ObjectRef]]:
-            for hints in batches:
-                asked.append(hints)
-                yield list({hint.ref for hint in hints})
-
         late: list[Hint] = []
         settled_now = 0
-        for known in self.world.glances(refs()):
-            hints = asked.popleft()
-            left = self.unsettled(hints, known)
-            settled_now += len(hints) - len(left)
-            late += self.hold.keep(left, known, self.now())
-        return late, settled_now
+        for unsettled in self.world.unsettled(self.noting(batches), self.hold.removed):
+            now = self.now()
+            left = [
+                (hint, known)
+                for hint, known in unsettled
+                if not settled(hint, known)
+                or (hint.action is Action.CREATED and self.hold.recently_removed(hint.ref, now))
+            ]
+            settled_now -= len(left)
+            late += self.hold.keep([hint for hint, _ in left], {hint.ref: known for hint, known in left}, now)
+        return late, settled_now + self.asked
 
-    def unsettled(self, hints: Sequence[Hint], known: Mapping[ObjectRef, Known]) -> list[Hint]:
-        """Return what a glance does not settle; a key that was removed lately is not settled by its creation."""
-        now = self.now()
-        self.hold.read({}, hints, now)
-        return [
-            hint
-            for hint in hints
-            if not settled(hint, known[hint.ref])
-            or (hint.action is Action.CREATED and self.hold.recently_removed(hint.ref, now))
-        ]
+    def noting(self, batches: Iterable[Sequence[Hint]]) -> Iterator[Sequence[Hint]]:
+        """Yield the batches, and note the removals of each before it is glanced at."""
+        self.asked = 0
+        for hints in batches:
+            self.asked += len(hints)
+            self.hold.read({}, hints, self.now())
+            yield hints
 
     def run(self, stopping: Callable[[], bool], count: Callable[[Tally], None]) -> None:
         """Take turns until told to stop; a server that is away pauses the reading, and nothing is skipped."""

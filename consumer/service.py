@@ -37,6 +37,7 @@ from reconcile.world import LiveWorld
 
 log = structlog.get_logger("service")
 TELL_EVERY_S = 10.0
+LEAVE_S = 1.0
 
 
 @dataclass
@@ -126,12 +127,18 @@ def serve(settings: Settings, stop: threading.Event) -> Tally:
         log.info("consumer.started", topic=settings.stream.topic, flagging=settings.flagging, actor=service.name)
         service.guard(lambda: consumer.run(stop.is_set, told))()
         stop.set()
-        for thread in threads:
-            thread.join(5.0)
+    leave(threads)  # their streams are closed: none waits for what a silent server does not say
     if service.defect is not None:
         raise service.defect
     log.info("consumer.stopped", **told.words())
     return told.total
+
+
+def leave(threads: Sequence[threading.Thread]) -> None:
+    """Let threads end; whatever still waits for a server then ends with the process, and its leases by themselves."""
+    end = time.monotonic() + LEAVE_S
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:

@@ -39,6 +39,7 @@ class Mapping:
     young: sql.Composed | None
     probe: tuple[Ref, ...]
     tables: Tables
+    has_etag: bool
     sample: Parameters
     parameters: Callable[[Sequence[str]], Lists]
     is_id: Callable[[str], bool]
@@ -73,6 +74,7 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         young=_young(of),
         probe=probe,
         tables=of,
+        has_etag=settings.version.etag is not None,
         sample=selection.sample(of, probe),
         parameters=selection.keys_as_they_are if template is None else selection.parts_of(of, template, probe),
         is_id=fits(of.column(selection.id_ref(of)).family),

@@ -7,7 +7,7 @@ as they are now, one pure function says what follows, and it is committed in one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -71,8 +71,13 @@ class World(Protocol):
         """Read rows, findings and asks of all references in one round trip, without a lock."""
         ...
 
-    def glances(self, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[Mapping[ObjectRef, Known]]:
-        """Glance at batch after batch; the next may be asked for while one is being read."""
+    def unsettled(
+        self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
+    ) -> Iterator[Sequence[tuple[Hint, Known]]]:
+        """Yield of each batch, in order, at least what verdict.settled() does not settle, with what is known of it.
+
+        It may ask for the next batch while one is being read. What is `doubtful` is always yielded.
+        """
         ...
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:

@@ -5,52 +5,33 @@ For one thread: it owns a connection. Knows nothing of Kafka, and decides nothin
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from operator import attrgetter
-from typing import Any, NamedTuple
 
-import msgspec
-import psycopg
 import structlog
 
 from reconcile import ledger, rows
-from reconcile.database import SQL, Connection, Database, Refused, refusing
+from reconcile.database import Connection, Database, Refused, refusing
+from reconcile.glance import Glance, Unsettled
 from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import (
-    NOTHING_KNOWN,
     Brake,
     Hint,
     Known,
     ObjectRef,
     ObjectSide,
     Policy,
-    Row,
 )
 from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraints, Trip
 from reconcile.steps import Change, Flag, GiveBack, Step
-from reconcile.texts import texts
 from reconcile.verdict import rows_of
 
 log = structlog.get_logger("reconciler")
-Kept = tuple[str, str, str, str, str, str]  # 'finding' or 'look', bucket, key, S3 version, row id, JSON
-
-
-class Sent(NamedTuple):
-    """A glance that was sent: what it asks for, and the cursors that its answers come by."""
-
-    refs: Sequence[ObjectRef]
-    found: psycopg.Cursor[Row]
-    kept: psycopg.Cursor[Kept]
-
-    def answer(self) -> dict[ObjectRef, Known]:
-        """Wait for the answers, and sort them to the references."""
-        return group(self.refs, self.found.fetchall(), self.kept.fetchall())
 
 
 @dataclass
@@ -68,37 +49,21 @@ class LiveWorld:
     unanswered: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._lookup = self.mapping.lookup.as_bytes()  # once: composing it anew would cost more than running it
+        self._glance = Glance(self.mapping)
 
     def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read rows, findings and asks of all references in one round trip, without a lock."""
-        return next(self.glances([refs]))
-
-    def glances(self, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[dict[ObjectRef, Known]]:
-        """Glance at batch after batch, one ahead: the database reads while the next batch is being made."""
         with self.database.use() as connection:
-            yield from self.read(connection, batches)
+            return self._glance.read(connection, refs)
 
-    def read(self, connection: Connection, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[dict[ObjectRef, Known]]:
-        """Read the same on a connection, which may be in a transaction."""
-        with connection.pipeline():
-            asked = None
-            for refs in batches:
-                sent = self._send(connection, refs)
-                if asked is not None:
-                    yield asked.answer()
-                asked = sent
-            if asked is not None:
-                yield asked.answer()
+    def unsettled(self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]) -> Iterator[Unsettled]:
+        """Yield of each batch what a glance does not settle at once, with what is known of it, asking one ahead."""
+        with self.database.use() as connection:
+            yield from self._glance.unsettled(connection, batches, doubtful)
 
-    def _send(self, connection: Connection, refs: Sequence[ObjectRef]) -> Sent:
-        keys = list(dict.fromkeys([ref.key for ref in refs]))
-        ours = texts(keys)
-        asked = self.mapping.parameters(keys)
-        theirs = {name: ours if listed == keys else texts(listed) for name, listed in asked.items()}
-        found = connection.cursor(binary=True, row_factory=rows.as_rows).execute(self._lookup, theirs)
-        kept = connection.cursor(binary=True).execute(SQL["kept"], {"keys": ours})
-        return Sent(refs, found, kept)
+    def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read the same as a glance inside a transaction."""
+        return self._glance.read(connection, refs)
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask MinIO for each, in this order, under one deadline; raises Unavailable if nothing answers at all."""
@@ -135,7 +100,7 @@ class LiveWorld:
     def transaction(self, refs: Sequence[ObjectRef]) -> Iterator[LiveTxn]:
         """Open the one transaction of a batch and read its references anew, plainly."""
         with self.database.transaction() as connection:
-            seen = next(self.read(connection, [refs]))
+            seen = self.read(connection, refs)
             [(now,)] = connection.execute("SELECT now()").fetchall()  # last, since a pipeline arms no idle time-out
             yield LiveTxn(self, connection, now, seen)
 
@@ -175,7 +140,7 @@ class LiveTxn:
         there = {row.row_id for row in rows.by_id(self.connection, self.world.mapping, wanted)}
         with refusing():  # the lock needs the privilege of the write
             locked = set(rows.lock(self.connection, self.world.mapping, wanted))
-        again = next(self.world.read(self.connection, [[step.ref for step in steps]]))
+        again = self.world.read(self.connection, [step.ref for step in steps])
         return {
             step.ref
             for step in steps
@@ -225,34 +190,3 @@ def _kept_theirs(change: Change, given: set[str]) -> Change:
 
 def _effects(step: Step) -> list[Flag | GiveBack]:
     return [change.effect for change in step.changes if change.effect]
-
-
-def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Sequence[Kept]) -> dict[ObjectRef, Known]:
-    """Sort what the glance returned to the references: rows by bucket and key, the rest by version, too."""
-    named: dict[tuple[str, ...], list[Row]] = {}
-    for row in found:
-        place = row[2:4]  # bucket and key
-        if place in named:
-            named[place].append(row)
-        else:
-            named[place] = [row]
-    known = {ref: _known(ref, named.get(ref[:2])) for ref in refs}
-    ours: dict[ObjectRef, list[Kept]] = defaultdict(list)
-    for one in kept:
-        ours[ObjectRef(*one[1:4])].append(one)
-    return known | {ref: known[ref]._replace(**_kept(ref, ours[ref])) for ref in ours.keys() & known.keys()}
-
-
-def _known(ref: ObjectRef, named: list[Row] | None) -> Known:
-    if named is None:
-        return NOTHING_KNOWN
-    mine = [row for row in named if row.s3_version == ref.s3_version] if ref.s3_version else named
-    if len(mine) > 1:
-        mine.sort(key=attrgetter("row_id"))
-    return tuple.__new__(Known, (tuple(mine), (), None, 0))  # in half the time: this runs for every event
-
-
-def _kept(ref: ObjectRef, ours: Sequence[Kept]) -> dict[str, Any]:
-    findings = [ledger.finding_of(ref, one[4], msgspec.json.decode(one[5])) for one in ours if one[0] == "finding"]
-    looks: list[dict[str, int]] = [msgspec.json.decode(one[5]) for one in ours if one[0] == "look"]
-    return {"findings": tuple(sorted(findings, key=attrgetter("row_id"))), **(looks[0] if looks else {})}

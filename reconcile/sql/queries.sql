@@ -1,7 +1,7 @@
 -- Every statement over the schema `reconciler`, by name.
 
 -- name: kept
--- The glance's other arm, sent in one round trip with the mapping's SELECT over the application's tables.
+-- The glance's other arm, sent together with the mapping's SELECT over the application's tables.
 SELECT 'finding', f.bucket, f.key, f.s3_version, f.row_id,
        jsonb_build_object('id', f.id, 'kind', f.kind, 'state', f.state, 'revision', f.revision, 'cause', f.cause,
                           'suspected_at', f.suspected_at, 'previous_status', f.previous_status,
@@ -12,6 +12,19 @@ UNION ALL
 SELECT 'look', l.bucket, l.key, l.s3_version, NULL, jsonb_build_object('asks', l.asks, 'attempt', l.attempt)::text
 FROM reconciler.look AS l
 WHERE l.key = ANY (%(keys)b)
+
+-- name: not_plain
+-- Which hints are not plainly healthy, by number, and whether any row names the key. Plain is: at least one row, all of
+-- them live and of the hint's size and ETag (a row without them agrees). A hint without a size is never plain.
+WITH r AS MATERIALIZED (SELECT bucket, key, size, etag, state FROM ({rows}) AS r)
+SELECT DISTINCT h.n::int - 1, r.key IS NOT NULL
+FROM unnest(%(buckets)b::text[], %(keys)b::text[], %(sizes)b::int8[], %(etags)b::text[]) WITH ORDINALITY
+     AS h (bucket, key, size, etag, n)
+LEFT JOIN r ON r.key COLLATE "C" = h.key COLLATE "C" AND r.bucket COLLATE "C" = h.bucket COLLATE "C"
+WHERE r.key IS NULL OR r.state <> 'live' OR h.size IS NULL OR r.size <> h.size OR r.etag <> h.etag
+
+-- name: drifting
+SELECT DISTINCT f.key FROM reconciler.finding AS f WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
 
 -- name: record
 -- The one statement that sets a finding's state. A revision that is not the expected one changes nothing, and every

@@ -1,12 +1,14 @@
 """What every World tells, and what a look leads to, held against both of them."""
 
 from datetime import timedelta
+from itertools import product
 
 import psycopg
 import pytest
 
 from reconcile.model import NOTHING_KNOWN, Action, Hint, Kind, ObjectRef, RowState, State, Told
 from reconcile.reconciler import reconcile
+from reconcile.verdict import settled
 from tests.contract.stages import (
     GRACE,
     HOUR,
@@ -33,14 +35,40 @@ def test_nothing_is_known_of_an_unknown_key(stage):
     assert stage.world().glance([]) == {}
 
 
-def test_glances_are_told_batch_by_batch(stage):
-    """In the order of the batches, each as a glance of its own; none for no batch."""
-    stage.row("a")
-    stage.row("b")
-    a, b, c = (ObjectRef(stage.bucket, key) for key in "abc")
+def test_what_a_glance_does_not_settle_is_what_the_verdict_does_not_settle(stage):
+    """Over rows of every state, size and ETag, one and two a key, with and without a finding, for every kind of hint."""
+    keys = ["none", "opened"]
+    for number, (status, size, etag) in enumerate(
+        product(("active", "corrupted", "pending"), (None, 3, 4), (None, "e"))
+    ):
+        keys.append(f"k{number}")
+        stage.row(keys[-1], f"{number}", size=size, etag=etag, status=status)
+    for number, second in enumerate(("pending", "corrupted", "active")):
+        keys.append(f"two{number}")
+        stage.row(keys[-1], f"a{number}", size=3, status="active")
+        stage.row(keys[-1], f"b{number}", size=4 if number % 2 else 3, status=second)
+    stage.row("opened", "o", size=3)
     world = stage.world()
-    assert list(world.glances(iter([[a, c], [b], [a]]))) == [world.glance([a, c]), world.glance([b]), world.glance([a])]
-    assert list(world.glances([])) == []
+    reconcile(world, [Hint(ObjectRef(stage.bucket, "opened"))])
+    refs = [ObjectRef(stage.bucket, key) for key in keys]
+    hints = [
+        Hint(ref, *told) for ref in refs for told in ((Action.CREATED, "event", 3, "e"), (Action.CREATED, "event", 3))
+    ]
+    hints += [Hint(ref, action) for ref in refs for action in (Action.REMOVED, Action.LOOK)]
+    known = world.glance(refs)
+    batches = [hints[:40], [], hints[40:]]
+    told = [[one for one in batch if not settled(*one)] for batch in world.unsettled(iter(batches), ())]
+    assert told == [[(one, known[one.ref]) for one in batch if not settled(one, known[one.ref])] for batch in batches]
+
+
+def test_what_is_doubtful_is_always_told(stage):
+    """A key that was removed a moment ago is not settled by its row."""
+    stage.row("a", size=3)
+    hint = Hint(ObjectRef(stage.bucket, "a"), Action.CREATED, "event", 3)
+    world = stage.world()
+    assert list(world.unsettled([[hint]], {hint.ref})) == [[(hint, world.glance([hint.ref])[hint.ref])]]
+    assert list(world.unsettled([[hint]], ())) == [[]]
+    assert list(world.unsettled([], ())) == []
 
 
 def test_a_glance_tells_rows_as_they_are(stage):

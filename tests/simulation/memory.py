@@ -4,7 +4,7 @@ It means what the live World means, which tests/contract holds both to; what it 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
@@ -29,7 +29,7 @@ from reconcile.model import (
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraints, Trip
 from reconcile.steps import Change, Flag, GiveBack, Step
-from reconcile.verdict import rows_of
+from reconcile.verdict import rows_of, settled
 from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
 from tests.simulation.servers import Look as Pending
 
@@ -52,9 +52,14 @@ class MemoryWorld:
         tables = self.servers.answer()
         return {ref: tables.known(ref) for ref in refs}
 
-    def glances(self, batches: Iterable[Sequence[ObjectRef]]) -> Iterator[dict[ObjectRef, Known]]:
+    def unsettled(
+        self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
+    ) -> Iterator[list[tuple[Hint, Known]]]:
         """Glance at batch after batch."""
-        return map(self.glance, batches)
+        for hints in batches:
+            known = self.glance([hint.ref for hint in hints])
+            told = [(hint, known[hint.ref]) for hint in hints]
+            yield [one for one in told if one[0].ref in doubtful or not settled(*one)]
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask for each in order; beyond the room nothing is asked."""
