@@ -97,6 +97,19 @@ def test_what_the_hold_cannot_wait_for_is_found_and_ends_as_the_truth(site):
     assert site.sql(flagged) == [("deleted",)]
 
 
+def test_an_upload_of_long_ago_is_not_waited_for(site):
+    """After an hour's outage a backlog does not wait two seconds for each commit: what has no row is an orphan."""
+    for key in ("of an hour ago", "of now"):
+        site.put(key)
+    with consuming.consuming(site.settings()) as consumer:
+        site.send([site.created("of an hour ago", ago_s=3600), site.created("of now")])
+        begun = monotonic()
+        turning(consumer, until_true=lambda: site.open() == {("of an hour ago", "orphan", "suspected")})
+        assert site.committed() == {0: 1}
+        turning(consumer, until_true=lambda: len(site.open()) == 2 and site.caught_up())
+        assert monotonic() - begun > 1.9
+
+
 POISON = {
     b"tombstone": None,
     b"not-json": b"\xff\xfe garbage",
@@ -252,6 +265,7 @@ def test_killed_at_every_point_of_its_turn_nothing_is_lost_or_doubled(site):
         with consuming.killed_at(site, "consumer", point, **changed) as child:
             assert child.wait(30) == -9, point
     truth = {(key, "missing", "open") for key in gone} | {(key, "orphan", "open") for key in orphans}
+    site.hurry()  # what a dead one had claimed would be due again within a minute
     with consuming.consuming(site.settings(**changed)) as consumer:
         turning(consumer, until_true=lambda: site.open() == truth and site.caught_up(), seconds=40, what="all is found")
     assert all(site.status(row_id) == "corrupted" for row_id in gone.values())

@@ -4,6 +4,7 @@ Also a command, for what must be killed: `consumer POINT` runs the consumer unti
 itself there, `lane` holds the express lane. The environment is that of the site's program.
 """
 
+import calendar
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ import psycopg
 from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.loop import Consumer
-from consumer.service import Service, stream_of
+from consumer.service import Service, server_ahead, stream_of
 from consumer.topic import Topic
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
@@ -55,7 +57,8 @@ class Site:
     """One application: its database, its bucket, the topic of its events and the group that reads it."""
 
     program: command.Program
-    connection: psycopg.Connection
+    database: str
+    opened: list[psycopg.Connection]
     client: minio_py.Minio
     bucket: str
     topic: str
@@ -63,13 +66,23 @@ class Site:
     producer: ck.Producer
     asker: ck.Consumer
 
+    @property
+    def connection(self) -> psycopg.Connection:
+        """Return our own connection, opened anew where an outage broke it."""
+        if not self.opened or self.opened[-1].broken:
+            self.opened.append(psycopg.connect(self.database, autocommit=True))
+        return self.opened[-1]
+
     def settings(self, **changed: str) -> Settings:
         """Return the settings as the command would read them."""
         return settings_of(self.program.environment(changed))
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Ask or tell the database."""
-        cursor = self.connection.execute(query.encode(), parameters or None)
+        """Ask or tell the database; once more, where an outage broke the connection."""
+        try:
+            cursor = self.connection.execute(query.encode(), parameters or None)
+        except psycopg.OperationalError:
+            cursor = self.connection.execute(query.encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def row(self, key: str, size: int = SIZE, **columns: object) -> str:
@@ -89,9 +102,9 @@ class Site:
         """Remove an object."""
         self.client.remove_object(bucket_name=self.bucket, object_name=key)
 
-    def created(self, key: str, size: int = SIZE) -> bytes:
+    def created(self, key: str, size: int = SIZE, ago_s: float = 0) -> bytes:
         """Return the record that MinIO writes of an upload."""
-        return event("s3:ObjectCreated:Put", self.bucket, key, size)
+        return event("s3:ObjectCreated:Put", self.bucket, key, size, ago_s)
 
     def removed(self, key: str) -> bytes:
         """Return the record that MinIO writes of a deletion."""
@@ -178,7 +191,7 @@ class Site:
     @contextmanager
     def prepared(self, *keys: str) -> Iterator[psycopg.Connection]:
         """Lend a transaction that has inserted rows and is prepared; roll it back unless it was committed."""
-        with psycopg.connect(self.program.environ["RECONCILER_DATABASE__URL"]) as application:
+        with psycopg.connect(self.database) as application:
             application.tpc_begin(application.xid(1, secrets.token_hex(8), "upload"))
             for key in keys:
                 insert(application, key)
@@ -192,7 +205,7 @@ class Site:
     @contextmanager
     def uncommitted(self, *keys: str) -> Iterator[psycopg.Connection]:
         """Lend a transaction of the application that has inserted rows and is still open."""
-        with psycopg.connect(self.program.environ["RECONCILER_DATABASE__URL"]) as application:
+        with psycopg.connect(self.database) as application:
             for key in keys:
                 insert(application, key)
             yield application
@@ -213,14 +226,15 @@ def insert(connection: psycopg.Connection, key: str, size: int = SIZE, **columns
     return str(row_id)
 
 
-def event(name: str, bucket: str, key: str, size: int | None = None) -> bytes:
+def event(name: str, bucket: str, key: str, size: int | None = None, ago_s: float = 0) -> bytes:
     """Return a record as MinIO's Kafka target writes it."""
+    at = time.gmtime(calendar.timegm(time.gmtime()) - ago_s)
     what = {"key": quote_plus(key), "sequencer": secrets.token_hex(8)} | ({"size": size} if size else {})
     request = {"principalId": "alice", "region": "", "sourceIPAddress": "192.0.2.7"}
     one = {
         "eventVersion": "2.0",
         "eventSource": "minio:s3",
-        "eventTime": "2025-09-07T10:11:12.345Z",
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", at),
         "eventName": name,
         "userIdentity": {"principalId": "alice"},
         "requestParameters": request,
@@ -246,9 +260,12 @@ def site(directory: Path, database: str, minio: Minio, bootstrap: str, topic: st
     program.environ["RECONCILER_STREAM__TOPIC"] = topic
     producer = ck.Producer({"bootstrap.servers": bootstrap, "log_level": 0})
     asker = ck.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
-    with psycopg.connect(database, autocommit=True) as connection, closing(asker):
-        migrate(connection)
-        yield Site(program, connection, client, bucket, topic, kafka, producer, asker)
+    made = Site(program, database, [], client, bucket, topic, kafka, producer, asker)
+    with closing(asker):
+        migrate(made.connection)
+        yield made
+        for connection in made.opened:
+            connection.close()
 
 
 def settings_of(environ: dict[str, str]) -> Settings:
@@ -277,7 +294,9 @@ def consuming(settings: Settings, actor: str = "test") -> Iterator[Consumer]:
         kafka = {**settings.kafka, **settings.kafka_topic}
         topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, settings.stream.batch)
         exits.callback(topic.close)
-        yield Consumer(topic, both, Hold(), stream_of(Service(settings, threading.Event())))
+        ahead = partial(server_ahead, both.objects, settings.mapping.bucket.name or "")
+        stream = stream_of(Service(settings, threading.Event()))
+        yield Consumer(topic, both, Hold(), stream, server_ahead=ahead)
 
 
 def turning(*consumers: Consumer, until_true: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Tally:
