@@ -36,7 +36,7 @@ def test_nothing_is_known_of_an_unknown_key(stage):
 
 
 def test_what_a_glance_does_not_settle_is_what_the_verdict_does_not_settle(stage):
-    """Over rows of every state, size and ETag, one and two a key, with and without a finding, for every kind of hint."""
+    """Over rows of every state, size and ETag, one and two a key, with a finding and without, for every hint."""
     keys = ["none", "opened"]
     for number, (status, size, etag) in enumerate(
         product(("active", "corrupted", "pending"), (None, 3, 4), (None, "e"))
