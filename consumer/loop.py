@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -146,5 +147,11 @@ class Consumer:
             except Unavailable as outage:  # the one recovery, the same as a restart
                 log.warning("outage.begun", server=outage.server, why=outage.detail)
                 self.hold.clear()
-                self.topic.wait_out(outage, stopping)
+                self.topic.wait_out(outage, stopping, self.meanwhile if outage.server == "kafka" else None)
                 log.info("outage.waited", server=outage.server)
+
+    def meanwhile(self) -> bool:
+        """Do looks that are due, so that the express lane's go on without a broker; tell whether one answers."""
+        with suppress(Unavailable):
+            reconcile(self.world, self.due(self.stream.looks))
+        return self.topic.answers()
