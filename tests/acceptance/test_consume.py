@@ -327,6 +327,17 @@ def test_it_outlives_a_restart_of_the_broker(fragile, own):
     assert process.returncode == 0
 
 
+def test_without_a_broker_the_express_lane_goes_on_to_its_end(fragile, own):
+    """Either lane may fail without the other noticing: what express suspects is looked at again and flagged."""
+    fragile.put("file")
+    row = fragile.row("file", created_at=OLD)
+    with consume(fragile), lost(own.kafka, in_order=True):
+        until(lambda: said(fragile, "outage.begun", server="kafka"), 30, "it notices")
+        fragile.remove("file")
+        until(lambda: ("file", "missing", "suspected") in fragile.open(), 10, "it is suspected")
+        until(lambda: fragile.status(row) == "corrupted", 20, "it is flagged")
+
+
 @pytest.mark.invariant(2)
 def test_it_ends_in_good_order_while_the_broker_is_away(fragile, own):
     """SIGTERM while no broker answers: exit 0 within five seconds."""

@@ -188,6 +188,27 @@ def test_a_row_that_the_table_refuses_to_flag_does_not_hold_the_others_up(site):
 
 
 @pytest.mark.invariant(2)
+def test_more_than_one_turn_can_look_at_is_kept_and_not_lost(site):
+    """A thousand deletions at once: what there is no room for becomes looks, before the offsets pass; all are found."""
+    insert = """
+        WITH f AS (INSERT INTO storage_files (bucket_type) VALUES ('user') RETURNING id)
+        INSERT INTO file_versions (file_id, version_number, object_key, size)
+        SELECT f.id, n, format('gone/%s', n), 10 FROM f, generate_series(1, 1000) AS n
+    """
+    site.sql(insert)
+    site.spread([site.removed(f"gone/{number}") for number in range(1, 1001)])
+    with consuming.consuming(site.settings()) as consumer:
+        total = turning(consumer, until_true=site.caught_up, what="all is read")
+    assert total.not_asked > 0
+    kept = "SELECT key FROM reconciler.finding UNION SELECT key FROM reconciler.look"
+    assert len(site.sql(kept)) == 1000, "each has an outcome when its offset passes"
+    site.hurry()
+    with consuming.consuming(site.settings()) as heir:
+        turning(heir, until_true=lambda: len(site.open()) == 1000, what="all are found")
+    assert {key for key, _, _ in site.open()} == {f"gone/{number}" for number in range(1, 1001)}
+
+
+@pytest.mark.invariant(2)
 def test_no_offset_passes_a_record_that_is_held(site):
     """Kafka's own answer: the partition stops at the oldest held record, the others go on; then all is committed."""
     for key in ("here", "held", "held later"):
