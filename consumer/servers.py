@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +12,8 @@ from reconcile.inquiry import explaining
 from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
 from reconcile.objects import Objects
+from reconcile.server import Server
 from reconcile.settings import Settings
-from reconcile.signature import Server
 from reconcile.world import LiveWorld
 
 
@@ -22,8 +21,6 @@ from reconcile.world import LiveWorld
 def objects(settings: Settings, connections: int | None = None) -> Iterator[Objects]:
     """Open the object store, with as many connections as are configured or wanted."""
     minio = settings.minio
-    if minio.ca_file:
-        os.environ.setdefault("SSL_CERT_FILE", minio.ca_file)
     server = Server(
         minio.endpoint,
         minio.access_key,
@@ -31,6 +28,7 @@ def objects(settings: Settings, connections: int | None = None) -> Iterator[Obje
         region=minio.region,
         connections=connections or int(minio.head_threads),
         timeout_s=minio.head_timeout.total_seconds(),
+        ca_file=minio.ca_file or "",
     )
     with Objects(server) as opened:
         yield opened

@@ -1,45 +1,91 @@
-"""Asks for objects by HEAD, and says what an answer proves.
+"""What is asked of MinIO by HEAD, and what an answer proves. Pure.
 
-Knows what MinIO's answers mean; must not know rows. Absence is proven only as the design's first invariant says, and
-everything that is not proven is unknown.
+Knows what names MinIO can hold and what its answers mean; must not know rows. Absence is proven only as the design's
+first invariant says, and everything that is not proven is unknown.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from reconcile.model import Absent, NotAsked, ObjectRef, ObjectSide, Present, Unknown
-from reconcile.signature import Signer, path_of, query_of
-from reconcile.wire import Broken, Reply, Wire
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-# Without it replication answers for an object that is missing here.
-LOCAL_ONLY = {"x-minio-source-proxy-request": "false"}
 ABSENT_CODES = frozenset({"NoSuchKey", "NoSuchVersion"})
+NO_NAME = Unknown("MinIO has no such name")
 _ANSWERED = "HTTP "
 _SERVER_ERROR = "HTTP 5"
 _OK, _NOT_FOUND, _NOT_ALLOWED = 200, 404, 405
+_DOTS = frozenset({".", ".."})
 
 
-def heads(wire: Wire, signer: Signer, refs: Sequence[ObjectRef], deadline_s: float) -> dict[ObjectRef, ObjectSide]:
-    """Look at each object, the first named first; returns within the deadline.
+class Reply(NamedTuple):
+    """The head of an answer; header names are lower-case."""
 
-    What was late is Unknown, what was never sent is NotAsked.
+    status: int
+    headers: dict[str, str]
+
+
+class Broken(NamedTuple):
+    """A request that was tried and not answered."""
+
+    reason: str
+
+
+def path_of(bucket: str, key: str | None = None) -> str | None:
+    """Return the encoded path of a bucket or an object; None where the name would lead to something else.
+
+    Segments of dots are taken out on the way, and MinIO cleans slashes at the start, so that such a request would be
+    answered for another object, or for no object at all (docs/facts.md, libcurl).
     """
-    sides: dict[ObjectRef, ObjectSide] = {ref: NotAsked() for ref in refs}
-    answers = wire.ask(_requests(signer, sides), deadline_s)
-    sides.update((ref, side(answer, ref)) for ref, answer in answers.items())
-    return sides
+    if not _plain(bucket) or "/" in bucket or not (key is None or _plain(key)):
+        return None
+    try:
+        path = f"/{quote(bucket, safe='')}"
+        return path if key is None else f"{path}/{quote(key)}"
+    except UnicodeEncodeError:
+        return None
+
+
+def target_of(ref: ObjectRef) -> str | None:
+    """Return what a HEAD of the object asks for; None where MinIO cannot hold such a name."""
+    path = path_of(ref.bucket, ref.key)
+    if path is None or not ref.s3_version:
+        return path
+    try:
+        return f"{path}?{query_of([('versionId', ref.s3_version)])}"
+    except UnicodeEncodeError:
+        return None
+
+
+def query_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return an encoded query string."""
+    return "&".join(sorted(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs))
+
+
+def reply_of(status: int, lines: Sequence[bytes]) -> Reply | Broken:
+    """Read the head of an answer, by the line; what came before it (1xx) is passed over, half a head is none."""
+    if not lines or lines[-1].strip():
+        return Broken("no answer: the head breaks off")
+    headers: dict[str, str] = {}
+    for line in b"".join(lines).decode("latin-1").split("\n"):
+        name, colon, value = line.partition(":")
+        if line.startswith("HTTP/"):
+            headers.clear()
+        elif colon:
+            name, value = name.lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Reply(status, headers)
 
 
 def unanswered(sides: Mapping[ObjectRef, ObjectSide]) -> set[str]:
     """Return the buckets of which something was asked and nothing answered, by transport or with 5xx."""
-    asked = {ref.bucket: False for ref, seen in sides.items() if not isinstance(seen, NotAsked)}
+    asked = {ref.bucket: False for ref, seen in sides.items() if not (isinstance(seen, NotAsked) or seen == NO_NAME)}
     for ref, seen in sides.items():
         if isinstance(seen, Present | Absent) or (isinstance(seen, Unknown) and _spoke(seen.reason)):
             asked[ref.bucket] = True
@@ -67,6 +113,20 @@ def reason(reply: Reply) -> str:
     return f"{_ANSWERED}{reply.status} {reply.headers.get('x-minio-error-code', '')[:64]}".rstrip()
 
 
+def date_of(headers: Mapping[str, str], name: str) -> datetime | None:
+    """Return an HTTP date, aware and to the second; None where there is none that can be read."""
+    try:
+        return parsedate_to_datetime(headers[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def _plain(name: str) -> bool:
+    """Tell whether a name has neither dots alone nor nothing between its slashes; one at the end is plain."""
+    segments = name.split("/")
+    return bool(segments[0]) and _DOTS.isdisjoint(segments) and "" not in segments[1:-1]
+
+
 def _spoke(told: str) -> bool:
     return told.startswith(_ANSWERED) and not told.startswith(_SERVER_ERROR)
 
@@ -77,30 +137,3 @@ def _present(headers: Mapping[str, str]) -> Present | Unknown:
     if not etag or not length.isdecimal():
         return Unknown("HTTP 200 without ETag or length")
     return Present(int(length), etag.strip('"'), headers.get("x-amz-version-id"), date_of(headers, "last-modified"))
-
-
-def date_of(headers: Mapping[str, str], name: str) -> datetime | None:
-    """Return an HTTP date, aware and to the second; None where there is none that can be read."""
-    try:
-        return parsedate_to_datetime(headers[name])
-    except (KeyError, ValueError):
-        return None
-
-
-def _requests(signer: Signer, sides: dict[ObjectRef, ObjectSide]) -> Iterator[tuple[ObjectRef, bytes]]:
-    """Yield each request, signed when it is about to be sent; a name that cannot be asked for is unknown at once."""
-    for ref in list(sides):
-        try:
-            yield ref, request(signer, ref.bucket, ref.key, ref.s3_version)
-        except UnicodeEncodeError:
-            sides[ref] = Unknown("not a name")
-
-
-def request(signer: Signer, bucket: str, key: str = "", s3_version: str = "") -> bytes:
-    """Return one signed HEAD, of an object or (without a key) of the bucket, as it goes over the wire."""
-    path = path_of(bucket, key)
-    query = query_of([("versionId", s3_version)]) if s3_version else ""
-    headers = signer.headers("HEAD", path, query, time.gmtime(), LOCAL_ONLY)
-    target = f"{path}?{query}" if query else path
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HEAD {target} HTTP/1.1\r\n{lines}\r\n".encode("ascii")

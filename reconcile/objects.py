@@ -7,10 +7,8 @@ or Misconfigured (an answer that stays the same until a person acts). Must not k
 from __future__ import annotations
 
 import re
-import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
@@ -20,17 +18,15 @@ import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from minio.notificationconfig import NotificationConfig, QueueConfig
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
-from reconcile.heads import date_of, heads, reason, request, unanswered
-from reconcile.model import Misconfigured, ObjectRef, ObjectSide, Unavailable
-from reconcile.signature import Server, Signer, path_of, query_of
-from reconcile.wire import Broken, Reply, Wire
+from reconcile.heads import NO_NAME, Broken, Reply, date_of, path_of, query_of, reason, side, target_of, unanswered
+from reconcile.model import Misconfigured, NotAsked, ObjectRef, ObjectSide, Unavailable
+from reconcile.server import Server
+from reconcile.transport import Refused, Transport
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from urllib3.response import BaseHTTPResponse
 
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleDelMarkerExpiration:Delete")
 REMOVALS = EVENTS[1:]
@@ -62,10 +58,8 @@ class Objects:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._wire = Wire(server)
-        self._signer = Signer(server)
+        self._transport = Transport(server)
         self._pool = _pool(server)
-        self._streams: set[BaseHTTPResponse] = set()
         self._closed = False
         self.client = Minio(
             endpoint=server.host,
@@ -87,17 +81,18 @@ class Objects:
     def close(self) -> None:
         """Close all connections; a listen stream in another thread ends."""
         self._closed = True
-        for stream in list(self._streams):
-            stream.shutdown()
-        self._wire.close()
+        self._transport.close()
         self._pool.clear()
 
     def heads(self, refs: Sequence[ObjectRef], deadline_s: float) -> dict[ObjectRef, ObjectSide]:
         """Look at each object, the first named first; returns within the deadline, whatever the server does.
 
-        What was late is Unknown, what was never sent is NotAsked.
+        What was late is Unknown, what was never sent is NotAsked, and a name that MinIO cannot hold is never sent.
         """
-        return heads(self._wire, self._signer, refs, deadline_s)
+        sides: dict[ObjectRef, ObjectSide] = {ref: NotAsked() for ref in refs}
+        answers = self._transport.heads(_targets(sides), deadline_s)
+        sides.update((ref, side(answer, ref)) for ref, answer in answers.items())
+        return sides
 
     def probe_silent(self, sides: Mapping[ObjectRef, ObjectSide]) -> dict[str, str | None]:
         """Probe each bucket of which nothing answered; raises Unavailable where the probe is not answered either."""
@@ -105,6 +100,8 @@ class Objects:
 
     def probe(self, bucket: str) -> str | None:
         """Return why a bucket cannot be read, None if it can; raises Unavailable on no answer or 5xx."""
+        if path_of(bucket) is None:
+            return NO_NAME.reason
         reply = self._head_bucket(bucket)
         return None if reply.status == _OK else reason(reply)
 
@@ -129,9 +126,10 @@ class Objects:
 
     def page(self, bucket: str, pairs: Sequence[tuple[str, str]]) -> bytes:
         """Return one document of a bucket, such as a page of its listing, as the server sent it."""
-        with _asking(f"bucket {bucket!r}"):
-            response = self._get(bucket, pairs, self.server.timeout_s, whole=True)
-        return response.data
+        try:
+            return b"".join(self._get(bucket, pairs, self.server.timeout_s))
+        except Silent as silence:
+            raise Unavailable("minio", f"bucket {bucket!r}: {silence}") from silence
 
     def listen(
         self, bucket: str, events: Sequence[str], stopping: Callable[[], bool], silence_s: float = 5.0
@@ -142,20 +140,13 @@ class Objects:
         `stopping()`, or with `close()`; raises Silent if nothing came, Unavailable if the stream breaks or is refused.
         """
         try:
-            response = self._get(bucket, _subscription(events), silence_s)
-            try:
-                self._streams.add(response)
-                yield from _lines(response, lambda: self._closed or stopping())
-            finally:
-                self._streams.discard(response)
-                response.close()
-        except ReadTimeoutError as error:
-            raise Silent(f"nothing came for {silence_s:g} s") from error
-        except HTTPError as error:
+            with closing(self._get(bucket, _subscription(events), silence_s)) as chunks:
+                yield from _lines(chunks, stopping)
+        except Unavailable:
             if not self._closed:
-                raise Unavailable("minio", f"listen: {error}") from error
+                raise
             return
-        if not self._closed and not stopping():
+        if not stopping():
             raise Unavailable("minio", "listen: the stream ended")
 
     def rules(self, bucket: str) -> str:
@@ -185,8 +176,8 @@ class Objects:
             return self.client.get_bucket_notification(bucket_name=bucket)
 
     def _head_bucket(self, bucket: str) -> Reply:
-        asked = [(bucket, request(self._signer, bucket))]
-        answer = self._wire.ask(asked, self.server.connect_s).get(bucket, Broken("not asked"))
+        answers = self._transport.heads([(bucket, _target(bucket))], self.server.connect_s)
+        answer = answers.get(bucket, Broken("not asked"))
         match answer:
             case Broken(why):
                 raise Unavailable("minio", why)
@@ -195,28 +186,38 @@ class Objects:
             case Reply():
                 return answer
 
-    def _get(
-        self, bucket: str, pairs: Sequence[tuple[str, str]], silence_s: float, *, whole: bool = False
-    ) -> BaseHTTPResponse:
-        """Return a 200; raises HTTPError, Unavailable or Misconfigured."""
-        path, query = path_of(bucket), query_of(pairs)
-        response = self._pool.urlopen(
-            "GET",
-            f"{self.server.endpoint.rstrip('/')}{path}?{query}",
-            headers=self._signer.headers("GET", path, query, time.gmtime()),
-            preload_content=whole,
-            retries=None if whole else False,
-            redirect=False,
-            timeout=urllib3.Timeout(connect=self.server.connect_s, read=silence_s),
-        )
-        if response.status == _OK:
-            return response
-        code = _CODE.search(response.data)
-        response.release_conn()
-        told = f"GET {path}: HTTP {response.status} {code[1].decode() if code else ''}".rstrip()
-        if response.status >= _SERVER_ERRORS or response.status == _TOO_MANY:
-            raise Unavailable("minio", told)
-        raise Misconfigured(told)
+    def _get(self, bucket: str, pairs: Sequence[tuple[str, str]], silence_s: float) -> Generator[bytes, None, None]:
+        """Yield a document of the bucket as it arrives; raises Silent, Unavailable or Misconfigured."""
+        target = _target(bucket, pairs)
+        try:
+            yield from self._transport.stream(target, silence_s)
+        except TimeoutError as error:
+            raise Silent(str(error)) from error
+        except ConnectionError as error:
+            raise Unavailable("minio", f"GET {target}: {error}") from error
+        except Refused as error:
+            code = _CODE.search(error.body)
+            told = f"GET {target}: HTTP {error.status} {code[1].decode() if code else ''}".rstrip()
+            if error.status >= _SERVER_ERRORS or error.status == _TOO_MANY:
+                raise Unavailable("minio", told) from error
+            raise Misconfigured(told) from error
+
+
+def _targets(sides: dict[ObjectRef, ObjectSide]) -> Iterator[tuple[ObjectRef, str]]:
+    """Yield what to ask for, each when it is about to be sent; what has no name is known at once."""
+    for ref in list(sides):
+        target = target_of(ref)
+        if target is None:
+            sides[ref] = NO_NAME
+        else:
+            yield ref, target
+
+
+def _target(bucket: str, pairs: Sequence[tuple[str, str]] = ()) -> str:
+    path = path_of(bucket)
+    if path is None:
+        raise Misconfigured(f"bucket {bucket!r}: not the name of a bucket")
+    return f"{path}?{query_of(pairs)}" if pairs else path
 
 
 def _pool(server: Server) -> urllib3.PoolManager:
@@ -225,7 +226,7 @@ def _pool(server: Server) -> urllib3.PoolManager:
         maxsize=4,
         timeout=urllib3.Timeout(connect=server.connect_s, read=server.timeout_s),
         retries=urllib3.Retry(total=1, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False),
-        ssl_context=ssl.create_default_context() if server.secure else None,
+        ssl_context=server.tls(),
     )
 
 
@@ -233,10 +234,10 @@ def _subscription(events: Sequence[str]) -> list[tuple[str, str]]:
     return [*(("events", event) for event in events), ("ping", "1")]
 
 
-def _lines(response: BaseHTTPResponse, stopping: Callable[[], bool]) -> Iterator[bytes | None]:
-    """Yield the stream's lines, read by the chunk: a read of a fixed size would wait for more."""
+def _lines(chunks: Iterator[bytes], stopping: Callable[[], bool]) -> Iterator[bytes | None]:
+    """Yield the stream's lines until told to stop, which is asked after each chunk."""
     rest = b""
-    for chunk in response.stream(65536):
+    for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield None if line.strip() in {b"", _PING} else line

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from reconcile.signature import Server
+from reconcile.server import Server
 from tests.contract.live import LiveStage, prepare
 from tests.contract.stages import MemoryStage
 from tests.support import databases, storage

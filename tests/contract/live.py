@@ -19,8 +19,8 @@ from reconcile.catalog import compiled
 from reconcile.database import Database, migrate
 from reconcile.model import Brake, Kind, ObjectRef, Policy, State
 from reconcile.objects import Objects
+from reconcile.server import Server
 from reconcile.settings import BucketOf, FileTable, MappingSettings, StatusWords, VersionTable
-from reconcile.signature import Server
 from reconcile.world import LiveWorld
 from tests.contract.stages import BRAKE, FLAGGING, Planned, Seen
 

@@ -20,8 +20,8 @@ from reconcile.database import Database, migrate
 from reconcile.model import Action, Brake, Hint, ObjectRef, Policy, Told
 from reconcile.objects import Objects
 from reconcile.reconciler import reconcile
+from reconcile.server import Server
 from reconcile.settings import BucketOf, FileTable, MappingSettings, StatusWords, VersionTable
-from reconcile.signature import Server
 from reconcile.world import LiveWorld
 from tests.support import storage
 from tests.support.waiting import until

@@ -36,8 +36,8 @@ from deploy.local.minio import Minio
 from reconcile.catalog import compiled
 from reconcile.database import Database, migrate
 from reconcile.objects import Objects
+from reconcile.server import Server
 from reconcile.settings import Settings, load
-from reconcile.signature import Server
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
 from tests.support import command, storage
