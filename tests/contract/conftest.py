@@ -3,11 +3,10 @@
 import secrets
 from contextlib import ExitStack
 
-import psycopg
 import pytest
 
 from reconcile.server import Server
-from tests.contract.live import LiveStage, prepare
+from tests.contract.live import LiveStage, as_application, prepare
 from tests.contract.stages import MemoryStage
 from tests.support import databases, storage
 
@@ -42,7 +41,7 @@ def live(database, minio):
 
 def live_stage(url, minio, opened) -> LiveStage:
     """Set the stage on the servers of the run."""
-    connection = opened.enter_context(psycopg.connect(url, autocommit=True))
+    connection = opened.enter_context(as_application(url))
     server = Server(minio.url, minio.user, minio.password, minio.region)
     client, name = storage.client(minio), f"contract-{secrets.token_hex(6)}"
     for bucket in (name, f"{name}-other"):

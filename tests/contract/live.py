@@ -80,9 +80,14 @@ TRUNCATE version, parent, refused, reconciler.finding, reconciler.history, recon
 
 def prepare(url: str) -> None:
     """Put the application's tables and ours into a database."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        migrate(connection)
+    with as_application(url) as connection:
         connection.execute(TABLES.encode())
+        migrate(connection)
+
+
+def as_application(url: str) -> psycopg.Connection:
+    """Connect as the application, whose tables are not found by the name of its user."""
+    return psycopg.connect(url, autocommit=True, options="-c search_path=public")
 
 
 @dataclass
@@ -114,7 +119,7 @@ class LiveStage:
     def sql(self, query: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Do something as the application, or look at what is kept."""
         cursor = self.connection.execute(query.encode(), parameters)
-        return cursor.fetchall() if cursor.description else []
+        return [] if cursor.description is None else cursor.fetchall()
 
     def row(self, key: str, row_id: str = "", **columns: object) -> str:
         row_id = row_id or f"row of {key}"
@@ -178,6 +183,7 @@ class LiveStage:
         """Name a role that may read the application's tables, and do anything with ours."""
         role = f"reader_{secrets.token_hex(4)}"
         self.sql(f"CREATE ROLE {role}")
+        self.sql(f"GRANT USAGE ON SCHEMA public TO {role}")
         self.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
         self.sql(f"GRANT USAGE ON SCHEMA reconciler TO {role}")
         self.sql(f"GRANT ALL ON ALL TABLES IN SCHEMA reconciler TO {role}")

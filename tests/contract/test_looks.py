@@ -31,19 +31,33 @@ def test_a_look_that_was_asked_for_again_meanwhile_does_not_end(stage, moment):
 
 
 @pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-def test_a_look_that_another_planned_meanwhile_does_not_end(stage, moment):
+def test_what_was_asked_for_meanwhile_is_not_put_off_by_a_grace(stage, moment):
+    """A look that is planned does not take the place of one that somebody has asked for since."""
+    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
+    stage.row("k")
+    world.ask(hints(ref), timedelta(0), "asked")
+    asking = Meanwhile(world, **{moment: lambda: world.ask(hints(ref), timedelta(0), "asked again")})
+    reconcile(asking, world.due(10))
+    assert states(stage) == {"row of k": State.SUSPECTED}
+    assert stage.looks()[ref].in_s <= 0
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["a look was pending", "none was"])
+@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
+def test_a_look_that_another_planned_meanwhile_does_not_end(stage, moment, asked):
     """Every finding keeps its look: who saw the object does not end the look of who saw it gone."""
     one, another = stage.world(), stage.world(actor="another")
     stage.row("k")
     stage.put("k")
     ref = ObjectRef(stage.bucket, "k")
-    one.ask(hints(ref), timedelta(0), "asked")
+    if asked:
+        one.ask(hints(ref), timedelta(0), "asked")
 
     def lose():
         stage.remove("k")
         look(another, ref)
 
-    reconcile(Meanwhile(one, **{moment: lose}), one.due(10))
+    reconcile(Meanwhile(one, **{moment: lose}), one.due(10) or hints(ref))
     assert states(stage) == {"row of k": State.SUSPECTED}
     assert stage.looks()[ref].in_s <= 31
 

@@ -119,6 +119,18 @@ def test_a_row_that_an_open_transaction_holds_is_busy(stage):
 
 
 @pytest.mark.invariant(3)
+def test_a_held_row_is_not_waited_for_at_all(live):
+    """Not even where a lock might be waited for without end."""
+    world = live.world()
+    refs = suspect(live, world, "a", "b")
+    world.database.lock_timeout, world.database.statement_timeout = "0", "2s"
+    world.database.close()
+    with live.holding("row of b"):
+        tally = look(world, *refs)
+    assert (tally.busy, dict(tally.acts)) == (1, {"flagged": 1})
+
+
+@pytest.mark.invariant(3)
 def test_a_held_row_does_not_keep_its_status_from_being_given_back_later(stage):
     """A give-back that meets an open transaction is done at the next look."""
     world = stage.world()
