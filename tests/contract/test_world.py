@@ -75,6 +75,13 @@ def test_a_row_of_another_version_settles_nothing(stage, request):
         assert len([one for one in told if not settled(*one)]) == expected
 
 
+def test_a_row_of_another_bucket_settles_nothing(stage):
+    """The same key elsewhere is another object."""
+    stage.row("k", bucket=stage.other)
+    here, there = (Hint(ObjectRef(bucket, "k"), Action.CREATED, "event", 3) for bucket in (stage.bucket, stage.other))
+    assert list(stage.world().unsettled([[here, there]], ())) == [[(here, NOTHING_KNOWN)]]
+
+
 def test_what_is_doubtful_is_always_told(stage):
     """A key that was removed a moment ago is not settled by its row."""
     stage.row("a", size=3)
