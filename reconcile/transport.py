@@ -18,10 +18,12 @@ from typing import Generic, TypeVar
 import pycurl
 
 from reconcile.heads import Broken, Reply, reply_of
+from reconcile.model import Misconfigured
 from reconcile.server import Server
 
 K = TypeVar("K", bound=Hashable)
 Ended = tuple[pycurl.Curl, int, str]  # what came to its end, libcurl's code and words; 0 if it is whole
+OLDEST = 0x081300  # of libcurl: 8.16 signs some queries wrong, which MinIO then refuses (docs/facts.md)
 LATE = "late"
 LOCAL_ONLY = "x-minio-source-proxy-request: false"  # or replication answers for an object that is missing here
 _OK = 200
@@ -42,6 +44,8 @@ class Transport:
     """The connections to one server; opened at need, kept between calls, shared by threads that each take their own."""
 
     def __init__(self, server: Server) -> None:
+        if pycurl.version_info()[2] < OLDEST:
+            raise Misconfigured(f"{pycurl.version}: libcurl must be 8.19 or newer, as in pycurl's own wheels")
         self._server = server
         self._root = server.root
         self._idle: deque[_Bundle] = deque()

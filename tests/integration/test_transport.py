@@ -265,6 +265,13 @@ def test_an_endpoint_that_is_none_is_a_fault_of_configuration(endpoint):
     assert "hush" not in str(fault.value)
 
 
+def test_a_libcurl_that_signs_wrong_is_a_fault_of_configuration(monkeypatch):
+    """An old one, to which pycurl may have been built, is not tried."""
+    monkeypatch.setattr("pycurl.version_info", lambda: (11, "8.16.0", 0x081000))
+    with pytest.raises(Misconfigured, match=r"8\.19"):
+        Transport(Server("http://minio", "a", "b"))
+
+
 def test_a_secret_is_never_shown():
     """The server's own text leaves the secret out."""
     assert "hush" not in repr(Server("http://minio", "a", "hush"))
