@@ -81,7 +81,7 @@ class Tally:
 
     looks: int = 0
     settled: int = 0
-    held: int = 0
+    held: int | None = None
     busy: int = 0
     unknown: int = 0
     not_asked: int = 0
@@ -94,7 +94,7 @@ class Tally:
         return Tally(
             self.looks + other.looks,
             self.settled + other.settled,
-            other.held or self.held,
+            self.held if other.held is None else other.held,
             self.busy + other.busy,
             self.unknown + other.unknown,
             self.not_asked + other.not_asked,

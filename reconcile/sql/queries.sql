@@ -15,13 +15,15 @@ WHERE l.key = ANY (%(keys)b)
 
 -- name: not_plain
 -- Which hints are not plainly healthy, by number, and whether any row names the key. Plain is: at least one row, all of
--- them live and of the hint's size and ETag (a row without them agrees). A hint without a size is never plain.
-WITH r AS MATERIALIZED (SELECT bucket, key, size, etag, state FROM ({rows}) AS r)
+-- them live and of the hint's size and ETag (a row without them agrees). A hint without a size is never plain, nor is a row
+-- that names an S3 version.
+WITH r AS MATERIALIZED (SELECT bucket, key, s3_version, size, etag, state FROM ({rows}) AS r)
 SELECT DISTINCT h.n::int - 1, r.key IS NOT NULL
 FROM unnest(%(buckets)b::text[], %(keys)b::text[], %(sizes)b::int8[], %(etags)b::text[]) WITH ORDINALITY
      AS h (bucket, key, size, etag, n)
 LEFT JOIN r ON r.key COLLATE "C" = h.key COLLATE "C" AND r.bucket COLLATE "C" = h.bucket COLLATE "C"
 WHERE r.key IS NULL OR r.state <> 'live' OR h.size IS NULL OR r.size <> h.size OR r.etag <> h.etag
+   OR r.s3_version <> ''
 
 -- name: drifting
 SELECT DISTINCT f.key FROM reconciler.finding AS f WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL

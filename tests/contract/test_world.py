@@ -9,7 +9,6 @@ import pytest
 from reconcile.model import NOTHING_KNOWN, Action, Hint, Kind, ObjectRef, RowState, State, Told
 from reconcile.reconciler import reconcile
 from reconcile.verdict import settled
-from tests.contract.live import LiveStage
 from tests.contract.stages import (
     GRACE,
     HOUR,
@@ -62,10 +61,8 @@ def test_what_a_glance_does_not_settle_is_what_the_verdict_does_not_settle(stage
     assert told == [[(one, known[one.ref]) for one in batch if not settled(one, known[one.ref])] for batch in batches]
 
 
-def test_a_row_of_another_version_settles_nothing(stage, request):
+def test_a_row_of_another_version_settles_nothing(stage):
     """An event that names no version is not borne out by a row that names one."""
-    if isinstance(stage, LiveStage):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the glance does not compare versions"))
     stage.row("k", s3_version=NEVER_A_VERSION)
     ref = ObjectRef(stage.bucket, "k")
     world = stage.world()
