@@ -101,6 +101,10 @@ class Database:
                         autocommit=True,
                         application_name=self.name,
                         connect_timeout=3,
+                        tcp_user_timeout=15_000,  # a host that vanished is an outage, not a wait without end
+                        keepalives_idle=10,
+                        keepalives_interval=5,
+                        keepalives_count=3,
                         options=settings,
                         prepare_threshold=self.prepare_threshold,
                     )
