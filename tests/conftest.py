@@ -1,6 +1,7 @@
 """The servers of a test run, each started when the first test asks for it, and what every test gets fresh from them."""
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,9 @@ from deploy.local.stack import Servers
 from tests.support import databases, storage
 
 START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
+
+# A run in the background inherits an ignored Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
