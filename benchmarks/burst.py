@@ -52,7 +52,7 @@ def consume(place: Place, group: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: service.stop.set())
     with ExitStack() as exits:
         kafka = {**settings.kafka, "group.id": group}
-        topic = Topic(settings.stream.topic, kafka, batch=settings.stream.batch)
+        topic = Topic(settings.stream.topic, kafka)
         exits.callback(topic.close)
         world = service.world(service.mapping(), exits.enter_context(objects(settings)))
         Consumer(topic, world, Hold(), stream_of(service)).run(service.stop.is_set, lambda _: None)

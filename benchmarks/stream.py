@@ -116,9 +116,9 @@ class Watched:
     read: int = 0
     began: float = 0.0
 
-    def poll(self, patience: float) -> Batch:
+    def poll(self, patience: float, most: int) -> Batch:
         """Poll, and note."""
-        batch = self.topic.poll(patience)
+        batch = self.topic.poll(patience, most)
         if batch.records:
             self.began = self.began or time.perf_counter()
             self.read += len(batch.records)
@@ -135,7 +135,7 @@ def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]
     service = Service(place.settings(), threading.Event())
     settings = service.settings
     exits = ExitStack()
-    topic = Watched(Topic(settings.stream.topic, settings.kafka, batch=settings.stream.batch), on_read)
+    topic = Watched(Topic(settings.stream.topic, settings.kafka), on_read)
     world = service.world(service.mapping(), exits.enter_context(objects(settings)))
     hold = Hold()
     consumer = Consumer(topic, world, hold, stream_of(service))  # type: ignore[arg-type]  # a Topic that notes

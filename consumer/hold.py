@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from consumer.events import Sighting
+from consumer.notification import share
 from reconcile.model import Action, Hint, Known, ObjectRef, RowState
 
 Partition = tuple[str, int]  # topic and partition
@@ -21,9 +22,14 @@ PATIENCE_MOST = 0.25  # seconds; a longer wait for records would outlast signals
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long and how much is held; every number is configuration. `tries` are seconds after the reading."""
+    """How long and how much is held; every number is configuration. `tries` are seconds after the reading.
+
+    While more records are waiting, each is held to the try numbered `behind` at least: the earlier ones would only
+    let go sooner of what is held, and cost the stream a glance each.
+    """
 
     tries: tuple[float, ...] = (0.02, 0.1, 0.4, 1.0, 2.0)
+    behind: int = 2
     held_most: int = 100_000
     removed_most: int = 100_000
     removed_for: float = 10.0
@@ -57,7 +63,7 @@ class Hold:
     returns is settled; what it returns must be reconciled before `offsets` is asked. If that fails, `clear`.
 
     `server_ahead` is what has to be added to `now` for the object store's clock, in seconds since 1970; None while
-    that is unknown, and then no event is too old to be held.
+    that is unknown, and then no event is too old to be held. `behind` says that more records are waiting.
     """
 
     def __init__(self, patience: Patience | None = None) -> None:
@@ -69,6 +75,7 @@ class Hold:
         self._removed: dict[ObjectRef, float] = {}
         self._removals: deque[tuple[float, ObjectRef]] = deque()
         self.server_ahead: float | None = None
+        self.behind = False
 
     def __len__(self) -> int:
         return self._count
@@ -145,11 +152,14 @@ class Hold:
     def _hold(self, hint: Hint, sighting: Sighting, place: _Offsets, now: float) -> bool:
         """Schedule the next try, unless the last is over, there is no room, or the event was old when it was read."""
         tries, read_at, offset = self._patience.tries, sighting.read_at, sighting.offset
-        level = bisect_right(tries, now - read_at)
+        soonest = min(self._patience.behind, len(tries) - 1) if self.behind else 0
+        level = max(bisect_right(tries, now - read_at), soonest)
         if level == len(tries) or self._count >= self._patience.held_most:
             return False
-        if offset not in place.held and self._was_old(sighting):
-            return False
+        if offset not in place.held:
+            if self._was_old(sighting):
+                return False
+            share(sighting.event)
         place.hold(offset)
         self._count += 1
         self._queues[level].append((read_at + tries[level], hint))

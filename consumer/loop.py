@@ -7,17 +7,18 @@ outcome of its event; what a turn cannot finish because a server is away is read
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, zip_longest
 
 import structlog
 
 from consumer.events import Dialect, Poison, Record, decode_all
 from consumer.hold import Hold
 from consumer.topic import Topic
-from reconcile.model import Action, Hint, ObjectRef, Unavailable
+from reconcile.model import NOTHING_KNOWN, Action, Hint, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally
 from reconcile.verdict import settled
@@ -26,13 +27,16 @@ log = structlog.get_logger("consumer")
 CHUNK = 500
 DUE_S = 0.05
 CLOCK_S = 60.0
+TURN_S = 0.25  # a turn that takes longer reads fewer records the next time
+MOST_LEAST = 250
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """What the loop reads and how: the dialect, whether rows name S3 versions, which references are watched.
 
-    A turn asks MinIO for at most `looks` references, `looks_behind` of them new when more events are waiting.
+    A turn asks MinIO for at most `looks` references; while more events are waiting for at most `looks_behind`, half of
+    them new.
     """
 
     dialect: Dialect
@@ -40,7 +44,7 @@ class Stream:
     versioned: bool = False
     batch: int = 4000
     looks: int = 400
-    looks_behind: int = 100
+    looks_behind: int = 50
 
 
 @dataclass(slots=True)
@@ -77,27 +81,34 @@ class Consumer:
     now: Callable[[], float] = time.monotonic
     server_ahead: Callable[[], float | None] = lambda: None
     busy: bool = False
+    early: bool = False
     due_at: float = 0.0
     clock_at: float = 0.0
     asked: int = 0
+    most: int = 0
+
+    def __post_init__(self) -> None:
+        self.most = self.stream.batch
 
     def turn(self) -> Tally:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
-        batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()))
+        batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()), self.most)
+        began = self.now()
         self.hold.forget(batch.revoked)
+        self.hold.behind = behind = len(batch.records) >= self.most
         self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now())
-        hints = chain([self.hold.due_tries(self.now())], reading.hints(batch.records))
-        late, settled_now = self.glance(filter(None, hints))
+        late, settled_now = self.glance(self.hold.due_tries(self.now()), reading.hints(batch.records))
         self.topic.bury(reading.poison)
-        behind = len(batch.records) >= self.stream.batch
-        room = self.stream.looks_behind if behind else self.stream.looks
-        due = self.due(self.stream.looks - min(len(late), room))
+        looks = self.stream.looks_behind if behind else self.stream.looks
+        room = looks // 2 if behind else looks
+        due = self.due(looks - min(len(late), room))
         tally = reconcile(self.world, late[:room] + due)
         self.world.ask(late[room:], NOW, "not asked")
         self.topic.commit(self.hold.offsets())
         self.busy = behind or bool(due)
+        self.set_pace(self.now() - began)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
         return tally + Tally(settled=settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts)
 
@@ -107,6 +118,13 @@ class Consumer:
             self.hold.server_ahead = self.server_ahead() or self.hold.server_ahead
             self.clock_at = self.now() + CLOCK_S
 
+    def set_pace(self, took: float) -> None:
+        """Read less at once while turns take long, so that fresh events are soon done beside a burst of others."""
+        if took > TURN_S:
+            self.most = max(self.most // 2, min(MOST_LEAST, self.stream.batch))
+        elif took < TURN_S / 2:
+            self.most = min(self.most * 2, self.stream.batch)
+
     def due(self, limit: int) -> list[Hint]:
         """Claim looks that are due; asked for twenty times a second at the most, while more follow at once."""
         if self.now() < self.due_at:
@@ -115,11 +133,13 @@ class Consumer:
         self.due_at = self.now() + (0.0 if due else DUE_S)
         return due
 
-    def glance(self, batches: Iterable[Sequence[Hint]]) -> tuple[list[Hint], int]:
+    def glance(self, tries: Sequence[Hint], batches: Iterable[Sequence[Hint]]) -> tuple[list[Hint], int]:
         """Return what is late, and how many were settled; what may settle by itself is held."""
         late: list[Hint] = []
         settled_now = 0
-        for unsettled in self.world.unsettled(self.noting(batches), self.hold.removed):
+        again = [tries[start : start + CHUNK] for start in range(0, len(tries), CHUNK)]
+        by_turns = chain.from_iterable(zip_longest(self.at_first_sight(batches), again, fillvalue=()))
+        for number, unsettled in enumerate(self.world.unsettled(self.noting(by_turns), self.hold.removed)):
             now = self.now()
             left = [
                 (hint, known)
@@ -129,12 +149,28 @@ class Consumer:
             ]
             settled_now -= len(left)
             late += self.hold.keep([hint for hint, _ in left], {hint.ref: known for hint, known in left}, now)
+            if number == 0 and self.hold.behind:
+                self.early = len(left) > CHUNK // 2
         return late, settled_now + self.asked
+
+    def at_first_sight(self, batches: Iterable[Sequence[Hint]]) -> Iterator[Sequence[Hint]]:
+        """Yield what is worth a glance now.
+
+        While more events are waiting and most come before their rows, as the first batch of each turn tells, the
+        others are held at once: their first glance would be in vain.
+        """
+        for number, hints in enumerate(batches):
+            if not (number and self.early and self.hold.behind):
+                yield hints
+                continue
+            created = [hint for hint in hints if hint.action is Action.CREATED]
+            others = [hint for hint in hints if hint.action is not Action.CREATED]
+            yield others + self.hold.keep(created, defaultdict(lambda: NOTHING_KNOWN), self.now())
 
     def noting(self, batches: Iterable[Sequence[Hint]]) -> Iterator[Sequence[Hint]]:
         """Yield the batches, and note the removals of each before it is glanced at."""
         self.asked = 0
-        for hints in batches:
+        for hints in filter(None, batches):
             self.asked += len(hints)
             self.hold.read({}, hints, self.now())
             yield hints

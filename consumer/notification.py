@@ -5,6 +5,7 @@ Amazon S3 gave the shape, MinIO and others follow it; what is unknown in it is p
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Annotated
 
 import msgspec
@@ -79,6 +80,20 @@ class Envelope(msgspec.Struct, gc=False):
     """What a record's value, or a line of the listen stream, wraps its events in."""
 
     records: list[Event] | None = msgspec.field(default=None, name="Records")
+
+
+def share(event: Event) -> None:
+    """Keep what many events say alike once for all of them, since they are held by the ten thousand."""
+    event.event_name = intern(event.event_name)
+    event.s3.bucket.name = intern(event.s3.bucket.name)
+    if event.user_identity:
+        event.user_identity.principal_id = intern(event.user_identity.principal_id)
+    if event.request_parameters:
+        event.request_parameters.principal_id = intern(event.request_parameters.principal_id)
+        event.request_parameters.source_address = intern(event.request_parameters.source_address)
+    if event.source:
+        event.source.host = intern(event.source.host)
+        event.source.user_agent = intern(event.source.user_agent)
 
 
 def told(event: Event) -> dict[str, str]:

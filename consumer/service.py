@@ -144,7 +144,7 @@ def leave(threads: Sequence[threading.Thread]) -> None:
 def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     settings = service.settings
     kafka = {**settings.kafka, **settings.kafka_topic}
-    topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, settings.stream.batch)
+    topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic)
     exits.callback(topic.close)
     objects = exits.enter_context(servers.objects(settings))
     world = service.world(mapping, objects)

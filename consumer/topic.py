@@ -38,11 +38,10 @@ class Topic:
     that does not exist is Misconfigured, at the first poll.
     """
 
-    def __init__(self, name: str, kafka: Settings, dead_letter: str = "", batch: int = 1000) -> None:
+    def __init__(self, name: str, kafka: Settings, dead_letter: str = "") -> None:
         self._name = name
         self._dead_letter = dead_letter or f"{name}.dead-letter"
         self._kafka = kafka
-        self._batch = batch
         self._letterbox = Letterbox(self._dead_letter, kafka)
         self._outages = 0  # since a turn last ended well
         self._join()
@@ -51,11 +50,11 @@ class Topic:
         self._member = Member(self._name, self._kafka)
         self._checked = False
 
-    def poll(self, patience: float) -> Batch:
-        """Wait so many seconds (at most 0.25) for a record, and return it with all that is there already."""
+    def poll(self, patience: float, most: int = 1000) -> Batch:
+        """Wait so many seconds (at most 0.25) for a record, and return it with what is there already, `most` in all."""
         if not self._checked:
             self._check()
-        records = self._member.read(min(patience, PATIENCE_MOST), self._batch)
+        records = self._member.read(min(patience, PATIENCE_MOST), most)
         next_offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
         return Batch(records, next_offsets, self._member.assignment.told_revoked())
 

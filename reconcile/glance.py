@@ -49,8 +49,9 @@ class Glance:
         """Read rows, findings and asks of each reference."""
         keys = list(dict.fromkeys([ref.key for ref in refs]))
         with connection.pipeline():
-            found = connection.cursor(binary=True, row_factory=rows.as_rows).execute(self._lookup, self._asked(keys))
-            kept: psycopg.Cursor[Kept] = connection.cursor(binary=True).execute(SQL["kept"], {"keys": texts(keys)})
+            asked = self._asked(keys)
+            found = connection.cursor(binary=True, row_factory=rows.as_rows).execute(self._lookup, asked)
+            kept: psycopg.Cursor[Kept] = connection.cursor(binary=True).execute(SQL["kept"], asked)
             return group(refs, found.fetchall(), kept.fetchall())
 
     def unsettled(
@@ -71,22 +72,21 @@ class Glance:
                 yield self._answer(connection, asked)
 
     def _asked(self, keys: list[str]) -> dict[str, object]:
-        """Return the lookup's parameters, each list encoded."""
-        return {name: texts(listed) for name, listed in self.mapping.parameters(keys).items()}
+        """Return the lookup's parameters and our own `keys`, each list encoded once."""
+        ours = texts(keys)
+        asked = self.mapping.parameters(keys)
+        encoded: dict[str, object] = {name: ours if it == keys else texts(it) for name, it in asked.items()}
+        return encoded | {"keys": ours}
 
     def _send(self, connection: Connection, hints: Sequence[Hint], doubtful: Container[ObjectRef]) -> Sent:
-        keys = [hint.ref.key for hint in hints]
-        asked = self.mapping.parameters(keys)
-        ours = texts(keys)
-        parameters: dict[str, object] = {
-            **{name: ours if listed == keys else texts(listed) for name, listed in asked.items()},
-            "keys": ours,
-            "buckets": texts([hint.ref.bucket for hint in hints]),
-            "sizes": bigints([_plain_size(hint, doubtful) for hint in hints]),
-            "etags": texts([hint.etag or "" for hint in hints] if self.mapping.has_etag else []),
-        }
-        not_plain = connection.cursor(binary=True).execute(self._not_plain, parameters)
-        drifting = connection.cursor(binary=True).execute(SQL["drifting"], {"keys": ours})
+        asked = self._asked([hint.ref.key for hint in hints])
+        asked["buckets"] = texts([hint.ref.bucket for hint in hints])
+        asked["sizes"] = bigints([_plain_size(hint, doubtful) for hint in hints])
+        asked["etags"] = texts([hint.etag or "" for hint in hints] if self.mapping.has_etag else [])
+        not_plain = connection.cursor(binary=True).execute(self._not_plain, asked)
+        drifting = connection.cursor(binary=True).execute(SQL["drifting"], {"keys": asked["keys"]})
+        connection.pgconn.send_flush_request()  # else the answer would wait for whatever is asked after it
+        connection.pgconn.flush()
         return Sent(hints, not_plain, drifting)
 
     def _answer(self, connection: Connection, sent: Sent) -> Unsettled:

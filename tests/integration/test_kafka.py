@@ -59,7 +59,7 @@ def members(stream, settings):
 
     def join(**more) -> Topic:
         kept = settings if "group.protocol" not in more else without_classic(settings)
-        joined.append(Topic(stream, {**kept, **more}, batch=100))
+        joined.append(Topic(stream, {**kept, **more}))
         return joined[-1]
 
     yield join

@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from time import monotonic
 
@@ -206,6 +207,35 @@ def test_more_than_one_turn_can_look_at_is_kept_and_not_lost(site):
     with consuming.consuming(site.settings()) as heir:
         turning(heir, until_true=lambda: len(site.open()) == 1000, what="all are found")
     assert {key for key, _, _ in site.open()} == {f"gone/{number}" for number in range(1, 1001)}
+
+
+@pytest.mark.invariant(2)
+def test_where_rows_follow_their_events_a_backlog_is_glanced_at_once(site):
+    """Only the first of a turn's batches is glanced at in vain; nothing is lost, and no healthy upload is written."""
+    keys = [f"followed/{number}" for number in range(1, 9_001)]
+    insert = """
+        WITH f AS (INSERT INTO storage_files (bucket_type, name) VALUES ('user', 'one') RETURNING id)
+        INSERT INTO file_versions (file_id, version_number, object_key, size)
+        SELECT f.id, n, format('followed/%s', n), 10 FROM f, generate_series(1, 9000) AS n
+    """
+    site.spread([site.created(key) for key in keys])
+    glances: Counter[str] = Counter()
+    with consuming.consuming(site.settings(RECONCILER_STREAM__BATCH="3000")) as consumer, ExitStack() as exits:
+        unsettled = consumer.world.unsettled
+
+        def counted(batches, doubtful):
+            return unsettled((glances.update(hint.ref.key for hint in hints) or hints for hints in batches), doubtful)
+
+        consumer.world.unsettled = counted
+        consumer.server_ahead = lambda: None  # nothing is too old to be held
+        rows = exits.enter_context(site.uncommitted())
+        rows.execute(insert)
+        turning(consumer, until_true=lambda: len(consumer.hold) == len(keys), what="all is held")
+        rows.commit()
+        turning(consumer, until_true=site.caught_up, what="all is settled")
+    assert site.nothing_written()
+    seldom = sum(1 for key in keys if glances[key] == 1)
+    assert seldom > len(keys) / 3, "all turns but the first glance at one batch each"
 
 
 @pytest.mark.invariant(2)

@@ -295,7 +295,7 @@ def consuming(settings: Settings, actor: str = "test") -> Iterator[Consumer]:
     with ExitStack() as exits:
         both = world(settings, exits, actor)
         kafka = {**settings.kafka, **settings.kafka_topic}
-        topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, settings.stream.batch)
+        topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic)
         exits.callback(topic.close)
         ahead = partial(server_ahead, both.objects, settings.mapping.bucket.name or "")
         stream = stream_of(Service(settings, threading.Event()))
@@ -385,8 +385,8 @@ def trap(consumer: Consumer, point: str) -> None:
     poll, bury, commit, transaction = topic.poll, topic.bury, topic.commit, both.transaction
     wrote = threading.Event()
 
-    def polled(patience: float) -> Any:
-        batch = poll(patience)
+    def polled(patience: float, most: int) -> Any:
+        batch = poll(patience, most)
         if point == "polled" and batch.records:
             die()
         return batch

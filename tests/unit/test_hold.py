@@ -186,6 +186,22 @@ def test_a_slow_turn_skips_tries_but_never_the_last():
     assert hold.due_tries(1.0) == [waiting]
 
 
+@pytest.mark.parametrize(("tries", "expected"), [(TRIES, TRIES[2:]), ((0.1, 0.3), (0.3,))])
+def test_while_more_records_wait_the_early_tries_are_left_out(tries, expected):
+    """They would let go of what is held sooner, and take the time of what waits; the last try is never left out."""
+    hold = Hold(Patience(tries=tries))
+    hold.behind = True
+    assert not read(hold, hint())
+    seen = []
+    for milliseconds in range(0, 2200, 10):
+        now = milliseconds / 1000
+        due = hold.due_tries(now)
+        seen += [now] * len(due)
+        if hold.keep(due, settled_by_row(*due), now):
+            break
+    assert tuple(seen) == expected
+
+
 def test_patience_ends_with_the_next_try():
     """The loop waits for records no longer than until something is due."""
     hold = Hold()
