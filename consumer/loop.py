@@ -42,7 +42,7 @@ class Stream:
     dialect: Dialect
     watched: Callable[[ObjectRef], bool]
     versioned: bool = False
-    batch: int = 4000
+    batch: int = 3000
     looks: int = 400
     looks_behind: int = 50
 

@@ -67,7 +67,7 @@ class Stream:
     dead_letter_topic: str = ""
     findings_topic: str = ""
     dialect: str = "minio"
-    batch: int = _bounded(4000, 1, 100_000)
+    batch: int = _bounded(3000, 1, 100_000)
     express: bool = True
 
 
