@@ -1,0 +1,142 @@
+"""The words of the sweep: an object as a listing tells it, a drift as it is reported, and the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One object, or one version of it, as a listing tells it; what the listing does not tell is None or `''`.
+
+    `modified` is as the listing writes it (ISO 8601). `s3_version` is `''` where versions are not listed; `latest` is
+    False for a noncurrent version. Delete markers are no entries.
+    """
+
+    key: str
+    size: int | None = None
+    etag: str = ""
+    modified: str = ""
+    s3_version: str = ""
+    latest: bool = True
+
+
+class Class(StrEnum):
+    """What kind of drift the sweep reports: the kinds of findings, and what is neither missing nor an orphan.
+
+    A lookalike is a row and an object whose keys differ only in their form: a leading slash, `//`, URL-encoding, NFC.
+    """
+
+    MISSING = "missing"
+    MISMATCH = "mismatch"
+    ORPHAN = "orphan"
+    LEFTOVER = "leftover"
+    LOOKALIKE = "lookalike"
+
+
+class Meter(StrEnum):
+    """Whether the stream should have told of a drift that the sweep found (docs/design.md, the loss meter)."""
+
+    LOST = "lost or silent"
+    NEVER = "never an event"
+    UNMEASURED = "unmeasured"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One drift that was confirmed by a look at both sides; `row_id` is `''` where it is the object's.
+
+    `since` is the row's created-at or the object's Last-Modified, None where unknown. `is_new` is False if the last
+    complete sweep reported it, too. `known` tells that a finding of the stream, or a person, had it already.
+    """
+
+    kind: Class
+    bucket: str
+    key: str
+    s3_version: str = ""
+    row_id: str = ""
+    cause: str = ""
+    size_bytes: int | None = None
+    group: str = ""
+    owner: str = ""
+    since: datetime | None = None
+    counterpart: str = ""
+    is_new: bool = True
+    known: bool = False
+    meter: Meter = Meter.UNMEASURED
+
+
+class Count(NamedTuple):
+    """How many drifts of each class something has: a group, a prefix, an age, a bucket."""
+
+    name: str
+    missing: int = 0
+    mismatch: int = 0
+    orphan: int = 0
+    leftover: int = 0
+    lookalike: int = 0
+    size_bytes: int = 0
+
+
+class OfKind(NamedTuple):
+    """What a sweep found of one class; `new` since the last complete sweep."""
+
+    name: str
+    count: int
+    new: int
+    size_bytes: int
+
+
+class Metered(NamedTuple):
+    """How many drifts of one class and age (`today`, `this week`, `older`, `unknown`) the stream should have told of."""
+
+    kind: str
+    age: str
+    lost: int
+    never: int
+    unmeasured: int
+
+
+class Past(NamedTuple):
+    """One sweep of the history, the latest first."""
+
+    id: int
+    started_at: datetime
+    state: str
+    objects: int
+    rows: int
+    missing: int
+    mismatch: int
+    orphan: int
+    leftover: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep came to. `drifts` may be the first of many; `counts` are of all.
+
+    `state` is complete, incomplete, held or running; `reason` says why it is not complete. `totals` by name: objects,
+    object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still.
+    """
+
+    bucket: str
+    mode: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    id: int | None = None
+    prefix: str = ""
+    reason: str = ""
+    totals: Mapping[str, int] = field(default_factory=dict)
+    by_kind: Sequence[OfKind] = ()
+    by_group: Sequence[Count] = ()
+    by_prefix: Sequence[Count] = ()
+    by_age: Sequence[Count] = ()
+    meter: Sequence[Metered] = ()
+    drifts: Sequence[Drift] = ()
+    total_drifts: int = 0
+    history: Sequence[Past] = ()
+    notes: Sequence[str] = ()
