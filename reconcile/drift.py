@@ -85,13 +85,13 @@ class OfKind(NamedTuple):
     """What a sweep found of one class; `new` since the last complete sweep."""
 
     name: str
-    count: int
+    found: int
     new: int
     size_bytes: int
 
 
 class Metered(NamedTuple):
-    """How many drifts of one class and age (`today`, `this week`, `older`, `unknown`) the stream should have told of."""
+    """How many drifts of one class and age (today, this week, older, unknown) the stream should have told of."""
 
     kind: str
     age: str
