@@ -1,0 +1,126 @@
+"""A side of the comparison on disk: lines in ascending order, read again by ranges of keys.
+
+Rows are copied out once, in one statement and one short transaction, so that no cursor stays open and no index in byte
+order is needed; a listing that somebody brought is written likewise. The file has no name and ends with its process.
+"""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO
+
+from psycopg import sql
+
+from reconcile.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
+from reconcile.database import Connection
+from reconcile.drift import Entry
+from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
+from reconcile.model import RowState
+
+BLOCK_BYTES = 1 << 20
+RUN_LINES = 250_000  # sorted in memory at once, where a listing is not in order
+
+
+class Spool:
+    """Lines on disk, and the place of a key every megabyte or so."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=BLOCK_BYTES)  # noqa: SIM115 - lives as long as this
+        self._keys: list[bytes] = []
+        self._places: list[int] = []
+        self.lines = 0
+        self.size_bytes = 0
+
+    def write(self, lines: Iterable[bytes]) -> Spool:
+        """Write lines that end with a newline, and return the spool."""
+        written, marked = 0, 0
+        for line in lines:
+            if written >= marked:
+                self._keys.append(key_of(line))
+                self._places.append(written)
+                marked = written + BLOCK_BYTES
+            self._file.write(line)
+            written += len(line)
+            self.lines += 1
+        self.size_bytes = written
+        self._file.flush()
+        return self
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+    def blocks(self, lower: str = "", upper: str | None = None) -> Blocks:
+        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of about a megabyte."""
+        low, high = lower.encode(), None if upper is None else upper.encode()
+        place = self._places[max(bisect_right(self._keys, low) - 1, 0)] if self._places else 0
+        while True:
+            self._file.seek(place)
+            read = self._file.readlines(BLOCK_BYTES)
+            place += sum(map(len, read))
+            block = [line[:-1] for line in read]
+            if not block:
+                return
+            yield within(block, low, high)
+            if high is not None and key_of(block[-1]) > high:
+                return
+
+
+def within(block: Lines, low: bytes, high: bytes | None) -> Lines:
+    """Return the lines of keys above `low`, up to and with `high`."""
+    first = first_after(block, low) if low else 0
+    return block[first : None if high is None else first_after(block, high)]
+
+
+def first_after(lines: Lines, key: bytes) -> int:
+    """Return the number of lines whose key is not above `key`."""
+    at = first_at(lines, key)
+    while at < len(lines) and key_of(lines[at]) == key:
+        at += 1
+    return at
+
+
+def copied(connection: Connection, mapping: Mapping, bucket: str, prefix: str, facts: Facts) -> Iterator[bytes]:
+    """Yield a line for each row of the bucket that claims an object, in the byte order of the keys.
+
+    The database sorts, unless an index in that order spares it; catalog.serves_order() tells. Rows that expect absence
+    are left out: an object of theirs has no line beside it, and the look at it says why.
+    """
+    nothing = sql.SQL("''")
+    s3_version, size, etag = (
+        sql.SQL("COALESCE({}::text, '')").format(sql.Identifier("r", name)) if known else nothing
+        for name, known in zip(("s3_version", "size", "etag"), facts, strict=True)
+    )
+    copy = sql.SQL(
+        "COPY (SELECT r.key, {}, {}, {}, CASE r.state WHEN {} THEN {} ELSE '' END FROM ({}) AS r WHERE r.state <> {}) "
+        "TO STDOUT"
+    ).format(
+        s3_version,
+        size,
+        etag,
+        sql.Literal(RowState.FLAGGED.value),
+        sql.Literal(FLAGGED.decode()),
+        mapping.in_order,
+        sql.Literal(RowState.EXPECTS_ABSENCE.value),
+    )
+    bounds = in_order_parameters(bucket, prefix, prefix + HIGHEST_KEY if prefix else None)
+    with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
+        for row in rows:
+            yield bytes(row)
+
+
+def in_order(pages: Iterable[list[Entry]], facts: Facts, directory: Path | None = None) -> Iterator[bytes]:
+    """Yield the lines of a listing in ascending order, whatever order it has: sorted runs on disk, merged."""
+    entries = chain.from_iterable(pages)
+    runs: list[Spool] = []
+    while run := sorted(lines_of(islice(entries, RUN_LINES), facts), key=key_of):
+        runs.append(Spool(directory).write(line + b"\n" for line in run))
+    for line in heapq.merge(*(chain.from_iterable(one.blocks()) for one in runs), key=key_of):
+        yield line + b"\n"
+    for one in runs:
+        one.close()

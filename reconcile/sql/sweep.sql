@@ -1,0 +1,126 @@
+-- Every statement of the sweep over the schema `reconciler`, by name.
+
+-- name: begin
+INSERT INTO reconciler.sweep (bucket, prefix, mode, state, actor, facts)
+VALUES (%(bucket)s, %(prefix)s, %(mode)s, 'running', %(actor)s, %(facts)s)
+RETURNING id, started_at
+
+-- name: cut
+-- The ranges (lower, upper] of a sweep, once.
+INSERT INTO reconciler.lease (task, lower, upper, checkpoint, owner, until)
+SELECT %(task)s, lower, upper, lower, '', now()
+FROM unnest(%(lowers)s::text[], %(uppers)s::text[]) AS r (lower, upper)
+ON CONFLICT (task, lower) DO NOTHING
+
+-- name: one
+SELECT id, bucket, prefix, mode, state, reason, facts, totals, started_at, finished_at
+FROM reconciler.sweep WHERE id = %(id)s
+
+-- name: unfinished
+SELECT id FROM reconciler.sweep
+WHERE bucket = %(bucket)s AND kind = 'sweep' AND state = 'running' ORDER BY id DESC LIMIT 1
+
+-- name: last_complete
+SELECT id, started_at, totals FROM reconciler.sweep
+WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state = 'complete' AND id <> %(id)s
+ORDER BY id DESC LIMIT 1
+
+-- name: past
+SELECT id, started_at, state, coalesce(objects, 0), coalesce(rows, 0), coalesce(missing, 0), coalesce(mismatch, 0),
+       coalesce(orphans, 0), coalesce(leftovers, 0)
+FROM reconciler.sweeps
+WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state <> 'running'
+ORDER BY id DESC LIMIT 60
+
+-- name: take
+-- A range that nobody has, or whose owner is gone.
+UPDATE reconciler.lease AS l SET owner = %(owner)s, until = now() + %(until_s)s * interval '1 second'
+FROM (
+    SELECT lower FROM reconciler.lease
+    WHERE task = %(task)s AND NOT tally ? 'done' AND until <= now()
+    ORDER BY lower LIMIT 1 FOR UPDATE SKIP LOCKED
+) AS free
+WHERE l.task = %(task)s AND l.lower = free.lower
+RETURNING l.lower, l.upper, l.checkpoint, l.tally
+
+-- name: advance
+-- Checkpoint and totals in one; nothing if the range went to another owner.
+UPDATE reconciler.lease SET checkpoint = %(checkpoint)s, tally = %(tally)s,
+    until = CASE WHEN %(tally)s::jsonb ? 'done' THEN now() ELSE now() + %(until_s)s * interval '1 second' END
+WHERE task = %(task)s AND lower = %(lower)s AND owner = %(owner)s AND until > now() AND NOT tally ? 'done'
+RETURNING task
+
+-- name: let_go
+UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
+
+-- name: ranges
+SELECT count(*), count(*) FILTER (WHERE tally ? 'done'), coalesce(jsonb_agg(tally), '[]')
+FROM reconciler.lease WHERE task = %(task)s
+
+-- name: keep_drifts
+INSERT INTO reconciler.drift AS d (sweep_id, kind, bucket, key, s3_version, row_id, cause, size_bytes, group_name, owner,
+                                   since, counterpart, known, seen_again)
+SELECT %(id)s, kind, bucket, key, s3_version, row_id, cause, size_bytes, "group", owner, since, counterpart, known,
+       %(seen_again)s
+FROM jsonb_to_recordset(%(drifts)s) AS c (
+    kind text, bucket text, key text, s3_version text, row_id text, cause text, size_bytes bigint, "group" text,
+    owner text, since timestamptz, counterpart text, known boolean)
+ON CONFLICT (sweep_id, key, s3_version, row_id) DO UPDATE SET
+    kind = excluded.kind, cause = excluded.cause, size_bytes = excluded.size_bytes, since = excluded.since,
+    counterpart = excluded.counterpart, known = excluded.known, seen_again = d.seen_again OR excluded.seen_again
+
+-- name: to_see_again
+-- What was sighted but once; `ripe` is what was sighted long enough ago.
+SELECT bucket, key, s3_version, sighted_at <= now() - %(margin_s)s * interval '1 second'
+FROM reconciler.drift WHERE sweep_id = %(id)s AND NOT seen_again AND kind <> 'healed'
+GROUP BY 1, 2, 3, 4 ORDER BY 4 DESC, 2 LIMIT 500
+
+-- name: forget
+-- What a second look did not see again.
+DELETE FROM reconciler.drift AS d
+USING jsonb_to_recordset(%(refs)s) AS c (bucket text, key text, s3_version text)
+WHERE d.sweep_id = %(id)s AND d.key = c.key COLLATE "C" AND d.bucket = c.bucket COLLATE "C"
+  AND d.s3_version = c.s3_version COLLATE "C" AND NOT d.seen_again AND d.kind <> 'healed'
+
+-- name: drifts
+-- Each with whether the last complete sweep did not have it.
+SELECT d.kind, d.bucket, d.key, d.s3_version, d.row_id, d.cause, d.size_bytes, d.group_name, d.owner, d.since,
+       d.counterpart, o.sweep_id IS NULL, d.known, d.meter
+FROM reconciler.drift AS d
+LEFT JOIN reconciler.drift AS o ON o.sweep_id = %(last)s AND o.key = d.key AND o.s3_version = d.s3_version
+     AND o.row_id = d.row_id AND o.kind = d.kind
+WHERE d.sweep_id = %(id)s AND (d.kind <> 'healed' OR %(healed)s)
+  AND (d.key, d.s3_version, d.row_id) > (%(key)s COLLATE "C", %(s3_version)s COLLATE "C", %(row_id)s COLLATE "C")
+ORDER BY d.key, d.s3_version, d.row_id LIMIT 1000
+
+-- name: meter
+UPDATE reconciler.drift AS d SET meter = c.meter
+FROM jsonb_to_recordset(%(meters)s) AS c (key text, s3_version text, row_id text, meter text)
+WHERE d.sweep_id = %(id)s AND d.key = c.key COLLATE "C" AND d.s3_version = c.s3_version COLLATE "C"
+  AND d.row_id = c.row_id COLLATE "C"
+
+-- name: healed
+-- What the last complete sweep had and this one has no more.
+SELECT count(*) FROM reconciler.drift AS o
+WHERE o.sweep_id = %(last)s AND o.kind <> 'healed' AND NOT EXISTS (
+    SELECT FROM reconciler.drift AS d WHERE d.sweep_id = %(id)s AND d.key = o.key AND d.s3_version = o.s3_version
+       AND d.row_id = o.row_id AND d.kind = o.kind)
+
+-- name: finish
+UPDATE reconciler.sweep SET state = %(state)s, reason = %(reason)s, totals = %(totals)s, finished_at = now()
+WHERE id = %(id)s RETURNING finished_at
+
+-- name: drop_ranges
+DELETE FROM reconciler.lease WHERE task = %(task)s
+
+-- name: open_findings
+-- The third side: what is open between two keys is looked at, too.
+SELECT DISTINCT f.bucket, f.key, f.s3_version FROM reconciler.finding AS f
+WHERE f.bucket = %(bucket)s AND f.closed_at IS NULL AND f.key > %(lower)s COLLATE "C"
+  AND (f.key <= %(upper)s COLLATE "C" OR %(upper)s::text IS NULL) AND starts_with(f.key, %(prefix)s)
+ORDER BY f.key, f.s3_version LIMIT 1001
+
+-- name: prune_sweeps
+DELETE FROM reconciler.sweep AS s
+WHERE s.finished_at < now() - %(older)s
+  AND s.id <> (SELECT max(l.id) FROM reconciler.sweep AS l WHERE l.bucket = s.bucket AND l.state = 'complete')
