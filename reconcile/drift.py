@@ -27,7 +27,8 @@ class Entry(NamedTuple):
 class Class(StrEnum):
     """What kind of drift the sweep reports: the kinds of findings, and what is neither missing nor an orphan.
 
-    A lookalike is a row and an object whose keys differ only in their form: a leading slash, `//`, URL-encoding, NFC.
+    A lookalike is a row or an object of which the other side has one whose key differs only in its form: a leading
+    slash, `//`, URL-encoding, NFC. Healed is a finding that is none any more; it is counted, and no drift.
     """
 
     MISSING = "missing"
@@ -35,6 +36,7 @@ class Class(StrEnum):
     ORPHAN = "orphan"
     LEFTOVER = "leftover"
     LOOKALIKE = "lookalike"
+    HEALED = "healed"
 
 
 class Meter(StrEnum):

@@ -41,6 +41,7 @@ class Input(Enum):
     OTHER = auto()
     HEALTHY = auto()
     FOREIGN = auto()
+    IGNORE = auto()
 
 
 LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
@@ -52,6 +53,8 @@ LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
     (State.OPEN, Input.OTHER): (State.SUSPECTED, "changed"),
     (State.OPEN, Input.HEALTHY): (State.RESOLVED, "resolved"),
     (State.OPEN, Input.FOREIGN): (State.RESOLVED, "flagged by others"),
+    (State.SUSPECTED, Input.IGNORE): (State.IGNORED, "ignored"),
+    (State.OPEN, Input.IGNORE): (State.IGNORED, "ignored"),
     (State.IGNORED, Input.OTHER): (State.SUSPECTED, "changed"),
     (State.IGNORED, Input.HEALTHY): (State.RESOLVED, "resolved"),
     (State.IGNORED, Input.FOREIGN): (State.RESOLVED, "flagged by others"),
@@ -119,6 +122,18 @@ def next_change(subject: Subject, now: datetime, policy: Policy) -> Change | Non
         why=verdict.why if isinstance(verdict, Healthy) else "",
     )
     return _with_effect(change, policy)
+
+
+def by_hand(finding: Finding, known: Known, act: Input) -> Change | None:
+    """Return what a person's act changes of a finding; None where the table has nothing for it."""
+    found = LIFE.get((finding.state, act))
+    if found is None:
+        return None
+    state, word = found
+    row = next((row for row in known.rows if row.row_id == finding.row_id), None)
+    return Change(
+        finding, finding.row_id, row, finding.kind, finding.cause, state, word, finding.previous_status, finding.held_by
+    )
 
 
 def _input(subject: Subject, now: datetime, policy: Policy) -> Input | None:

@@ -1,0 +1,123 @@
+"""What a look at both sides tells the sweep of a candidate: drifts, and what turned out to be none. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from reconcile import drift as words
+from reconcile.drift import Class
+from reconcile.life import Subject, subjects
+from reconcile.model import (
+    Action,
+    Drift,
+    Foreign,
+    Healthy,
+    Hint,
+    Known,
+    ObjectRef,
+    ObjectSide,
+    Policy,
+    Present,
+    Undecided,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """What is too young to be believed: objects by Last-Modified; `started_at` is the sweep's begin."""
+
+    started_at: datetime
+    now: datetime
+    orphan_grace: timedelta
+
+    @classmethod
+    def of(cls, started_at: datetime, now: datetime, policy: Policy) -> Margins:
+        """Return the margins of a policy."""
+        return cls(started_at, now, policy.orphan_grace)
+
+
+@dataclass
+class Confirmed:
+    """What a batch of looks came to. `healed` are references with a finding, and no drift any more."""
+
+    drifts: list[words.Drift] = field(default_factory=list)
+    healed: list[words.Drift] = field(default_factory=list)
+    unknown: list[ObjectRef] = field(default_factory=list)
+    totals: Counter[str] = field(default_factory=Counter)
+
+
+def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found: Confirmed) -> None:
+    """Add what one look tells; a created hint is an object that the listing had and no row named."""
+    ref = hint.ref
+    judged = list(subjects(ref, known, side))
+    for subject in judged:
+        match subject.verdict:
+            case Drift():
+                _drifting(ref, subject, side, margins, found)
+            case Foreign():
+                found.totals["flagged_by_others"] += 1
+            case Healthy() if subject.finding is not None:
+                found.healed.append(_told(ref, subject, side, Class.HEALED))
+            case Healthy() | Undecided():
+                pass
+    if any(isinstance(subject.verdict, Undecided) for subject in judged):
+        found.unknown.append(ref)
+    elif all(isinstance(subject.verdict, Healthy) for subject in judged) and not known.findings:
+        found.totals[_explained(hint, known, side, margins)] += 1
+
+
+def _drifting(ref: ObjectRef, subject: Subject, side: ObjectSide, margins: Margins, found: Confirmed) -> None:
+    young = (
+        subject.row_id == "" and isinstance(side, Present) and _modified_after(side, margins.now - margins.orphan_grace)
+    )
+    if young:
+        found.totals["young"] += 1
+    elif isinstance(subject.verdict, Drift):
+        found.drifts.append(_told(ref, subject, side, Class(subject.verdict.kind.value)))
+
+
+def _explained(hint: Hint, known: Known, side: ObjectSide, margins: Margins) -> str:
+    """Name why a candidate was none: the listing left it out, or it changed while the sweep ran."""
+    omitted = (
+        hint.action is Action.LOOK
+        and known.rows
+        and isinstance(side, Present)
+        and not _modified_after(side, margins.started_at)
+    )
+    return "omitted_by_list" if omitted else "changed_meanwhile"
+
+
+def _modified_after(side: Present, moment: datetime) -> bool:
+    return side.last_modified is not None and side.last_modified > moment
+
+
+def _told(ref: ObjectRef, subject: Subject, side: ObjectSide, kind: Class) -> words.Drift:
+    row, verdict = subject.row, subject.verdict
+    seen = side if isinstance(side, Present) else None
+    modified = seen.last_modified if seen else None
+    return words.Drift(
+        kind=kind,
+        bucket=ref.bucket,
+        key=ref.key,
+        s3_version=ref.s3_version,
+        row_id=subject.row_id,
+        cause=verdict.cause if isinstance(verdict, Drift) else "",
+        size_bytes=row.size if row and row.size is not None else seen.size if seen else None,
+        group=(row.group or "") if row else "",
+        owner=(row.owner or "") if row else "",
+        since=(row.created_at if row and kind is Class.MISSING else None) or modified,
+        known=subject.finding is not None,
+    )
+
+
+def lookalikes(drifts: Iterable[words.Drift], counterparts: dict[ObjectRef, str]) -> Iterator[words.Drift]:
+    """Yield the drifts, those with a counterpart under another form of their key as lookalikes."""
+    for one in drifts:
+        other = counterparts.get(ObjectRef(one.bucket, one.key, one.s3_version))
+        if other is None or one.kind not in {Class.MISSING, Class.ORPHAN}:
+            yield one
+        else:
+            yield replace(one, kind=Class.LOOKALIKE, counterpart=other, cause=f"{one.kind} as it is written")

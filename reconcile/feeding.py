@@ -1,0 +1,103 @@
+"""What `--fix` and `--baseline` do with a sweep's drifts: the one reconciler looks at each anew, and writes.
+
+It writes as the stream does, under the same brake. Objects are never deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from time import monotonic, sleep
+
+from reconcile.drift import Class, Drift
+from reconcile.life import Input, by_hand
+from reconcile.model import Facts, Hint, ObjectRef, State, Told
+from reconcile.reconciler import Look, reconcile
+from reconcile.steps import Look as NextLook
+from reconcile.steps import Step, Tally
+from reconcile.world import LiveWorld
+
+TOGETHER = 200
+BEYOND_GRACE = timedelta(seconds=30)
+
+
+def feed(world: LiveWorld, drifts: Iterable[Drift], number: int) -> Tally:
+    """Let the reconciler look at every drift and at what healed, and drain the looks that follow from them."""
+    tally, refs = Tally(), set[ObjectRef]()
+    for batch in batches(one for one in drifts if one.kind is not Class.LOOKALIKE):
+        hints = [hint_of(one, number) for one in batch]
+        tally += reconcile(world, hints)
+        refs.update(
+            hint.ref for hint, one in zip(hints, batch, strict=True) if one.kind in {Class.MISSING, Class.MISMATCH}
+        )
+    return tally + drain(world, refs)
+
+
+def hint_of(one: Drift, number: int) -> Hint:
+    """Name a drift's reference, with the sweep as evidence."""
+    facts: Facts = {"sweep": number, "named_by": "sweep"}
+    return Hint(ObjectRef(one.bucket, one.key, one.s3_version), named_by="sweep", evidence=Told(facts))
+
+
+def batches(drifts: Iterable[Drift]) -> Iterator[list[Drift]]:
+    """Yield the drifts some at a time."""
+    there = iter(drifts)
+    while batch := list(islice(there, TOGETHER)):
+        yield batch
+
+
+def drain(world: LiveWorld, refs: set[ObjectRef], pause: Callable[[float], None] = sleep) -> Tally:
+    """Do looks that are due until none of these is merely suspected, or the grace is long over.
+
+    Any look that is due is done; a consumer that runs beside may do them first.
+    """
+    tally, end = Tally(), monotonic() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
+    while (refs := {ref for ref in refs if ref in suspected(world, refs)}) and monotonic() < end:
+        due = world.due(2 * TOGETHER)
+        tally += reconcile(world, due)
+        if not due:
+            pause(0.2)
+    return tally
+
+
+def suspected(world: LiveWorld, refs: set[ObjectRef]) -> set[ObjectRef]:
+    """Return those with a finding of a row that is not open yet."""
+    known = world.glance(sorted(refs)) if refs else {}
+    return {
+        ref
+        for ref, one in known.items()
+        if any(finding.state is State.SUSPECTED and finding.row_id and not finding.held_by for finding in one.findings)
+    }
+
+
+def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int) -> int:
+    """Take what is found as known: each becomes a finding that is ignored, for triage, and silent everywhere."""
+    quiet = replace(world, policy=replace(world.policy, flagging=False))
+    count = 0
+    for batch in batches(one for one in drifts if one.kind not in {Class.LOOKALIKE, Class.HEALED}):
+        hints = {hint.ref: hint for hint in (hint_of(one, number) for one in batch)}
+        reconcile(quiet, list(hints.values()))
+        count += ignore(quiet, sorted(hints), hints)
+    return count
+
+
+def ignore(world: LiveWorld, refs: Sequence[ObjectRef], hints: dict[ObjectRef, Hint]) -> int:
+    """Set the open findings of these references to ignored, in one transaction."""
+    known = world.glance(refs)
+    objects = world.heads(refs)
+    with world.transaction(refs) as txn:
+        steps = [
+            Step(ref, tuple(changes), NextLook(world.policy.look_again_most, 1, "ignored"), objects[ref])
+            for ref in refs
+            if (
+                changes := [
+                    change
+                    for finding in txn.seen[ref].findings
+                    if (change := by_hand(finding, txn.seen[ref], Input.IGNORE)) is not None
+                ]
+            )
+        ]
+        txn.write(steps, [], Look(refs, hints, known, objects), set())
+    return sum(len(one.changes) for one in steps)

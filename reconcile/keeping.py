@@ -1,0 +1,264 @@
+"""Where a sweep is kept: ranges, checkpoints and drifts in our schema, shared by whoever takes part; or nowhere.
+
+Ranges are leases: whoever is gone loses its range to another, which goes on from the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from reconcile import ledger
+from reconcile.compare import Facts
+from reconcile.confirm import Confirmed
+from reconcile.database import Connection, Database, queries, sql_file
+from reconcile.drift import Class, Drift, Meter, Past
+from reconcile.model import ObjectRef
+from reconcile.sweep import Range
+
+SQL = queries(sql_file("sweep.sql"))
+LEASE_S = 60.0
+PAGE = 1000  # the LIMIT of `drifts`; `open_findings` asks for one more, to see a key that is cut in two
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sweep as it is kept; `facts` are those that its lines compare."""
+
+    id: int
+    bucket: str
+    prefix: str
+    mode: str
+    state: str
+    reason: str
+    facts: Facts
+    totals: Mapping[str, int]
+    started_at: datetime
+    finished_at: datetime | None
+
+
+def lease_of(bucket: str) -> str:
+    """Return the task whose lease whoever began or resumed a sweep of the bucket holds."""
+    return f"sweep of {bucket}"
+
+
+def begin(connection: Connection, bucket: str, prefix: str, mode: str, actor: str, facts: Facts) -> int:
+    """Begin a sweep, and return its id."""
+    given = {"bucket": bucket, "prefix": prefix, "mode": mode, "actor": actor, "facts": Jsonb(facts._asdict())}
+    [(number, _)] = connection.execute(SQL["begin"], given).fetchall()
+    return int(number)
+
+
+def cut(connection: Connection, number: int, boundaries: Sequence[str]) -> None:
+    """Cut the bucket into ranges at the boundaries, once."""
+    lowers, uppers = ["", *boundaries], [*boundaries, None]
+    connection.execute(SQL["cut"], {"task": f"sweep {number}", "lowers": lowers, "uppers": uppers})
+
+
+def run_of(connection: Connection, number: int) -> Run | None:
+    """Return one sweep by its id."""
+    row = connection.execute(SQL["one"], {"id": number}).fetchone()
+    if row is None:
+        return None
+    facts = Facts(**row[6])
+    return Run(row[0], row[1], row[2], row[3], row[4], row[5], facts, row[7], row[8], row[9])
+
+
+def unfinished(connection: Connection, bucket: str) -> int | None:
+    """Return the latest sweep of a bucket that never came to its end."""
+    row = connection.execute(SQL["unfinished"], {"bucket": bucket}).fetchone()
+    return row[0] if row else None
+
+
+def _drift(row: tuple[Any, ...]) -> Drift:
+    kind, *rest, meter = row
+    return Drift(Class(kind), *rest, Meter(meter))  # type: ignore[call-arg]  # as many as the statement's columns
+
+
+@dataclass
+class Kept:
+    """One process's part in a kept sweep; `leads` is whoever holds the bucket's lease and keeps it alive."""
+
+    database: Database
+    run: Run
+    owner: str
+    leads: bool = False
+
+    @property
+    def task(self) -> str:
+        """The task of the ranges' leases."""
+        return f"sweep {self.run.id}"
+
+    def take(self) -> Range | None:
+        """Take a range that nobody works at."""
+        with self.database.use() as connection:
+            row = connection.execute(
+                SQL["take"], {"task": self.task, "owner": self.owner, "until_s": LEASE_S}
+            ).fetchone()
+        return Range(*row) if row else None
+
+    def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:
+        """Keep drifts and checkpoint in one transaction, if the range is still ours."""
+        tally = {**totals, "done": 1} if done else dict(totals)
+        given = {"task": self.task, "lower": part.lower, "owner": self.owner, "until_s": LEASE_S}
+        with self.database.transaction() as connection:
+            ours = connection.execute(SQL["advance"], {**given, "checkpoint": checkpoint, "tally": Jsonb(tally)})
+            if ours.fetchone() is None:
+                return False
+            self._keep(connection, [*found.drifts, *found.healed], seen_again=False)
+            if self.leads:
+                ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
+        return True
+
+    def _keep(self, connection: Connection, drifts: Sequence[Drift], *, seen_again: bool) -> None:
+        if drifts:
+            given = Jsonb([{**asdict(one), "since": one.since and one.since.isoformat()} for one in drifts])
+            connection.execute(SQL["keep_drifts"], {"id": self.run.id, "drifts": given, "seen_again": seen_again})
+
+    def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
+        """Return references with findings, in key order, none of their keys in part."""
+        given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "lower": lower, "upper": upper}
+        with self.database.use() as connection:
+            refs = [ObjectRef(*row) for row in connection.execute(SQL["open_findings"], given)]
+        whole = [ref for ref in refs if ref.key != refs[-1].key] if len(refs) > PAGE else refs
+        return whole or refs
+
+    def to_see_again(self, margin: timedelta) -> tuple[list[ObjectRef], bool]:
+        """Return references that were sighted but once, those that are ripe before the others."""
+        with self.database.use() as connection:
+            given = {"id": self.run.id, "margin_s": margin.total_seconds()}
+            found = connection.execute(SQL["to_see_again"], given).fetchall()
+            if self.leads:
+                ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
+        ripe = [ObjectRef(*row[:3]) for row in found if row[3]]
+        return ripe or [ObjectRef(*row[:3]) for row in found], bool(ripe)
+
+    def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
+        """Keep what was seen again, and forget the rest of these references."""
+        with self.database.transaction() as connection:
+            self._keep(connection, found.drifts, seen_again=True)
+            named = Jsonb([ref._asdict() for ref in refs])
+            connection.execute(SQL["forget"], {"id": self.run.id, "refs": named})
+
+    def let_go(self) -> None:
+        """Let others have what we hold."""
+        with self.database.use() as connection:
+            connection.execute(SQL["let_go"], {"task": self.task, "owner": self.owner})
+            if self.leads:
+                ledger.drop_lease(connection, lease_of(self.run.bucket), self.owner)
+
+    def progress(self) -> tuple[int, int, Counter[str]]:
+        """Return how many ranges there are, how many are done, and the totals of all."""
+        with self.database.use() as connection:
+            [(ranges, done, tallies)] = connection.execute(SQL["ranges"], {"task": self.task}).fetchall()
+            if self.leads:
+                ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
+        totals: Counter[str] = Counter()
+        for tally in tallies:
+            totals.update(tally)
+        del totals["done"]
+        return ranges, done, totals
+
+    def last(self) -> tuple[int, datetime, Mapping[str, int]] | None:
+        """Return the last complete sweep before this: its id, its begin, its totals."""
+        given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "id": self.run.id}
+        with self.database.use() as connection:
+            row = connection.execute(SQL["last_complete"], given).fetchone()
+        return (row[0], row[1], row[2]) if row else None
+
+    def past(self) -> list[Past]:
+        """Return the sweeps that came to an end, the latest first."""
+        with self.database.use() as connection:
+            given = {"bucket": self.run.bucket, "prefix": self.run.prefix}
+            return [Past(*row) for row in connection.execute(SQL["past"], given)]
+
+    def drifts(self, last: int | None, *, healed: bool = False) -> Iterator[Drift]:
+        """Yield all drifts in key order, each with whether it is new since the sweep `last`."""
+        at = ("", "", "")
+        while True:
+            given = {"id": self.run.id, "last": last, "healed": healed} | dict(
+                zip(("key", "s3_version", "row_id"), at, strict=True)
+            )
+            with self.database.use() as connection:
+                page = connection.execute(SQL["drifts"], given).fetchall()
+            yield from map(_drift, page)
+            if len(page) < PAGE:
+                return
+            at = page[-1][2:5]
+
+    def metered(self, drifts: Iterable[Drift]) -> None:
+        """Keep what the loss meter says of each."""
+        told = [{name: getattr(one, name) for name in ("key", "s3_version", "row_id", "meter")} for one in drifts]
+        with self.database.use() as connection:
+            connection.execute(SQL["meter"], {"id": self.run.id, "meters": Jsonb(told)})
+
+    def healed(self, last: int | None) -> int:
+        """Return how many drifts of the sweep `last` are none any more."""
+        with self.database.use() as connection:
+            [(count,)] = connection.execute(SQL["healed"], {"id": self.run.id, "last": last}).fetchall()
+        return int(count)
+
+    def finish(self, state: str, reason: str, totals: Mapping[str, int]) -> datetime:
+        """Keep how it ended, and forget the ranges."""
+        given: dict[str, Any] = {"id": self.run.id, "state": state, "reason": reason, "totals": Jsonb(dict(totals))}
+        with self.database.transaction() as connection:
+            [(finished_at,)] = connection.execute(SQL["finish"], given).fetchall()
+            connection.execute(SQL["drop_ranges"], {"task": self.task})
+        return finished_at  # type: ignore[no-any-return]  # a driver's row
+
+
+@dataclass
+class Unkept:
+    """A trial's keeper: one range, in memory alone. More drifts than it has room for are counted, not listed."""
+
+    room: int = 100_000
+    found: dict[tuple[ObjectRef, str], Drift] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
+    once: dict[ObjectRef, float] = field(default_factory=dict)
+    taken: bool = False
+
+    def take(self) -> Range | None:
+        """Take the one range."""
+        taken, self.taken = self.taken, True
+        return None if taken else Range("", None, "", {})
+
+    def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:  # noqa: ARG002 - the Keeper's shape
+        """Keep the drifts."""
+        self.totals = dict(totals)
+        for one in found.drifts[: max(self.room - len(self.found), 0)]:
+            self._keep(one)
+            self.once.setdefault(ObjectRef(one.bucket, one.key, one.s3_version), monotonic())
+        return True
+
+    def _keep(self, one: Drift) -> None:
+        self.found[ObjectRef(one.bucket, one.key, one.s3_version), one.row_id] = one
+
+    def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:  # noqa: ARG002 - the Keeper's shape
+        """Know none."""
+        return []
+
+    def to_see_again(self, margin: timedelta) -> tuple[list[ObjectRef], bool]:
+        """Return what was sighted but once."""
+        ripe = [ref for ref, at in self.once.items() if monotonic() - at >= margin.total_seconds()]
+        return (ripe or list(self.once))[:500], bool(ripe)
+
+    def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
+        """Keep what was seen again, and forget the rest of these references."""
+        named = set(refs)
+        self.found = {name: one for name, one in self.found.items() if name[0] not in named}
+        for one in found.drifts:
+            self._keep(one)
+        for ref in refs:
+            del self.once[ref]
+
+
+def led(database: Database, bucket: str, owner: str) -> bool:
+    """Take the bucket's lease; False while another run holds it."""
+    with database.use() as connection:
+        return ledger.take_lease(connection, lease_of(bucket), owner, LEASE_S) is not None

@@ -1,0 +1,114 @@
+"""A World that looks and writes nothing: both sides as reconcile() sees them, kept for whoever reports.
+
+Needs no schema of ours; without one there are no findings, and a flag in a row is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from reconcile import rows
+from reconcile.database import Connection
+from reconcile.glance import group
+from reconcile.model import Brake, Hint, Known, ObjectRef, ObjectSide, Policy
+from reconcile.reconciler import Look
+from reconcile.restraint import Restraints, Trip
+from reconcile.steps import Step
+from reconcile.verdict import settled
+from reconcile.world import LiveWorld
+
+
+class Looked(NamedTuple):
+    """One reference as it was at the end of its look: what the database knew, and what the object side was."""
+
+    hint: Hint
+    known: Known
+    side: ObjectSide
+
+
+@dataclass
+class Trial:
+    """Looks through a live World's eyes. `looked` and `left` are what a reconcile() brought; the caller takes them."""
+
+    live: LiveWorld
+    has_kept: bool
+    looked: list[Looked] = field(default_factory=list)
+    left: list[Hint] = field(default_factory=list)
+    unanswered: Counter[str] = field(default_factory=Counter)
+
+    policy: Policy = field(init=False)
+    brake: Brake = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.policy = replace(self.live.policy, flagging=False)
+        self.brake = self.live.brake
+
+    def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read rows and, if our schema is there, findings."""
+        if self.has_kept:
+            return self.live.read(connection, refs)
+        return group(refs, rows.lookup(connection, self.live.mapping, list({ref.key for ref in refs})), [])
+
+    def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read the same without a transaction."""
+        with self.live.database.use() as connection:
+            return self.read(connection, refs)
+
+    def unsettled(
+        self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
+    ) -> Iterator[Sequence[tuple[Hint, Known]]]:
+        """Yield of each batch what a glance does not settle."""
+        for hints in batches:
+            known = self.glance([hint.ref for hint in hints])
+            left = [(hint, known[hint.ref]) for hint in hints]
+            yield [one for one in left if one[0].ref in doubtful or not settled(*one)]
+
+    def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
+        """Ask MinIO."""
+        return self.live.heads(refs)
+
+    def due(self, limit: int) -> list[Hint]:  # noqa: ARG002 - the World's shape
+        """Claim nothing."""
+        return []
+
+    def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:  # noqa: ARG002 - the World's shape
+        """Keep what there was no room for, for the caller to ask again."""
+        self.left += hints
+
+    def readable(self, silent: Mapping[str, str], answered: set[str]) -> None:
+        """Restrain nothing; the caller counts what was unknown."""
+
+    @contextmanager
+    def transaction(self, refs: Sequence[ObjectRef]) -> Iterator[TrialTxn]:
+        """Read the references anew, in a transaction that cannot write."""
+        with self.live.database.transaction() as connection:
+            connection.execute("SET TRANSACTION READ ONLY")
+            seen = self.read(connection, refs)
+            [(now,)] = connection.execute("SELECT now()").fetchall()
+            yield TrialTxn(self, now, seen)
+
+
+@dataclass
+class TrialTxn:
+    """Records what a transaction would have written from."""
+
+    trial: Trial
+    now: datetime
+    seen: Mapping[ObjectRef, Known]
+
+    def restraints(self) -> Restraints:
+        """Take no lock; nothing is braked where nothing is written."""
+        return Restraints()
+
+    def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:  # noqa: ARG002 - the Txn's shape
+        """Keep what was seen; what moved meanwhile is to be asked again."""
+        self.trial.looked += [
+            Looked(look.hints[step.ref], self.seen[step.ref], look.objects[step.ref]) for step in steps
+        ]
+        self.trial.left += [look.hints[ref] for ref in sorted(moved)]
+        return moved
