@@ -165,6 +165,11 @@ class Kept:
         del totals["done"]
         return ranges, done, totals
 
+    def unread(self) -> list[tuple[str, str | None]]:
+        """Return the ranges that are not compared to their end."""
+        with self.database.use() as connection:
+            return list(connection.execute(SQL["unread"], {"task": self.task}))
+
     def last(self) -> tuple[int, datetime, Mapping[str, int]] | None:
         """Return the last complete sweep before this: its id, its begin, its totals."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "id": self.run.id}

@@ -77,6 +77,7 @@ class Sweep:
     bucket: str
     started_at: datetime
     now: Callable[[], datetime]
+    watched: Callable[[str], bool] = lambda _: True
     tell: Callable[[Mapping[str, int]], None] = lambda _: None
 
     def run(self) -> None:
@@ -114,6 +115,7 @@ class Sweep:
                 s3_version=one.sighted.s3_version,
             )
             for one in candidates(block)
+            if self.watched(one.key)
         ]
         differing = len({hint.ref for hint in hints})
         hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -50,6 +51,7 @@ class Answer:
     """What is shown, as of when by the database's clock, and what the exit status tells of it.
 
     A `str` is shown as it is, whatever the format: a script, or SQL. `failure` is what ended it half-way.
+    `page` makes an HTML page of its own.
     """
 
     shown: Shown | str
@@ -59,6 +61,7 @@ class Answer:
     incomplete: bool = False
     interrupted: bool = False
     failure: Failure | None = None
+    page: Callable[[], str] | None = None
 
 
 def exit_status(outcome: Answer | Failure, *, on_drift: bool) -> int:

@@ -26,7 +26,7 @@ def rendered(answer: Answer, form: Format) -> str:
         case Format.CSV:
             return as_csv(answer.shown)
         case Format.HTML:
-            return as_html(answer.shown, answer.now)
+            return answer.page() if answer.page else as_html(answer.shown, answer.now)
 
 
 def deliver(answer: Answer, form: Format, file: str | None) -> None:

@@ -57,6 +57,9 @@ UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(ow
 SELECT count(*), count(*) FILTER (WHERE tally ? 'done'), coalesce(jsonb_agg(tally), '[]')
 FROM reconciler.lease WHERE task = %(task)s
 
+-- name: unread
+SELECT lower, upper FROM reconciler.lease WHERE task = %(task)s AND NOT tally ? 'done' ORDER BY lower
+
 -- name: keep_drifts
 INSERT INTO reconciler.drift AS d (sweep_id, kind, bucket, key, s3_version, row_id, cause, size_bytes, group_name, owner,
                                    since, counterpart, known, seen_again)

@@ -1,0 +1,126 @@
+"""`sweep`: every object against every row; a report, a display of how far it is, and an exit status for cron."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from consumer.commands import output
+from consumer.commands.answer import Answer, Exit, Failure
+from consumer.commands.call import Call, database
+from consumer.commands.display import Display
+from consumer.servers import all_buckets, mapping, named_buckets, objects, world
+from consumer.sides import Scope
+from consumer.sweeping import Leased, Sweeping, Wanted
+from reconcile.drift import SweepReport
+from reconcile.model import Misconfigured
+from reconcile.report import Section
+from reconcile.settings import NEEDED, Settings
+from reconcile.sweepmetrics import metrics
+from reconcile.sweeppage import page
+from reconcile.sweepreport import shown
+
+ENTRY = "import sys; from consumer.cli import main; sys.exit(main())"
+
+
+def sweep(call: Call) -> Answer:
+    """Sweep a bucket, or each that is configured, and report."""
+    settings, options = call.settings(*NEEDED), call.options
+    buckets = [options.bucket] if options.bucket else buckets_of(settings)
+    if len(buckets) > 1 and (options.format == "html" or options.join or options.listing or options.metrics_file):
+        raise Misconfigured(f"the buckets are {', '.join(buckets)}; name one with --bucket for this")
+    try:
+        reports = [swept(call, settings, bucket) for bucket in buckets]
+    except Leased as error:
+        return Answer("", failure=Failure(Exit.LEASED, (str(error),)))
+    if options.metrics_file:
+        output.replace(Path(options.metrics_file), metrics(reports[0]))
+    parts = [shown(one) for one in reports]
+    whole = parts[0] if len(parts) == 1 else Section("sweeps", "", {}, _numbered(parts))
+    return Answer(
+        whole,
+        reports[0].finished_at,
+        drift=any(one.total_drifts for one in reports),
+        held=any(one.state == "held" for one in reports),
+        incomplete=any(one.state == "incomplete" for one in reports),
+        page=lambda: page(reports[0]),
+    )
+
+
+def buckets_of(settings: Settings) -> list[str]:
+    """Return the buckets that the configuration names, or else the rows."""
+    if named := named_buckets(settings):
+        return named
+    with database(settings) as opened, objects(settings) as store, opened.use() as connection:
+        return all_buckets(settings, connection, world(settings, opened, store, "sweep", mapping(settings, opened)))
+
+
+def swept(call: Call, settings: Settings, bucket: str) -> SweepReport:
+    """Sweep one bucket, with as many processes as are wanted."""
+    wanted = wanted_of(call, bucket)
+    with ExitStack() as exits:
+        opened = exits.enter_context(database(settings, patient=True))
+        store = exits.enter_context(objects(settings))
+        display = exits.enter_context(Display(bucket))
+        workers = exits.enter_context(Workers(call, bucket, wanted.workers - 1))
+        return Sweeping(settings, wanted, opened, store, display.show).run(workers.spawn)
+
+
+def wanted_of(call: Call, bucket: str) -> Wanted:
+    """Return what the options ask for."""
+    options = call.options
+    if options.workers < 1:
+        raise Misconfigured(f"--workers {options.workers}: must be 1 or more")
+    mode = "fix" if options.fix or options.apply else "baseline" if options.baseline else "report"
+    listing = Path(options.listing) if options.listing else None
+    directory = Path(options.spool) if options.spool else None
+    if directory is not None and not directory.is_dir():
+        raise Misconfigured(f"--spool {directory}: is not a directory; make it, or name another")
+    return Wanted(
+        Scope(bucket, options.prefix, listing, directory),
+        mode,
+        resume=options.resume,
+        join=options.join,
+        workers=options.workers,
+        margin=None if options.margin is None else timedelta(seconds=options.margin),
+    )
+
+
+class Workers:
+    """Further processes on this machine, each a `sweep --join`; they end with the sweep."""
+
+    def __init__(self, call: Call, bucket: str, how_many: int) -> None:
+        self._call = call
+        self._bucket = bucket
+        self._how_many = how_many
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.wait()
+
+    def spawn(self, number: int) -> None:
+        """Start them; whatever becomes of one, its ranges are taken over."""
+        options = self._call.options
+        words = ["sweep", "--bucket", self._bucket, "--join", str(number), "--log-level", "error"]
+        for name in ("config", "spool", "listing"):
+            words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []
+        for _ in range(self._how_many):
+            command = [sys.executable, "-c", ENTRY, *words]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
+            self._running.append(process)
+
+
+def _numbered(parts: Sequence[Section]) -> tuple[Section, ...]:
+    return tuple(replace(part, name=f"{part.name}_{at}") for at, part in enumerate(parts, 1))

@@ -1,0 +1,93 @@
+"""Opens the two sides of a sweep: the rows, copied out once, and the listing, MinIO's or one brought along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconcile import spool
+from reconcile.catalog import serves_order
+from reconcile.compare import Blocks, Facts, lines_of
+from reconcile.database import Connection, Database
+from reconcile.listfile import from_file
+from reconcile.listing import ahead, listed
+from reconcile.mapping import Mapping
+from reconcile.objects import Objects
+from reconcile.spool import Spool
+from reconcile.sweep import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is compared: keys of a bucket under a prefix; `listing` is a file instead of the bucket's own listing."""
+
+    bucket: str
+    prefix: str = ""
+    listing: Path | None = None
+    directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides, as sources of lines; `note` tells how the rows were read."""
+
+    objects: Source
+    rows: Source
+    row_count: int
+    note: str
+
+
+def facts_of(mapping: Mapping, scope: Scope) -> Facts:
+    """Return what both sides know of an object; of a listing that was brought its beginning tells."""
+    version = mapping.tables.settings.version
+    if scope.listing is None:
+        return Facts(version.s3_version is not None, version.size is not None, mapping.has_etag)
+    beginning = next(from_file(scope.listing), [])
+    sizes, etags = any(one.size is not None for one in beginning), any(one.etag for one in beginning)
+    return Facts(s3_version=False, size=version.size is not None and sizes, etag=mapping.has_etag and etags)
+
+
+@contextmanager
+def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, facts: Facts) -> Iterator[Sides]:
+    """Copy the rows out, and lend both sides."""
+    spools: list[Spool] = []
+    try:
+        with database.use() as connection:
+            rows = copied(connection, mapping, scope, facts)
+            spools.append(rows)
+            indexed = serves_order(connection, mapping)
+        objects = from_bucket(store, scope, facts)
+        if scope.listing is not None:
+            brought = Spool(scope.directory)
+            spools.append(brought)
+            objects = brought.write(spool.in_order(from_file(scope.listing), facts, scope.directory)).blocks
+        yield Sides(objects, rows.blocks, rows.lines, note(rows, indexed=indexed))
+    finally:
+        for one in spools:
+            one.close()
+
+
+def copied(connection: Connection, mapping: Mapping, scope: Scope, facts: Facts) -> Spool:
+    """Copy the rows to a spool, in one statement and however long it takes."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION READ ONLY")
+        connection.execute("SET LOCAL statement_timeout = 0")
+        return Spool(scope.directory).write(spool.copied(connection, mapping, scope.bucket, scope.prefix, facts))
+
+
+def from_bucket(store: Objects, scope: Scope, facts: Facts) -> Source:
+    """Return MinIO's listing as a source, read ahead of the comparison."""
+
+    def blocks(lower: str, upper: str | None) -> Blocks:
+        pages = listed(store, scope.bucket, scope.prefix, lower, upper, versions=facts.s3_version)
+        return (lines_of(page, facts) for page in ahead(pages))
+
+    return blocks
+
+
+def note(rows: Spool, *, indexed: bool) -> str:
+    """Tell how the rows were read."""
+    how = "an index serves byte order" if indexed else "sorted by the database, since no index serves byte order"
+    return f"{rows.lines:,} rows were copied to a spool of {rows.size_bytes / 1e6:,.1f} MB in one statement: {how}"

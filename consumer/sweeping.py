@@ -1,0 +1,337 @@
+"""One sweep of one bucket, from its lease to its report: begins, resumes or joins it, and brings it to its end.
+
+What is compared, confirmed, guarded and kept is reconcile's; this opens the servers and says in which order.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from time import sleep
+
+import structlog
+from psycopg import errors
+
+from consumer import servers
+from consumer.passed import passed
+from consumer.sides import Scope, Sides, facts_of, opened
+from reconcile import guards, keeping, meter
+from reconcile.compare import Facts
+from reconcile.database import Connection, Database
+from reconcile.drift import Class, Drift, Metered, SweepReport
+from reconcile.feeding import feed, keep_as_known
+from reconcile.filters import watched
+from reconcile.inquiry import is_installed
+from reconcile.keeping import Kept, Unkept
+from reconcile.listing import split
+from reconcile.model import Misconfigured, OutOfOrder, Unavailable
+from reconcile.objects import Objects
+from reconcile.settings import Settings
+from reconcile.sums import KINDS, Sums, summed, within
+from reconcile.sweep import Held, Keeper, Sweep
+from reconcile.trial import Trial
+
+log = structlog.get_logger("sweep")
+RANGES_A_WORKER = 4
+RANGES_LEAST = 8
+WAIT_S = 0.5
+LOOK_S = 10.0
+TOGETHER = 1_000
+WRITTEN = {
+    "sweep": ("INSERT", "UPDATE"),
+    "drift": ("INSERT", "UPDATE", "DELETE"),
+    "lease": ("INSERT", "UPDATE", "DELETE"),
+}
+NOT_KEPT = "nothing was kept: without the schema reconciler a sweep has no history, and cannot be resumed"
+NO_SCHEMA = "this needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
+STANDBY = "this database is a standby, whose rows may be old; let database.url name the primary"
+
+
+class Leased(Exception):
+    """Another run has the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in."""
+
+    scope: Scope
+    mode: str = "report"
+    resume: bool = False
+    join: int | None = None
+    workers: int = 1
+    margin: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a sweep is; `of_rows` is how many rows there are to be compared, 0 while that is unknown."""
+
+    doing: str
+    totals: Mapping[str, int] = field(default_factory=dict)
+    of_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a sweep ended: its state, and why; nothing is believed of the ranges that were not read to their end."""
+
+    state: str = "complete"
+    reason: str = ""
+    unread: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass
+class Sweeping:
+    """One process's part in one sweep, its servers opened; `tell` is told how it goes on."""
+
+    settings: Settings
+    wanted: Wanted
+    database: Database
+    store: Objects
+    tell: Callable[[Progress], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.mapping = servers.mapping(self.settings, self.database)
+        self.live = servers.world(self.settings, self.database, self.store, "sweep", self.mapping)
+        self.live.look_deadline_s = LOOK_S
+        with self.database.use() as connection:
+            self.keeps = may_keep(connection)
+            [(self.standby, self.began_at)] = connection.execute("SELECT pg_is_in_recovery(), now()").fetchall()
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is swept."""
+        return self.wanted.scope.bucket
+
+    def run(self, spawn: Callable[[int], None] = lambda _: None) -> SweepReport:
+        """Sweep, and return the report; `spawn` is called with the sweep's id once others may join it."""
+        if not self.store.bucket_exists(self.bucket):
+            raise Misconfigured(f"bucket {self.bucket!r}: does not exist on {self.store.server.endpoint}")
+        if not self.keeps:
+            return self.unkept()
+        if self.wanted.join is None and not keeping.led(self.database, self.bucket, self.owner):
+            raise Leased(f"another sweep of {self.bucket!r} is running; take part in it with --join, or wait")
+        keeper = self.keeper()
+        spawn(keeper.run.id)
+        try:
+            return self.led(keeper) if keeper.leads else self.joined(keeper)
+        finally:
+            with suppress(Unavailable):
+                keeper.let_go()
+
+    def unkept(self) -> SweepReport:
+        """Sweep without a schema: in memory, with nothing to resume."""
+        if self.wanted.mode != "report" or self.wanted.resume or self.wanted.join is not None:
+            raise Misconfigured(NO_SCHEMA)
+        keeper = Unkept()
+        end, note = self.compare(keeper, facts_of(self.mapping, self.wanted.scope), self.began_at)
+        if end.state == "incomplete":
+            end = replace(end, unread=(("", None),))
+        sums = summed(within(keeper.found.values(), end.unread), self.now())
+        end = self.guarded(end, keeper.totals, sums, None)
+        return self.report(end, keeper.totals, sums, self.began_at, (note, NOT_KEPT))
+
+    def led(self, keeper: Kept) -> SweepReport:
+        """Compare with whoever takes part, and bring the sweep to its end."""
+        end, note = self.compare(keeper, keeper.run.facts, keeper.run.started_at)
+        _, _, totals = keeper.progress()
+        if end.state == "incomplete":
+            end = replace(end, unread=tuple(keeper.unread()))
+        last = keeper.last()
+        before, last_started, last_totals = last or (None, None, None)
+        sums = summed(within(keeper.drifts(before), end.unread), self.now())
+        end = self.guarded(end, totals, sums, last_totals)
+        told = self.metered(keeper, last_started, before) if end.state == "complete" else ()
+        sums = summed(within(keeper.drifts(before), end.unread), self.now())
+        report = self.report(
+            end, {**totals, "healed": keeper.healed(before)}, sums, keeper.run.started_at, (note, *told)
+        )
+        report = replace(report, id=keeper.run.id, meter=self.meters(keeper, before))
+        if end.state == "complete":
+            self.act(keeper)
+        if not end.unread:
+            report = replace(report, finished_at=keeper.finish(end.state, end.reason, report.totals))
+        log.info("sweep.ended", sweep=keeper.run.id, state=end.state, reason=end.reason)
+        return replace(report, history=keeper.past())
+
+    def joined(self, keeper: Kept) -> SweepReport:
+        """Compare ranges of another's sweep; who leads it reports."""
+        end, note = self.compare(keeper, keeper.run.facts, keeper.run.started_at)
+        end = replace(end, state="running") if end.state == "complete" else end
+        report = self.report(end, keeper.progress()[2], Sums(self.now()), keeper.run.started_at, (note,))
+        return replace(report, id=keeper.run.id)
+
+    def keeper(self) -> Kept:
+        """Begin a sweep, go on with one, or join one."""
+        wanted = self.wanted
+        with self.database.use() as connection:
+            number = keeping.unfinished(connection, self.bucket) if wanted.resume else wanted.join
+            number = self.begin(connection) if number is None else number
+            run = keeping.run_of(connection, number)
+        if run is None or run.bucket != self.bucket or run.state != "running":
+            raise Misconfigured(f"sweep {number}: no sweep of bucket {self.bucket!r} with this id is running")
+        self.wanted = replace(wanted, mode=run.mode, scope=replace(wanted.scope, prefix=run.prefix))
+        return Kept(self.database, run, self.owner, leads=wanted.join is None)
+
+    def begin(self, connection: Connection) -> int:
+        """Begin a sweep and cut it into ranges, which others can take."""
+        scope = self.wanted.scope
+        facts = facts_of(self.mapping, scope)
+        ranges = max(RANGES_LEAST, RANGES_A_WORKER * self.wanted.workers)
+        cuts = [] if scope.listing else split(self.store, scope.bucket, scope.prefix, ranges)
+        with connection.transaction():
+            number = keeping.begin(connection, scope.bucket, scope.prefix, self.wanted.mode, self.owner, facts)
+            keeping.cut(connection, number, cuts)
+        log.info("sweep.begun", sweep=number, bucket=scope.bucket, mode=self.wanted.mode, ranges=len(cuts) + 1)
+        return number
+
+    def compare(self, keeper: Kept | Unkept, facts: Facts, started_at: datetime) -> tuple[End, str]:
+        """Compare and confirm; returns how that ended, and how the rows were read."""
+        note = ""
+        try:
+            self.tell(Progress("copying the rows"))
+            with opened(self.database, self.mapping, self.store, self.wanted.scope, facts) as sides:
+                note = sides.note
+                sweep = self.sweep(keeper, sides, started_at)
+                sweep.run()
+                if isinstance(keeper, Kept) and not keeper.leads:
+                    return End(), note
+                self.others(keeper, sweep)
+                margin = self.wanted.margin or self.settings.policy.missing_grace
+                sweep.see_again(margin, self.waiting)
+        except OutOfOrder as fault:
+            return End("incomplete", f"out of order: {fault}"), note
+        except Unavailable as fault:
+            return End("incomplete", f"{fault}; go on with --resume once it answers"), note
+        except Held as fault:
+            return End("held", str(fault)), note
+        return End(), note
+
+    def sweep(self, keeper: Keeper, sides: Sides, started_at: datetime) -> Sweep:
+        """Return the comparison over both sides."""
+        filters = self.settings.filters
+        return Sweep(
+            Trial(self.live, self.keeps),
+            keeper,
+            sides.objects,
+            sides.rows,
+            self.bucket,
+            started_at,
+            self.now,
+            watched(filters.include, filters.exclude),
+            lambda totals: self.tell(Progress("comparing", totals, sides.row_count)),
+        )
+
+    def others(self, keeper: Kept | Unkept, sweep: Sweep) -> None:
+        """Wait for whoever else takes part, and take over from whoever is gone."""
+        while isinstance(keeper, Kept):
+            ranges, done, totals = keeper.progress()
+            if ranges == done:
+                return
+            self.tell(Progress(f"waiting for others: {done} of {ranges} ranges are done", totals))
+            sleep(WAIT_S)
+            sweep.run()
+
+    def waiting(self, how_many: int) -> None:
+        """Wait for a second look."""
+        self.tell(Progress(f"looking again at {how_many:,} differences, once they are old enough"))
+        sleep(WAIT_S)
+
+    def guarded(self, end: End, totals: Mapping[str, int], sums: Sums, before: Mapping[str, int] | None) -> End:
+        """Return the end, held if the sides are not to be believed."""
+        if end.state != "complete":
+            return end
+        found = {**totals, "missing": sums.of_kind(Class.MISSING)}
+        why = STANDBY if self.standby else guards.held(found, before, self.settings.brake)
+        if why:
+            log.error("sweep.held", bucket=self.bucket, why=why)
+            return End("held", why)
+        return End("incomplete", f"{totals['unknown']:,} keys gave no answer") if totals.get("unknown") else end
+
+    def metered(self, keeper: Kept, last_started: datetime | None, before: int | None) -> tuple[str, ...]:
+        """Keep of each new drift whether the stream should have told of it; returns why that is not known."""
+        if last_started is None:
+            return ("the loss meter begins with the second complete sweep",)
+        through, why = self.passed()
+        for page in paged(keeper.drifts(before)):
+            keeper.metered([replace(one, meter=meter.metered(one, last_started, passed=through)) for one in page])
+        return () if through else (f"the loss meter could not measure: {why}",)
+
+    def meters(self, keeper: Kept, before: int | None) -> list[Metered]:
+        """Return the loss meter's counts."""
+        return meter.by_age(keeper.drifts(before), self.now())
+
+    def passed(self) -> tuple[bool, str]:
+        """Tell whether the stream is proven to be past what was sighted, and why not."""
+        if not self.settings.kafka:
+            return False, "[kafka] is not configured"
+        kafka = {**self.settings.kafka, **self.settings.kafka_topic}
+        try:
+            told = passed(self.store, self.settings.stream.topic, kafka)
+        except Unavailable as error:
+            return False, str(error)
+        return told.proven, told.why
+
+    def act(self, keeper: Kept) -> None:
+        """Do what the mode asks for, through the one reconciler."""
+        drifts = keeper.drifts(None, healed=True)
+        match self.wanted.mode:
+            case "fix":
+                self.tell(Progress("repairing: what is missing is looked at until its grace is over"))
+                world = replace(self.live, policy=replace(self.settings.policy, flagging=True))
+                feed(world, drifts, keeper.run.id)
+            case "baseline":
+                self.tell(Progress("keeping what was found as known"))
+                keep_as_known(self.live, drifts, keeper.run.id)
+
+    def report(
+        self, end: End, totals: Mapping[str, int], sums: Sums, started_at: datetime, notes: tuple[str, ...]
+    ) -> SweepReport:
+        """Return everything in one value."""
+        kinds = {kind.value: sums.of_kind(kind) for kind in KINDS}
+        new = sum(sums.new.values())
+        return SweepReport(
+            bucket=self.bucket,
+            mode=self.wanted.mode,
+            state=end.state,
+            started_at=started_at,
+            finished_at=self.now(),
+            prefix=self.wanted.scope.prefix,
+            reason=end.reason,
+            totals={**totals, **kinds, "new": new, "still": sums.total - new},
+            by_kind=sums.by_kind(),
+            by_group=sums.by("group"),
+            by_prefix=sums.by("prefix"),
+            by_age=sums.by("age"),
+            drifts=sums.first,
+            total_drifts=sums.total,
+            notes=tuple(filter(None, notes)),
+        )
+
+    def now(self) -> datetime:
+        """Return the time; what is kept is stamped by the database."""
+        return datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
+
+
+def may_keep(connection: Connection) -> bool:
+    """Tell whether our schema is there and up to date, and ours to write."""
+    asked = [(f"reconciler.{table}", privilege) for table, privileges in WRITTEN.items() for privilege in privileges]
+    try:
+        return is_installed(connection) and all(
+            connection.execute("SELECT has_table_privilege(%s, %s)", one).fetchall() == [(True,)] for one in asked
+        )
+    except errors.InsufficientPrivilege:
+        return False
+
+
+def paged(drifts: Iterator[Drift]) -> Iterator[list[Drift]]:
+    """Yield the drifts in pages."""
+    while page := list(islice(drifts, TOGETHER)):
+        yield page
