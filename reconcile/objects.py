@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleDelMarkerExpiration:Delete")
 REMOVALS = EVENTS[1:]
 RULE_ID = "storage-reconciler"
-_OK, _TOO_MANY, _SERVER_ERRORS = 200, 429, 500
+_OK, _FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 200, 403, 429, 500
+_PERMIT = "; grant the access key admin:Prometheus, or start MinIO with MINIO_PROMETHEUS_AUTH_TYPE=public"
 _NO_BUCKET = "HTTP 404 NoSuchBucket"
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 _PING = b'{"Records":null}'
@@ -130,6 +131,17 @@ class Objects:
             return b"".join(self._get(bucket, pairs, self.server.timeout_s))
         except Silent as silence:
             raise Unavailable("minio", f"bucket {bucket!r}: {silence}") from silence
+
+    def metrics(self, path: str, bearer: str) -> bytes:
+        """Return what the server tells of itself; raises Unavailable, or Misconfigured where that is refused."""
+        with _asking(f"GET {path}"):
+            answer = self._pool.request("GET", self.server.root + path, headers={"Authorization": f"Bearer {bearer}"})
+        told = f"GET {path}: MinIO answers HTTP {answer.status}"
+        if answer.status >= _SERVER_ERRORS or answer.status == _TOO_MANY:
+            raise Unavailable("minio", told)
+        if answer.status != _OK:
+            raise Misconfigured(told + (_PERMIT if answer.status == _FORBIDDEN else ""))
+        return answer.data
 
     def listen(
         self, bucket: str, events: Sequence[str], stopping: Callable[[], bool], silence_s: float = 5.0

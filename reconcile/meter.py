@@ -1,0 +1,56 @@
+"""The loss meter: which of the drifts that a sweep found the stream of events should have told of. Pure.
+
+It proves nothing of one drift: MinIO has deletions without an event, and a look at the world cannot tell those from an
+event that was lost on its way. Only drifts that are new since the last complete sweep, and that the stream had not told
+of, are measured; the others were counted before, or are the stream's success.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from reconcile.drift import Class, Drift, Meter, Metered
+
+AGES = ("today", "this week", "older", "unknown")
+_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
+
+
+def metered(drift: Drift, last_started: datetime | None, *, passed: bool) -> Meter:
+    """Say whether an event should have told of a drift that is new and unknown; of any other, that it is unmeasured.
+
+    `last_started` is when the last complete sweep began, None before the first; `passed` tells that the stream was
+    proven to be past the sighting. What began before that sweep and was not reported by it has changed after it.
+    """
+    if last_started is None or not passed or not counts(drift):
+        return Meter.UNMEASURED
+    if drift.kind is Class.LOOKALIKE:
+        return Meter.NEVER
+    if drift.since is None:
+        return Meter.UNMEASURED
+    older = drift.since <= last_started
+    return Meter.LOST if older is (drift.kind is Class.MISSING) else Meter.NEVER
+
+
+def counts(drift: Drift) -> bool:
+    """Tell whether a drift is the meter's: new since the last complete sweep, and no finding of the stream's."""
+    return drift.is_new and not drift.known
+
+
+def by_age(drifts: Iterable[Drift], now: datetime) -> list[Metered]:
+    """Count what the meter says of the drifts that are its, for each class and age; nothing is kept of a drift."""
+    found = Counter((one.kind, _age(one.since, now), one.meter) for one in drifts if counts(one))
+    rows = (
+        Metered(kind, age, *(found[kind, age, meter] for meter in (Meter.LOST, Meter.NEVER, Meter.UNMEASURED)))
+        for kind in Class
+        for age in AGES
+    )
+    return [row for row in rows if row.lost or row.never or row.unmeasured]
+
+
+def _age(since: datetime | None, now: datetime) -> str:
+    if since is None:
+        return "unknown"
+    age = now - since
+    return "today" if age < _DAY else "this week" if age < _WEEK else "older"

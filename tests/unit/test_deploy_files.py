@@ -1,0 +1,75 @@
+"""The schedules in deploy/: each runs a command that exists, that only reports, and for which drift is no failure."""
+
+import json
+import re
+import shlex
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from consumer.cli import parse
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CRON = (DEPLOY / "cron/storage-reconciler").read_text("utf-8")
+SERVICE = (DEPLOY / "systemd/storage-reconciler-sweep.service").read_text("utf-8")
+TIMER = (DEPLOY / "systemd/storage-reconciler-sweep.timer").read_text("utf-8")
+CRONJOB = (DEPLOY / "kubernetes/sweep-cronjob.yaml").read_text("utf-8")
+SCHEDULE = re.compile(r"^0 2 \* \* \* storage-reconciler (.*)$", re.MULTILINE)
+EXEC = re.compile(r"^ExecStart=/usr/local/bin/(.*)$", re.MULTILINE)
+ARGS = re.compile(r"^ *command: (\[.*\])\n(?: *#.*\n)* *args: (\[.*\])$", re.MULTILINE)
+
+
+def in_cron():
+    """Return the words of the crontab's only line; a bare % would be a line end to cron."""
+    [line] = SCHEDULE.findall(CRON)
+    assert "%" not in line
+    return shlex.split(line)
+
+
+def in_systemd():
+    """Return the unit's words, as systemd fills them in."""
+    [line] = EXEC.findall(SERVICE)
+    return shlex.split(line.replace("${SWEEP_BUCKET}", "staging-storage"))
+
+
+def in_kubernetes():
+    """Return the container's words; they are written as JSON, which YAML allows."""
+    [(command, args)] = ARGS.findall(CRONJOB)
+    return [*json.loads(command), *json.loads(args)]
+
+
+def has_sweep():
+    """Tell whether the command line knows `sweep` yet."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), pytest.raises(SystemExit) as ended:
+        parse(["sweep", "--help"])
+    return ended.value.code == 0
+
+
+@pytest.mark.parametrize("words", [in_cron, in_systemd, in_kubernetes])
+def test_each_schedule_reports_on_one_bucket(words):
+    """The words are those of the command line; nothing is changed, and the status does not tell of drift."""
+    program, *options = words()
+    assert (program, options[0]) == ("storage-reconciler", "sweep")
+    if not has_sweep():
+        pytest.skip("the command sweep is not there yet")
+    read = parse(options)
+    assert read.bucket in ("staging-storage", ["staging-storage"])
+    assert not read.apply
+    assert not read.exit_code
+
+
+def test_every_schedule_is_at_two():
+    """Each in its own words; a missed night is made up for where that can be said."""
+    assert SCHEDULE.search(CRON)
+    assert "OnCalendar=*-*-* 02:00:00\nPersistent=true" in TIMER
+    assert 'schedule: "0 2 * * *"\n  timeZone: Etc/UTC\n' in CRONJOB
+
+
+def test_neither_drift_nor_another_run_is_tried_again():
+    """Status 3 and 7: a success to systemd; to Kubernetes no reason for another try."""
+    assert "\nSuccessExitStatus=3 7\n" in SERVICE
+    assert "action: FailJob\n" in CRONJOB
+    assert "operator: In, values: [1, 2, 3, 4, 7]" in CRONJOB
+    assert "concurrencyPolicy: Forbid" in CRONJOB
