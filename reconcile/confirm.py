@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from reconcile import drift as words
 from reconcile.drift import Class
+from reconcile.heads import NO_NAME
 from reconcile.life import Subject, subjects
 from reconcile.model import (
     Action,
@@ -23,6 +24,9 @@ from reconcile.model import (
     Present,
     Undecided,
 )
+
+
+DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have a counterpart in another form
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,12 @@ def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found:
                 found.totals["flagged_by_others"] += 1
             case Healthy() if subject.finding is not None:
                 found.healed.append(_told(ref, subject, side, Class.HEALED))
+            case Undecided() if side == NO_NAME and subject.row is not None:
+                found.drifts.append(_told(ref, subject, side, Class.LOOKALIKE))
             case Healthy() | Undecided():
                 pass
+    if side == NO_NAME:
+        return
     if any(isinstance(subject.verdict, Undecided) for subject in judged):
         found.unknown.append(ref)
     elif all(isinstance(subject.verdict, Healthy) for subject in judged) and not known.findings:
@@ -104,7 +112,7 @@ def _told(ref: ObjectRef, subject: Subject, side: ObjectSide, kind: Class) -> wo
         key=ref.key,
         s3_version=ref.s3_version,
         row_id=subject.row_id,
-        cause=verdict.cause if isinstance(verdict, Drift) else "",
+        cause=verdict.cause if isinstance(verdict, Drift) else verdict.reason if isinstance(verdict, Undecided) else "",
         size_bytes=row.size if row and row.size is not None else seen.size if seen else None,
         group=(row.group or "") if row else "",
         owner=(row.owner or "") if row else "",
@@ -117,7 +125,8 @@ def lookalikes(drifts: Iterable[words.Drift], counterparts: dict[ObjectRef, str]
     """Yield the drifts, those with a counterpart under another form of their key as lookalikes."""
     for one in drifts:
         other = counterparts.get(ObjectRef(one.bucket, one.key, one.s3_version))
-        if other is None or one.kind not in {Class.MISSING, Class.ORPHAN}:
+        if other is None or one.kind not in DOUBTFUL:
             yield one
         else:
-            yield replace(one, kind=Class.LOOKALIKE, counterpart=other, cause=f"{one.kind} as it is written")
+            cause = one.cause if one.kind is Class.LOOKALIKE else f"{one.kind} as it is written"
+            yield replace(one, kind=Class.LOOKALIKE, counterpart=other, cause=cause)

@@ -15,10 +15,11 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from reconcile import guards
 from reconcile.compare import Block, Blocks, candidates, compare
-from reconcile.confirm import Confirmed, Margins, confirm, lookalikes
+from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
+from reconcile.heads import NO_NAME
 from reconcile.lookalike import normal_forms
-from reconcile.model import Absent, Action, Hint, ObjectRef, Present, RowState
+from reconcile.model import Absent, Action, Hint, ObjectRef, ObjectSide, Present, RowState
 from reconcile.reconciler import reconcile
 from reconcile.trial import Trial
 
@@ -162,7 +163,7 @@ class Sweep:
         forms = {
             ObjectRef(one.bucket, one.key, one.s3_version): (one.kind, normal_forms(one.key))
             for one in drifts
-            if one.kind in {Class.MISSING, Class.ORPHAN}
+            if one.kind in DOUBTFUL
         }
         refs = sorted({ObjectRef(self.bucket, form) for _, others in forms.values() for form in others})
         known = self.trial.glance(refs) if refs else {}
@@ -171,8 +172,7 @@ class Sweep:
         sides = {ref: side for batch in batched(sorted(wanted), LOOKS) for ref, side in self.trial.heads(batch).items()}
         found = {}
         for ref, (kind, others) in forms.items():
-            shape = Present if kind is Class.MISSING else Absent
-            fitting = [one.key for one in _sought(kind, others, self.bucket, rowed) if isinstance(sides[one], shape)]
+            fitting = [one.key for one in _sought(kind, others, self.bucket, rowed) if _fits(kind, sides[one])]
             if fitting:
                 found[ref] = min(fitting)
         return found
@@ -195,6 +195,12 @@ def _sought(kind: Class, forms: frozenset[str], bucket: str, rowed: set[ObjectRe
         ref = ObjectRef(bucket, form)
         if (ref in rowed) == (kind is Class.ORPHAN):
             yield ref
+
+
+def _fits(kind: Class, side: ObjectSide) -> bool:
+    """Tell whether a side is the other half of a lookalike: no object where a row is, an object where none is."""
+    there = isinstance(side, Present)
+    return (side == NO_NAME or isinstance(side, Absent)) if kind is Class.ORPHAN else there
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -1,0 +1,169 @@
+"""`sweep` as a process on real servers: what it finds, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.acceptance.test_commands import add_row, put
+from tests.support import command
+
+
+@pytest.fixture
+def program(tmp_path, database, minio, bucket) -> command.Program:
+    """Give the command, configured without Kafka."""
+    return command.program(tmp_path, database, minio, bucket, {})
+
+
+@pytest.fixture
+def installed(connection, program) -> command.Program:
+    """Give the command with its schema made."""
+    ended = program.process("migrate", "--apply")
+    assert ended.returncode == 0, ended.stderr
+    return program
+
+
+@pytest.fixture
+def drifted(connection, objects, bucket) -> dict[str, str]:
+    """Make a world of every drift beside forty healthy uploads; returns the version ids by key."""
+    for number in range(40):
+        put(objects, bucket, f"fine/{number:02}")
+    ids = {f"fine/{number:02}": add_row(connection, f"fine/{number:02}") for number in range(40)}
+    ids |= {key: add_row(connection, key) for key in ("gone/one", "gone/two", "short", "deleted", "/slash")}
+    put(objects, bucket, "short", 7)
+    put(objects, bucket, "deleted")
+    put(objects, bucket, "orphan")
+    put(objects, bucket, "slash")
+    connection.execute("UPDATE file_versions SET status = 'deleted' WHERE object_key = 'deleted'")
+    return ids
+
+
+EVERYTHING = {
+    ("missing", "gone/one"),
+    ("missing", "gone/two"),
+    ("mismatch", "short"),
+    ("leftover", "deleted"),
+    ("orphan", "orphan"),
+    ("lookalike", "/slash"),
+    ("lookalike", "slash"),
+}
+AT_ONCE = {"RECONCILER_POLICY__ORPHAN_GRACE": "0s", "RECONCILER_POLICY__MISSING_GRACE": "100ms"}
+
+
+def told(ended) -> dict:
+    """Return the report that a sweep wrote as JSON."""
+    assert ended.stdout, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def found(report: dict) -> set[tuple[str, str]]:
+    return {(one["kind"], one["key"]) for one in report["drifts"]}
+
+
+@pytest.mark.invariant(9)
+def test_every_drift_is_reported_and_nothing_is_written(connection, installed, drifted):
+    """Report-only is the default: every class is told, and neither findings nor rows change."""
+    ended = installed.process("sweep", "-o", "json", **AT_ONCE)
+    assert ended.returncode == 0, ended.stderr
+    report = told(ended)
+    assert found(report) == EVERYTHING
+    assert connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() == [(0,)]
+    assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
+    assert installed.process("sweep", "--exit-code", "-o", "json", **AT_ONCE).returncode == 3
+
+
+def test_without_a_schema_and_under_a_role_that_reads_it_finds_the_same(connection, program, drifted, database):
+    """The trial: SELECT on the tables and list/read, no Kafka, no schema; and it says that nothing was kept."""
+    ended = program.process("sweep", "-o", "json", **AT_ONCE)
+    assert found(told(ended)) == EVERYTHING
+    assert "nothing was kept" in ended.stdout
+    assert connection.execute("SELECT to_regnamespace('reconciler')").fetchall() == [(None,)]
+
+
+def test_a_kept_sweep_has_a_history_and_says_what_is_new_and_what_healed(
+    connection, installed, objects, bucket, drifted
+):
+    """The second sweep knows the first: still there, new, healed; the view shows both."""
+    first = told(installed.process("sweep", "-o", "json", **AT_ONCE))
+    assert found(first) == EVERYTHING
+    assert {one["is_new"] for one in first["drifts"]} == {True}
+    put(objects, bucket, "gone/one")
+    put(objects, bucket, "another")
+    second = told(installed.process("sweep", "-o", "json", **AT_ONCE))
+    assert found(second) == EVERYTHING - {("missing", "gone/one")} | {("orphan", "another")}
+    assert [one["key"] for one in second["drifts"] if one["is_new"]] == ["another"]
+    assert second["totals"]["healed"] == 1
+    kept = connection.execute(
+        "SELECT state, objects, rows, missing, orphans FROM reconciler.sweeps ORDER BY id"
+    ).fetchall()
+    assert kept == [("complete", 44, 44, 2, 1), ("complete", 46, 44, 1, 2)]
+
+
+@pytest.mark.invariant(9)
+def test_fix_flags_what_is_missing_after_its_grace_and_deletes_nothing(connection, installed, objects, bucket, drifted):
+    """`--fix` is consent: the missing are flagged though flagging is off, objects stay, what returns is given back."""
+    before = {one.object_name for one in objects.list_objects(bucket_name=bucket, recursive=True)}
+    ended = installed.process("sweep", "--fix", "-o", "json", **AT_ONCE)
+    assert ended.returncode == 0, ended.stderr
+    flagged = "SELECT object_key FROM file_versions WHERE status = 'corrupted' ORDER BY 1"
+    assert connection.execute(flagged).fetchall() == [("gone/one",), ("gone/two",)]
+    kept = connection.execute("SELECT kind, key FROM reconciler.finding WHERE closed_at IS NULL").fetchall()
+    assert set(kept) == {one for one in EVERYTHING if one[0] != "lookalike"}
+    assert {one.object_name for one in objects.list_objects(bucket_name=bucket, recursive=True)} == before
+    put(objects, bucket, "gone/one")
+    installed.process("sweep", "--fix", "-o", "json", **AT_ONCE)
+    assert connection.execute(flagged).fetchall() == [("gone/two",)]
+
+
+def test_a_baseline_keeps_what_is_found_as_ignored(connection, installed, drifted):
+    """An old bucket's first findings are there for triage, and no row is flagged; a later fix leaves them alone."""
+    ended = installed.process("sweep", "--baseline", "-o", "json", **AT_ONCE)
+    assert ended.returncode == 0, ended.stderr
+    kept = connection.execute("SELECT kind, key, state FROM reconciler.finding").fetchall()
+    assert set(kept) == {(*one, "ignored") for one in EVERYTHING if one[0] != "lookalike"}
+    installed.process("sweep", "--fix", "-o", "json", **AT_ONCE)
+    assert connection.execute("SELECT DISTINCT state FROM reconciler.finding").fetchall() == [("ignored",)]
+    assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("world", "why"),
+    [
+        ("no objects", "the listing is empty"),
+        ("no rows", "no row names an object"),
+        ("nothing in common", "not one of"),
+        ("half missing", "are missing"),
+        ("fewer objects", "objects, and the last complete sweep had"),
+        ("fewer rows", "rows, and the last complete sweep had"),
+    ],
+)
+def test_a_side_that_is_not_to_be_believed_holds_the_sweep(connection, installed, objects, bucket, world, why):
+    """Status 4, loud in report, log and metrics, with the numbers' default values; --fix writes nothing."""
+    rows, files, before = {
+        "no objects": (25, 0, None),
+        "no rows": (0, 25, None),
+        "nothing in common": (25, 25, None),
+        "half missing": (50, 20, None),
+        "fewer objects": (60, 25, 60),
+        "fewer rows": (25, 60, 60),
+    }[world]
+    shift = "x" if world == "nothing in common" else ""
+    for number in range(rows if before is None else before):
+        add_row(connection, f"k/{number:03}")
+    for number in range(files if before is None else before):
+        put(objects, bucket, f"{shift}k/{number:03}")
+    if before is not None:
+        assert told(installed.process("sweep", "-o", "json", **AT_ONCE))["state"] == "complete"
+        for number in range(files, before):
+            objects.remove_object(bucket_name=bucket, object_name=f"k/{number:03}")
+        connection.execute("DELETE FROM file_versions WHERE object_key >= %s", [f"k/{rows:03}"])
+    figures = installed.file.parent / "sweep.prom"
+    ended = installed.process("sweep", "--fix", "-o", "json", "--metrics-file", str(figures), **AT_ONCE)
+    assert ended.returncode == 4, ended.stderr
+    report = told(ended)
+    assert report["state"] == "held"
+    assert why in report["reason"]
+    assert "sweep.held" in ended.stderr
+    assert "reconciler_sweep_held" in figures.read_text("utf-8")
+    assert connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() == [(0,)]
