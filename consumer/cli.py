@@ -162,6 +162,9 @@ def _sweep(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     taking.add_argument("--join", type=int, metavar="ID", help="take part in a sweep that is running")
     sweep.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (1)")
     sweep.add_argument(
+        "--ranges", type=int, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
+    )
+    sweep.add_argument(
         "--margin", type=float, metavar="SECONDS", help="between the two looks at a difference (policy.missing_grace)"
     )
     sweep.add_argument("--spool", metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")

@@ -38,7 +38,6 @@ from reconcile.trial import Trial
 
 log = structlog.get_logger("sweep")
 RANGES_A_WORKER = 4
-RANGES_LEAST = 8
 WAIT_S = 0.5
 LOOK_S = 10.0
 TOGETHER = 1_000
@@ -58,13 +57,18 @@ class Leased(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in."""
+    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in.
+
+    `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
+    worker, since MinIO lists on past the end of a range.
+    """
 
     scope: Scope
     mode: str = "report"
     resume: bool = False
     join: int | None = None
     workers: int = 1
+    ranges: int = 0
     margin: timedelta | None = None
 
 
@@ -184,8 +188,9 @@ class Sweeping:
         """Begin a sweep and cut it into ranges, which others can take."""
         scope = self.wanted.scope
         facts = facts_of(self.mapping, scope)
-        ranges = max(RANGES_LEAST, RANGES_A_WORKER * self.wanted.workers)
-        cuts = [] if scope.listing else split(self.store, scope.bucket, scope.prefix, ranges)
+        workers = self.wanted.workers
+        ranges = self.wanted.ranges or (RANGES_A_WORKER * workers if workers > 1 else 1)
+        cuts = [] if scope.listing or ranges == 1 else split(self.store, scope.bucket, scope.prefix, ranges)
         with connection.transaction():
             number = keeping.begin(connection, scope.bucket, scope.prefix, self.wanted.mode, self.owner, facts)
             keeping.cut(connection, number, cuts)

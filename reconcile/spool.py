@@ -61,11 +61,10 @@ class Spool:
         place = self._places[max(bisect_right(self._keys, low) - 1, 0)] if self._places else 0
         while True:
             self._file.seek(place)
-            read = self._file.readlines(BLOCK_BYTES)
-            place += sum(map(len, read))
-            block = [line[:-1] for line in read]
+            *block, rest = (read := self._file.read(BLOCK_BYTES)).split(b"\n")
             if not block:
                 return
+            place += len(read) - len(rest)
             yield within(block, low, high)
             if high is not None and key_of(block[-1]) > high:
                 return

@@ -88,6 +88,7 @@ def wanted_of(call: Call, bucket: str) -> Wanted:
         resume=options.resume,
         join=options.join,
         workers=options.workers,
+        ranges=options.ranges,
         margin=None if options.margin is None else timedelta(seconds=options.margin),
     )
 

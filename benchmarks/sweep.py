@@ -1,0 +1,264 @@
+"""The sweep beside the fastest plain lister of the same bucket, and beside the script that people write.
+
+`make bench-sweep`. Five rounds; in each, in turn: our pager bare, `mc ls --recursive`, and `storage-reconciler sweep`
+of the same bucket, each a process of its own. The script (one HEAD a row, one SELECT an object) is measured on a part
+of the bucket. The comparison alone reads a listing file and a spool of rows. `--objects 2000000` for the large one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+from minio import Minio
+
+from benchmarks import filling
+from benchmarks.machine import machine
+from consumer.servers import objects
+from consumer.sides import Scope
+from consumer.sweeping import Sweeping, Wanted
+from deploy.local import minio as minios
+from deploy.local.control import Native
+from deploy.local.stack import Servers, stack
+from reconcile import spool
+from reconcile.compare import Facts, candidates, compare
+from reconcile.database import Database
+from reconcile.listfile import from_file
+from reconcile.listing import ahead, listed
+from reconcile.settings import Settings, load
+from reconcile.spool import Spool
+
+BUCKET = "swept"
+SIZE = 10
+A_DIRECTORY = 1_000
+OF_SCRIPT = 2_000
+ROUNDS = 5
+MAPPING = {
+    "group": "file.bucket_type",
+    "version": {
+        "table": "file_versions",
+        "id": "id",
+        "file_id": "file_id",
+        "key": "object_key",
+        "size": "size",
+        "status": "status",
+        "created_at": "created_at",
+    },
+    "file": {"table": "storage_files", "id": "id", "deleted": "deleted_at"},
+    "status": {"flag": "corrupted", "expects_absence": ["deleted", "pending"]},
+    "bucket": {"name": BUCKET},
+}
+INSERT = """
+INSERT INTO file_versions (file_id, version_number, object_key, size, status, created_at)
+SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid, n,
+       'users/' || lpad((n / %(each)s)::text, 6, '0') || '/' || lpad((n %% %(each)s)::text, 4, '0'), %(size)s, 'active',
+       now() - interval '2 days'
+FROM generate_series(0, %(rows)s::bigint - 1) AS n
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a measurement runs; passed to its process as JSON."""
+
+    database: str
+    endpoint: str
+    user: str
+    password: str
+    number: int
+    listing: str = ""
+
+    def settings(self) -> Settings:
+        """Return the settings of a sweep."""
+        document = {
+            "database": {"url": self.database},
+            "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
+            "mapping": MAPPING,
+        }
+        return load(document, {}, str)
+
+
+def key_of(number: int) -> str:
+    """Return the key of a row: what INSERT writes."""
+    return f"users/{number // A_DIRECTORY:06}/{number % A_DIRECTORY:04}"
+
+
+def pager(place: Place) -> dict[str, float]:
+    """List the bucket and do nothing else."""
+    with objects(place.settings()) as store:
+        began = time.perf_counter()
+        seen = sum(map(len, ahead(listed(store, BUCKET))))
+        return {"rate": seen / (time.perf_counter() - began), "objects": seen}
+
+
+def mc(place: Place) -> dict[str, float]:
+    """Let MinIO's own client list the bucket."""
+    address = place.endpoint.replace("://", f"://{place.user}:{place.password}@")
+    began = time.perf_counter()
+    listing = subprocess.run(
+        [minios.client(), "ls", "--recursive", "--json", f"here/{BUCKET}"],
+        env={**os.environ, "MC_HOST_here": address},
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    return {"rate": listing.count(b"\n") / (time.perf_counter() - began)}
+
+
+def sweep(place: Place) -> dict[str, float]:
+    """Sweep, from the connection to the report; of a listing file where the place names one."""
+    settings = place.settings()
+    database = Database(settings.database.url)
+    began = time.perf_counter()
+    with objects(settings) as store:
+        wanted = Wanted(Scope(BUCKET, "", Path(place.listing) if place.listing else None))
+        report = Sweeping(settings, wanted, database, store).run()
+    took = time.perf_counter() - began
+    database.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "rate": report.totals["objects"] / took,
+        "objects": report.totals["objects"],
+        "drifts": report.total_drifts,
+        "rss_mb": peak,
+    }
+
+
+def script(place: Place) -> dict[str, float]:
+    """Ask MinIO for each row, and the database for each object, one by one."""
+    client = Minio(
+        endpoint=place.endpoint.removeprefix("http://"),
+        access_key=place.user,
+        secret_key=place.password,
+        secure=False,
+        region="us-east-1",
+    )
+    began = time.perf_counter()
+    with psycopg.connect(place.database, autocommit=True) as connection:
+        rows = connection.execute("SELECT object_key FROM file_versions ORDER BY object_key LIMIT %s", [OF_SCRIPT])
+        for (key,) in rows.fetchall():
+            client.stat_object(bucket_name=BUCKET, object_name=key)
+        listing = client.list_objects(bucket_name=BUCKET, recursive=True)
+        for _, one in zip(range(OF_SCRIPT), listing, strict=False):
+            connection.execute("SELECT id FROM file_versions WHERE object_key = %s", [one.object_name]).fetchall()
+    return {"rate": OF_SCRIPT / (time.perf_counter() - began)}
+
+
+def comparison(place: Place) -> dict[str, float]:
+    """Compare alone: both sides lie on disk as lines, as they do once a listing file and the rows are read."""
+    facts = Facts(size=False)
+    listing = Spool().write(spool.in_order(from_file(Path(place.listing)), facts))
+    rows = Spool().write(spool.in_order(from_file(Path(place.listing)), facts))
+    began = time.process_time()
+    differing = sum(1 for block in compare(listing.blocks(), rows.blocks()) for _ in candidates(block))
+    return {"rate": listing.lines / (time.process_time() - began), "differing": differing}
+
+
+MEASUREMENTS = {"pager": pager, "mc": mc, "sweep": sweep, "script": script, "comparison": comparison}
+
+
+def measure(name: str, place: Place) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.sweep", name, json.dumps(asdict(place))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in found.items()), flush=True)
+    return found
+
+
+def fill(servers: Servers, place: Place) -> None:
+    """Fill the bucket and the tables with the same keys; objects are copied beside each other where MinIO is native."""
+    with psycopg.connect(place.database, autocommit=True) as connection:
+        connection.execute(filling.SEED.read_bytes())
+        connection.execute(filling.INSERT_FILES, [filling.FILES])
+        parameters = {"files": filling.FILES, "each": A_DIRECTORY, "size": SIZE, "rows": place.number}
+        connection.execute(INSERT, parameters)
+        connection.execute("VACUUM ANALYZE file_versions")
+        filling.migrate(connection)
+    client = Minio(
+        endpoint=servers.minio.endpoint,
+        access_key=place.user,
+        secret_key=place.password,
+        secure=False,
+        region=servers.minio.region,
+    )
+    with suppress(Exception):
+        client.make_bucket(bucket_name=BUCKET)
+    client.put_object(bucket_name=BUCKET, object_name=key_of(0), data=BytesIO(b"x" * SIZE), length=SIZE)
+    control = servers.minio.control
+    if isinstance(control, Native):
+        copy(control.launch.directory / "data" / BUCKET, place.number)
+        return
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(1, place.number):
+            pool.submit(client.put_object, BUCKET, key_of(number), BytesIO(b"x" * SIZE), SIZE)
+
+
+def copy(bucket: Path, number: int) -> None:
+    """Make objects of one that is there: its `xl.meta` does not hold its key (docs/facts.md, Objects on disk)."""
+    first = bucket / key_of(0) / "xl.meta"
+    content = first.read_bytes()
+    for each in range(1, number):
+        directory = bucket / key_of(each)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "xl.meta").write_bytes(content)
+
+
+def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
+    """Fill, measure in turn, and print the ratios."""
+    minio = servers.minio
+    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
+    place = Place(database, minio.url, minio.user, minio.password, number)
+    print(f"{machine()}; {number:,} objects and rows", flush=True)
+    fill(servers, place)
+    found = [{name: measure(name, place) for name in ("pager", "mc", "sweep")} for _ in range(rounds)]
+    by_hand = measure("script", place)
+    fastest = [max(one["pager"]["rate"], one["mc"]["rate"]) for one in found]
+    filling.result(
+        "sweep.lister.ratio", [one["sweep"]["rate"] / best for one, best in zip(found, fastest, strict=True)]
+    )
+    filling.result("sweep.script.ratio", [one["sweep"]["rate"] / by_hand["rate"] for one in found])
+    filling.result("sweep.objects_per_s", [one["sweep"]["rate"] for one in found])
+    with TemporaryDirectory() as directory:
+        listing = Path(directory) / "keys.txt"
+        with listing.open("w", encoding="utf-8") as file:
+            file.writelines(f"{key_of(each)}\n" for each in range(lines))
+        brought = Place(**{**asdict(place), "listing": str(listing)})
+        filling.result("compare.keys_per_s", [measure("comparison", brought)["rate"] for _ in range(3)])
+        peaks = [one["sweep"]["rss_mb"] for one in found]
+        if lines == number:
+            peaks.append(measure("sweep", brought)["rss_mb"])
+        shutil.rmtree(directory, ignore_errors=True)
+    filling.result("sweep.rss_mb", peaks)
+
+
+def main() -> None:
+    """Run the benchmark, or (with a name and a place) one measurement of it."""
+    parser = argparse.ArgumentParser(description="the sweep beside plain listers and a script")
+    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
+    parser.add_argument("place", nargs="?")
+    parser.add_argument("--objects", type=int, default=200_000)
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    if options.measurement:
+        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
+        return
+    with stack() as servers:
+        run(servers, options.objects, options.rounds, options.lines)
+
+
+if __name__ == "__main__":
+    main()
