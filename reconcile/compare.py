@@ -4,8 +4,8 @@ Either side yields blocks of lines: a key and the facts that both sides know, as
 whole blocks are compared in C, and only what differs is looked at key by key. Lines ascend by key in UTF-8 byte order,
 which is checked; several lines of one key come in any order.
 
-A line is `key TAB S3 version TAB size TAB etag TAB mark`, escaped as PostgreSQL's COPY does it, so that rows need not be read at
-all before they differ. A fact that a side does not know is empty, and agrees with anything.
+A line is `key TAB S3 version TAB size TAB etag TAB mark`, escaped as PostgreSQL's COPY does it, so that rows need not
+be read at all before they differ. A fact that a side does not know is empty, and agrees with anything.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from reconcile.model import (
     Undecided,
 )
 
-
 DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have a counterpart in another form
 
 

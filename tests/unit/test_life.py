@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.life import AFTER_OPENING, Input, backoff, grace, step
+from reconcile.life import AFTER_OPENING, Input, backoff, by_hand, grace, step
 from reconcile.model import (
     FINAL,
     NOTHING_KNOWN,
@@ -99,10 +99,25 @@ TABLE = {
 }
 
 
+BY_HAND = {Input.IGNORE: {State.SUSPECTED: (State.IGNORED, "ignored"), State.OPEN: (State.IGNORED, "ignored")}}
+
+
+@pytest.mark.parametrize("act", BY_HAND)
+@pytest.mark.parametrize("state", State)
+def test_a_persons_act_does_what_the_table_says(act, state):
+    """It changes the state alone: the flag, who holds the finding, and the row stay."""
+    before = finding(state, previous_status="active", held_by="brake")
+    change = by_hand(before, Known(rows=(row(),)), act)
+    expected = BY_HAND[act].get(state)
+    assert (change and (change.state, change.act)) == expected
+    if change is not None:
+        assert (change.previous_status, change.held_by, change.effect) == ("active", "brake", None)
+
+
 def test_the_table_is_total():
     """Every pair of a state and an input is written down here, those that change nothing, too."""
     assert set(TABLE) == {(str(state), said) for state in State for said in MISSING_INPUTS}
-    assert len(Input) == len(MISSING_INPUTS) - 2
+    assert len(Input) == len(MISSING_INPUTS) - 2 + len(BY_HAND)
 
 
 @pytest.mark.parametrize(("state", "said", "expected"), [(*pair, expected) for pair, expected in TABLE.items()])

@@ -1,0 +1,62 @@
+"""The spool gives back what was written, range by range, and sorts what is not in order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconcile import spool
+from reconcile.compare import Facts, key_of, lines_of, told
+from reconcile.drift import Entry
+from reconcile.spool import Spool
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=5)
+FACTS = Facts()
+
+
+def spooled(keys) -> Spool:
+    lines = lines_of([Entry(key, 1) for key in sorted(keys, key=str.encode)], FACTS)
+    return Spool().write(line + b"\n" for line in lines)
+
+
+def keys_of(blocks) -> list[str]:
+    return [told(line).key for block in blocks for line in block]
+
+
+@given(st.sets(KEYS, max_size=30), KEYS | st.just(""), KEYS | st.none())
+def test_a_range_holds_the_keys_above_its_lower_bound_up_to_and_with_its_upper(keys, lower, upper):
+    """Ranges are (lower, upper], whatever the keys hold; the bounds need not be among them."""
+    one = spooled(keys)
+    expected = [
+        key
+        for key in sorted(keys, key=str.encode)
+        if key.encode() > lower.encode() and (upper is None or key.encode() <= upper.encode())
+    ]
+    assert keys_of(one.blocks(lower, upper)) == expected
+    assert one.lines == len(keys)
+    one.close()
+
+
+def test_many_megabytes_are_read_from_any_place(monkeypatch):
+    """The place of a key is found without reading all that lies before it."""
+    monkeypatch.setattr(spool, "BLOCK_BYTES", 100)
+    keys = [f"{number:05}" for number in range(2_000)]
+    one = spooled(keys)
+    for start in range(0, 2_000, 97):
+        assert keys_of(one.blocks(keys[start], keys[min(start + 150, 1_999)])) == keys[start + 1 : start + 151]
+    one.close()
+
+
+@given(st.lists(KEYS, max_size=40))
+def test_a_listing_in_any_order_comes_out_ascending(keys):
+    """Sorted runs on disk are merged; no entry is lost, none is doubled."""
+    lines = list(spool.in_order([[Entry(key, 1)] for key in keys], FACTS))
+    assert [key_of(line) for line in lines] == sorted(key.encode() for key in keys)
+
+
+def test_runs_beyond_memory_are_merged(monkeypatch):
+    """More entries than one run holds."""
+    monkeypatch.setattr(spool, "RUN_LINES", 7)
+    keys = [f"{number * 37 % 100:02}" for number in range(100)]
+    lines = list(spool.in_order([[Entry(key, 1) for key in keys]], FACTS))
+    assert [key_of(line).decode() for line in lines] == sorted(keys)
