@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -30,16 +30,19 @@ TONES = {
     "absent": "red",
     "failed": "red",
     "on": "red",
+    "incomplete": "red",
     "orphan": "yellow",
     "leftover": "yellow",
     "suspected": "yellow",
     "unknown": "yellow",
     "held": "yellow",
+    "lookalike": "yellow",
     "open": "bold",
     "healthy": "green",
     "present": "green",
     "live": "green",
     "done": "green",
+    "complete": "green",
     "resolved": "green",
     "off": "green",
 }
@@ -55,9 +58,16 @@ class Format(StrEnum):
     HTML = "html"
 
 
+class Brief(NamedTuple):
+    """What text shows of a table that other forms give in full: some of the columns, the first of the rows."""
+
+    columns: tuple[str, ...]
+    rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of equal shape. `none` is said where there are none, `notes` below."""
+    """Rows of equal shape. `none` is said where there are none, `notes` below; text leaves it out if `none` is ''."""
 
     name: str
     columns: tuple[str, ...]
@@ -65,17 +75,19 @@ class Table:
     title: str = ""
     none: str = "none"
     notes: tuple[str, ...] = ()
+    brief: Brief | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Facts by name, then tables and sections."""
+    """Facts by name, then tables and sections. `brief` names the facts that text shows, None for all."""
 
     name: str
     title: str
     facts: Mapping[str, Value] = field(default_factory=dict)
     parts: tuple[Table | Section, ...] = ()
     notes: tuple[str, ...] = ()
+    brief: tuple[str, ...] | None = None
 
 
 Shown = Table | Section
@@ -95,7 +107,7 @@ def text(shown: Shown, now: datetime | None = None, cells: int | None = None) ->
     """Yield the lines for a person; `cells` is the terminal's width, None where nothing must be shortened."""
     match shown:
         case Table():
-            yield from _text_table(shown, now, cells)
+            yield from _text_table(_shortened(shown), now, cells)
         case Section():
             yield from _text_section(shown, now, cells)
 
@@ -108,16 +120,32 @@ def plain(lines: Iterable[Line]) -> str:
 def _text_section(section: Section, now: datetime | None, cells: int | None) -> Iterator[Line]:
     if section.title:
         yield (Span(section.title, "bold"),)
-    labels = {name: label(name) for name in section.facts}
-    indent = max(map(width, labels.values()), default=0)
-    for name, value in section.facts.items():
-        shown = human(name, value, now)
-        yield (Span(f"{_padded(labels[name], indent)}{GAP}", "dim"), Span(shown, TONES.get(shown, "")))
+    names = [name for name in section.facts if section.brief is None or name in section.brief]
+    indent = max((width(label(name)) for name in names), default=0)
+    for name in names:
+        shown = human(name, section.facts[name], now)
+        yield (Span(f"{_padded(label(name), indent)}{GAP}", "dim"), Span(shown, TONES.get(shown, "")))
     yield from _text_notes(section.notes)
-    for at, part in enumerate(section.parts):
-        if at or section.title or section.facts or section.notes:
+    for at, part in enumerate(filter(_is_told, section.parts)):
+        if at or section.title or names or section.notes:
             yield ()
         yield from text(part, now, cells)
+
+
+def _is_told(part: Shown) -> bool:
+    match part:
+        case Table(rows=rows, none=none):
+            return bool(rows or none)
+        case Section(brief=brief, parts=parts, notes=notes):
+            return brief != () or bool(parts or notes)
+
+
+def _shortened(table: Table) -> Table:
+    if table.brief is None:
+        return table
+    columns, most = table.brief
+    places = [table.columns.index(name) for name in columns]
+    return replace(table, columns=columns, rows=[[row[at] for at in places] for row in table.rows[:most]], brief=None)
 
 
 def _text_table(table: Table, now: datetime | None, cells: int | None) -> Iterator[Line]:
