@@ -182,7 +182,7 @@ def _fitting(widths: list[int], cells: int | None) -> list[int]:
     over = sum(widths) + len(GAP) * (len(widths) - 1) - cells if cells else 0
     while over > 0 and max(widths) > LEAST_CELLS:
         widest = max(widths)
-        second = max([each for each in widths if each < widest] + [LEAST_CELLS])
+        second = max(sorted(widths)[-2:][0], LEAST_CELLS)
         at = widths.index(widest)
         cut = min(over, max(widest - second, 1), widest - LEAST_CELLS)
         widths[at] -= cut

@@ -103,6 +103,14 @@ def test_text_shows_the_first_of_what_is_long():
     assert re.search(r"^group +missing +size$", text, re.MULTILINE)
 
 
+def test_two_wide_columns_share_what_there_is():
+    """A key is not cut to nothing because the cause beside it is just as long."""
+    wide = replace(EMPTY, drifts=[replace(MISSING, key="k" * 90, cause="c" * 90)])
+    [line] = [line for line in lines_of(wide) if "kk" in line]
+    assert abs(line.count("k") - line.count("c")) < 3
+    assert len(line) <= 80
+
+
 def test_json_has_stable_names():
     """Whatever the sweep found, JSON has the same names, and null or an empty list where nothing is known."""
     full, empty = (json.loads(forms.as_json(shown(report))) for report in (FULL, EMPTY))
