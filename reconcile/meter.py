@@ -17,6 +17,9 @@ AGES = ("today", "this week", "older", "unknown")
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 
 
+_TO_THE_SECOND = timedelta(seconds=1)  # Last-Modified has no fraction
+
+
 def metered(drift: Drift, last_started: datetime | None, *, passed: bool) -> Meter:
     """Say whether an event should have told of a drift that is new and unknown; of any other, that it is unmeasured.
 
@@ -29,7 +32,8 @@ def metered(drift: Drift, last_started: datetime | None, *, passed: bool) -> Met
         return Meter.NEVER
     if drift.since is None:
         return Meter.UNMEASURED
-    older = drift.since <= last_started
+    exact = drift.since if drift.kind is Class.MISSING else drift.since + _TO_THE_SECOND
+    older = exact <= last_started
     return Meter.LOST if older is (drift.kind is Class.MISSING) else Meter.NEVER
 
 

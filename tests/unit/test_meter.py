@@ -27,7 +27,7 @@ def drift(kind=Class.MISSING, since=BEFORE, **changes):
         pytest.param(drift(since=AT), LOST, id="the row was there when the sweep began"),
         pytest.param(drift(since=AFTER), NEVER, id="a new row, whose upload perhaps never came"),
         *[pytest.param(drift(kind, AFTER), LOST, id=f"{kind} of an object written after it") for kind in ON_OBJECTS],
-        *[pytest.param(drift(kind, AT), NEVER, id=f"{kind} of an object of its moment") for kind in ON_OBJECTS],
+        *[pytest.param(drift(kind, AT), LOST, id=f"{kind} of an object of its second") for kind in ON_OBJECTS],
         *[pytest.param(drift(kind, BEFORE), NEVER, id=f"{kind} of an older object") for kind in ON_OBJECTS],
         *[
             pytest.param(drift(kind, None), UNMEASURED, id=f"{kind} of no date")
