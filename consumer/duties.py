@@ -97,7 +97,7 @@ def count_live_rows(turn: Turn) -> None:
 def prune(turn: Turn, retention: Retention) -> None:
     """Delete what is past its retention."""
     with turn.world.database.use() as connection:
-        deleted = ledger.prune(connection, retention.history, retention.findings)
+        deleted = ledger.prune(connection, retention.history, retention.findings, retention.sweeps)
     if deleted:
         log.info("retention.pruned", **deleted)
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from reconcile.drift import Class, Count, Drift, OfKind
 
-SHOWN = 2_000  # drifts that a report lists; the database has all of them
+SHOWN = 10_000  # drifts that a report lists; the database has all of them
 LARGEST = 50
 KINDS = tuple(kind for kind in Class if kind is not Class.HEALED)
 TODAY, WEEK = timedelta(days=1), timedelta(days=7)

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from reconcile.database import Busy, Refused
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.report import Shown
+from reconcile.report import Shown, Table
 
 EXPECTED = (Misconfigured, Unavailable, Busy, Refused)
 
@@ -51,7 +51,7 @@ class Answer:
     """What is shown, as of when by the database's clock, and what the exit status tells of it.
 
     A `str` is shown as it is, whatever the format: a script, or SQL. `failure` is what ended it half-way.
-    `page` makes an HTML page of its own.
+    `page` makes an HTML page of its own; `lines` is what CSV and JSON lines hold instead, one thing a line.
     """
 
     shown: Shown | str
@@ -62,6 +62,7 @@ class Answer:
     interrupted: bool = False
     failure: Failure | None = None
     page: Callable[[], str] | None = None
+    lines: Table | None = None
 
 
 def exit_status(outcome: Answer | Failure, *, on_drift: bool) -> int:

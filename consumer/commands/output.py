@@ -22,9 +22,9 @@ def rendered(answer: Answer, form: Format) -> str:
         case Format.JSON:
             return as_json(answer.shown)
         case Format.JSONL:
-            return as_jsonl(answer.shown)
+            return as_jsonl(answer.lines or answer.shown)
         case Format.CSV:
-            return as_csv(answer.shown)
+            return as_csv(answer.lines or answer.shown)
         case Format.HTML:
             return answer.page() if answer.page else as_html(answer.shown, answer.now)
 

@@ -150,7 +150,8 @@ class Maker:
         """Merge our rule into the bucket's, and keep the old document."""
         done = store.apply_rule(plan)
         acts.tell(self.opened, self.who, "event rule added", plan.bucket, {"before": done.before, "after": done.after})
-        return f"{', '.join(done.lacking)}; before: {done.before}"
+        before = f"before: {done.before}" if "</" in done.before else "there were none"  # empty XML closes itself
+        return f"{', '.join(done.lacking)}; {before}"
 
 
 def lacking(opened: Database) -> list[Migration]:

@@ -12,6 +12,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
 from consumer.kafka import Position, positions
+from consumer.servers import named_buckets
 from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.human import Value
@@ -23,6 +24,8 @@ from reconcile.settings import Settings
 DRIFT = ("kind", "suspected", "open", "flagged", "held", "refused", "set_aside", "size_bytes", "oldest_at")
 GROUPS = ("group", "missing", "mismatch", "findings")
 LANES = ("task", "state", "held_by")
+SWEEPS = ("bucket", "prefix", "last_complete_at", "drifts", "since_then", "first_at", "tries", "why")
+NEVER = "never swept"
 PATHS = ("path", "found", "p50_ms", "p99_ms", "most_ms")
 ACTS = ("act", "count", "last_at")
 RESTRAINTS = ("restraint", "bucket", "since_at", "why")
@@ -45,6 +48,7 @@ class Kept:
     live_rows: Sequence[Record]
     sightings: Sequence[Record]
     acts: Sequence[Record]
+    sweeps: Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def read(connection: Connection) -> Kept:
         live_rows=inquiry.records(connection, "live_rows"),
         sightings=inquiry.records(connection, "sightings"),
         acts=inquiry.records(connection, "acts", acts=list(WORTH_TELLING)),
+        sweeps=inquiry.records(connection, "sweeps"),
     )
 
 
@@ -102,6 +107,7 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
         Table("groups", GROUPS, kept.groups, "Files in drift, by group"),
         Table("restraints", RESTRAINTS, list(restraint_rows(kept.restraints)), "Restraints"),
         Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
+        Table("sweeps", SWEEPS, list(sweep_rows(kept, named_buckets(settings))), "Last complete sweeps"),
         Table("paths", PATHS, list(path_rows(kept.sightings)), "From the event's time to the finding, last 24 h"),
         Table("acts", ACTS, kept.acts, "What happened, last 24 h", none="nothing"),
     ]
@@ -179,6 +185,15 @@ def lane_rows(leases: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
     for task, owner, checkpoint, _ in leases:
         is_lane = task.startswith("express")
         yield task, (checkpoint or "held").removeprefix("express.") if is_lane else "held", owner
+
+
+def sweep_rows(kept: Kept, named: Sequence[str]) -> Iterator[tuple[Value, ...]]:
+    """Yield when each bucket was last swept to its end; also of a bucket that never was, so that nobody misses it."""
+    yield from kept.sweeps
+    whole = {record[0] for record in kept.sweeps if record[1] is None}
+    counted = (record[0] for record in kept.live_rows if record[0])
+    for bucket in sorted({*named, *counted} - whole):
+        yield bucket, None, None, None, NEVER, None, None, None
 
 
 def path_rows(sightings: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:

@@ -24,7 +24,7 @@ from reconcile.report import Section
 from reconcile.settings import NEEDED, Settings
 from reconcile.sweepmetrics import metrics
 from reconcile.sweeppage import page
-from reconcile.sweepreport import shown
+from reconcile.sweepreport import drifts, shown
 
 ENTRY = "import sys; from consumer.cli import main; sys.exit(main())"
 
@@ -50,6 +50,7 @@ def sweep(call: Call) -> Answer:
         held=any(one.state == "held" for one in reports),
         incomplete=any(one.state == "incomplete" for one in reports),
         page=lambda: page(reports[0]),
+        lines=drifts(replace(reports[0], drifts=[one for report in reports for one in report.drifts])),
     )
 
 

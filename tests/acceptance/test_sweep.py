@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 
 import pytest
 
@@ -167,3 +170,22 @@ def test_a_side_that_is_not_to_be_believed_holds_the_sweep(connection, installed
     assert "sweep.held" in ended.stderr
     assert "reconciler_sweep_held" in figures.read_text("utf-8")
     assert connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() == [(0,)]
+
+
+def test_csv_and_json_lines_hold_a_drift_a_line(installed, drifted):
+    """For a spreadsheet and for a pipe: the same drifts as the whole report."""
+    rows = list(csv.DictReader(io.StringIO(installed.process("sweep", "-o", "csv", **AT_ONCE).stdout)))
+    lines = installed.process("sweep", "-o", "jsonl", **AT_ONCE).stdout.splitlines()
+    assert {(one["kind"], one["key"]) for one in rows} == EVERYTHING
+    assert {(one["kind"], one["key"]) for one in map(json.loads, lines)} == EVERYTHING
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(installed, drifted, tmp_path):
+    """It is written as a whole, holds every drift, and names no other address."""
+    file = tmp_path / "sweep.html"
+    ended = installed.process("sweep", "-o", "html", "--output-file", str(file), **AT_ONCE)
+    assert ended.returncode == 0, ended.stderr
+    page = file.read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert all(key in page for _, key in EVERYTHING)
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
