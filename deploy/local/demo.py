@@ -23,8 +23,9 @@ from psycopg.rows import dict_row
 
 from deploy.local import background
 from deploy.local.application import Application
+from deploy.local.losses import losses
 from deploy.local.progress import Trouble, say
-from deploy.local.stack import Servers, how_to_reach, stack
+from deploy.local.stack import Servers, stack
 from deploy.local.story import PROGRAM, STRANGER, STRANGER_SECRET, Demo, Untrue, story, summary
 
 CONFIGURATION = """\
@@ -140,18 +141,34 @@ def run(exits: ExitStack, *, keep: bool) -> None:
     directory = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     demo = prepare(servers, directory)
     demo.start()
-    if not keep:
-        exits.callback(demo.stop)
+    exits.callback(how_to_go_on if keep else Demo.stop, demo)
     demo.ready()
     demo.console.print("\n[bold]The story[/]")
     story(demo)
+    losses(demo)
     demo.console.print()
     demo.console.print(summary(demo.scenes))
-    if keep and demo.consumer:
-        print(how_to_reach(background.running() or {}))
-        print(f"storage-reconciler --config {directory}/reconciler.toml status")
-        print(f"the consumer is process {demo.consumer.pid}; its log: {directory}/consumer.log")
-        print("make down ends the servers")
+
+
+def how_to_go_on(demo: Demo) -> None:
+    """Say how to talk to what is left running, ready to paste, and how to end it."""
+    minio, kafka = demo.servers.minio, demo.servers.kafka
+    consumer = demo.consumer.pid if demo.consumer else "?"
+    print(f"""
+PostgreSQL   psql {demo.servers.postgres.database_url(demo.bucket)}
+Kafka        {kafka.bootstrap}, topic {kafka.topic}
+MinIO        {minio.url}, bucket {demo.bucket}, user {minio.user}, password {minio.password}
+             mc takes this: export MC_HOST_local={minio.url.replace("://", f"://{minio.user}:{minio.password}@", 1)}
+
+export RECONCILER_CONFIG={demo.directory}/reconciler.toml
+{PROGRAM} status
+{PROGRAM} findings list
+{PROGRAM} sweep  # is held: the mass again
+{PROGRAM} brake release
+
+# the consumer's log: {demo.directory}/consumer.log
+kill {consumer}  # ends the consumer
+make down  # ends the servers""")
 
 
 def main() -> int:

@@ -1,0 +1,129 @@
+"""The demo's story goes on: what no event tells, which only a sweep finds; and a mass, which is not believed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from minio.deleteobjects import DeleteObject
+
+from deploy.local.application import Version
+from deploy.local.story import CONTENT, Cause, Demo, Scene, expect, path, still_there
+
+MASS = 120
+SWEEP_S = 60.0
+SWEPT = "SELECT state, objects, rows, totals FROM reconciler.sweeps WHERE id = %(id)s"
+LOST = "SELECT key FROM reconciler.drift WHERE sweep_id = %(id)s AND meter = 'lost or silent' ORDER BY key"
+NO_FINDING = "SELECT key FROM reconciler.findings WHERE key = ANY(%(keys)s)"
+HELD = "SELECT * FROM reconciler.findings WHERE held_by = 'brake' ORDER BY id LIMIT 1"
+BRAKES = "SELECT why FROM reconciler.restraint WHERE effect = 'brake' AND lifted_at IS NULL"
+MASS_NOW = """\
+SELECT count(*) FILTER (WHERE v.status = 'corrupted') AS flagged, count(*) FILTER (WHERE f.held_by = 'brake') AS held,
+       count(f.id) AS suspected
+FROM file_versions AS v
+LEFT JOIN reconciler.finding AS f ON f.row_id = v.id::text AND f.kind = 'missing' AND f.closed_at IS NULL
+WHERE v.id = ANY(%(ids)s::uuid[])
+"""
+
+
+def losses(demo: Demo) -> None:
+    """Show it all, in order; raises Untrue at the first thing that did not happen."""
+    versions = [demo.application.store(f"photo-{number:03}.jpg", CONTENT) for number in range(MASS + 1)]
+    first_sweep(demo)
+    lost_on_the_way(demo, versions.pop())
+    mass_deletion(demo, versions)
+
+
+def first_sweep(demo: Demo) -> None:
+    """Sweep once, as every night: what is known by then is no loss, and the loss meter has a begin."""
+    started = time.monotonic()
+    report = swept(demo, demo.run("sweep", "-o", "json", log="sweep.log", stdout=subprocess.PIPE))
+    swept_ms = 1000 * (time.monotonic() - started)
+    kept = demo.onlooker.execute(SWEPT, {"id": report["id"]}).fetchone() or {}
+    expect(kept.get("state") == "complete", "the first sweep is complete")
+    among = f"{kept['objects']} objects, {kept['rows']} rows"
+    expect(all(one["known"] for one in report["drifts"]), "the first sweep finds nothing that was not known")
+    found = f"complete: {among}, {report['total_drifts']} drifts, all known"
+    demo.tell(Scene("a first sweep compares everything", found, "sweep", None, swept_ms))
+
+
+def lost_on_the_way(demo: Demo, version: Version) -> None:
+    """Lose notifications, in both lanes: a sweep finds what they would have told, and counts it as lost."""
+    stray = "imports/lost.bin"
+    with unheard(demo):
+        demo.stranger.remove_object(bucket_name=demo.bucket, object_name=version.key)
+        demo.application.upload(stray, CONTENT)
+    unknown = demo.onlooker.execute(NO_FINDING, {"keys": [version.key, stray]}).fetchall()
+    expect(not unknown, "the consumer is up again, and knows nothing of what was lost")
+    started = time.monotonic()
+    process = demo.run("sweep", "--fix", "-o", "json", log="sweep.log", stdout=subprocess.PIPE)
+    demo.found(
+        Cause("a deletion's notification is lost", version.key, "missing"),
+        Cause("an upload's notification is lost", stray, "orphan"),
+    )
+    report = swept(demo, process)
+    done = time.monotonic()
+    expect(demo.application.status(version) == "corrupted", "the version whose deletion was lost is corrupted")
+    still_there(demo, stray)
+    lost = [row["key"] for row in demo.onlooker.execute(LOST, {"id": report["id"]})]
+    told = sum(one["lost_or_silent"] for one in report["meter"])
+    why = "; ".join(report["notes"])
+    expect(sorted([version.key, stray]) == lost, f"both are counted as lost or silent, and nothing else ({why})")
+    expect(told == len(lost), "the sweep's report counts what the database does")
+    demo.tell(Scene("neither was heard of", f"{told} counted as lost or silent", "loss meter", None, ms(started, done)))
+
+
+@contextmanager
+def unheard(demo: Demo) -> Iterator[None]:
+    """Take the bucket's rule away, with the consumer down, so that neither lane hears; then put both back."""
+    client = demo.application.client
+    rule = client.get_bucket_notification(bucket_name=demo.bucket)
+    demo.stop()
+    client.delete_bucket_notification(bucket_name=demo.bucket)
+    yield
+    client.set_bucket_notification(bucket_name=demo.bucket, config=rule)
+    demo.start()
+    demo.ready()
+
+
+def swept(demo: Demo, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Return the report of a sweep that is running."""
+    out, _ = process.communicate(timeout=SWEEP_S)
+    expect(process.returncode == 0, f"a sweep ends with 0 (it was {process.returncode}; {demo.directory}/sweep.log)")
+    report: dict[str, Any] = json.loads(out)
+    return report
+
+
+def mass_deletion(demo: Demo, versions: list[Version]) -> None:
+    """Delete a mass by hand: the brake holds, and not every version is flagged."""
+    doomed = [DeleteObject(name=version.key) for version in versions]
+    failed = list(demo.stranger.remove_objects(bucket_name=demo.bucket, delete_object_list=doomed))
+    expect(not failed, "all objects are deleted")
+    since = time.monotonic()
+    ids = {"ids": [version.id for version in versions]}
+    now: dict[str, Any] = {}
+
+    def all_of(*names: str) -> bool:
+        now.update(demo.onlooker.execute(MASS_NOW, ids).fetchone() or {})
+        return sum(int(now[name]) for name in names) == len(versions)
+
+    suspected = demo.until(lambda: all_of("suspected"), "all of the mass are suspected")
+    done = demo.until(lambda: all_of("flagged", "held"), "each of the mass is flagged or held")
+    expect(now["flagged"] < len(versions), "the brake holds: fewer than all are flagged")
+    brakes = demo.onlooker.execute(BRAKES).fetchall()
+    expect(len(brakes) == 1, "one brake is on")
+    process = demo.run("brake", "status", "-o", "json", log="brake.log", stdout=subprocess.PIPE)
+    told = json.loads(process.communicate(timeout=SWEEP_S)[0])
+    expect((told["brake"], told["held"]) == ("on", now["held"]), "`brake status` says so")
+    found = f"brake on: {now['flagged']} flagged, {now['held']} held; {brakes[0]['why']}"
+    by = path(demo.onlooker.execute(HELD).fetchone() or {})
+    demo.tell(Scene(f"{len(versions)} objects are deleted at once", found, by, ms(since, suspected), ms(since, done)))
+
+
+def ms(since: float, until: float) -> float:
+    """Return the milliseconds between two monotonic times."""
+    return 1000 * (until - since)
