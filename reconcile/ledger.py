@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb, set_json_dumps
 
-from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection
+from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection, queries, sql_file
 from reconcile.model import (
     Absent,
     Action,
@@ -32,6 +32,7 @@ from reconcile.restraint import Restraints, Trip
 from reconcile.steps import Change, Step
 
 set_json_dumps(msgspec.json.encode)
+OF_SWEEPS = queries(sql_file("sweep.sql"))
 
 
 def record(connection: Connection, steps: Sequence[Step], hints: Mapping[ObjectRef, Hint], actor: str) -> None:
@@ -253,11 +254,13 @@ def keep_live_rows(connection: Connection, live: Mapping[str, int], flagged: Map
         connection.execute(SQL["keep_live_rows"], {"bucket": bucket, **counted, "owner": owner})
 
 
-def prune(connection: Connection, history: timedelta, findings: timedelta) -> dict[str, int]:
-    """Delete what is past its retention: history of closed findings, closed findings, lifted restraints."""
+def prune(connection: Connection, history: timedelta, findings: timedelta, sweeps: timedelta) -> dict[str, int]:
+    """Delete what is past its retention: history of closed findings, closed findings, lifted restraints, sweeps."""
+    [(swept,)] = connection.execute(OF_SWEEPS["prune_sweeps"], {"older": sweeps}).fetchall()
     deleted = {
         "history": connection.execute(SQL["prune_history"], {"older": history}).rowcount,
         "findings": connection.execute(SQL["prune_findings"], {"older": findings}).rowcount,
         "restraints": connection.execute(SQL["prune_restraints"], {"older": history}).rowcount,
+        "sweeps": swept,
     }
     return {table: count for table, count in deleted.items() if count}

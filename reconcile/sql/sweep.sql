@@ -64,13 +64,13 @@ SELECT lower, upper FROM reconciler.lease WHERE task = %(task)s AND NOT tally ? 
 INSERT INTO reconciler.drift AS d (sweep_id, kind, bucket, key, s3_version, row_id, cause, size_bytes, group_name, owner,
                                    since, counterpart, known, seen_again)
 SELECT %(id)s, kind, bucket, key, s3_version, row_id, cause, size_bytes, "group", owner, since, counterpart, known,
-       %(seen_again)s
+       false
 FROM jsonb_to_recordset(%(drifts)s) AS c (
     kind text, bucket text, key text, s3_version text, row_id text, cause text, size_bytes bigint, "group" text,
     owner text, since timestamptz, counterpart text, known boolean)
 ON CONFLICT (sweep_id, key, s3_version, row_id) DO UPDATE SET
     kind = excluded.kind, cause = excluded.cause, size_bytes = excluded.size_bytes, since = excluded.since,
-    counterpart = excluded.counterpart, known = excluded.known, seen_again = d.seen_again OR excluded.seen_again
+    counterpart = excluded.counterpart, known = excluded.known, seen_again = d.seen_again OR %(seen_again)s
 
 -- name: to_see_again
 -- What was sighted but once; `ripe` is what was sighted long enough ago.
@@ -79,11 +79,14 @@ FROM reconciler.drift WHERE sweep_id = %(id)s AND NOT seen_again AND kind <> 'he
 GROUP BY 1, 2, 3, 4 ORDER BY 4 DESC, 2 LIMIT 500
 
 -- name: forget
--- What a second look did not see again.
+-- What a second look did not see again as it was.
 DELETE FROM reconciler.drift AS d
 USING jsonb_to_recordset(%(refs)s) AS c (bucket text, key text, s3_version text)
 WHERE d.sweep_id = %(id)s AND d.key = c.key COLLATE "C" AND d.bucket = c.bucket COLLATE "C"
-  AND d.s3_version = c.s3_version COLLATE "C" AND NOT d.seen_again AND d.kind <> 'healed'
+  AND d.s3_version = c.s3_version COLLATE "C" AND NOT d.seen_again AND d.kind <> 'healed' AND NOT EXISTS (
+    SELECT FROM jsonb_to_recordset(%(drifts)s) AS a (key text, s3_version text, row_id text, kind text, cause text)
+    WHERE a.key = d.key COLLATE "C" AND a.s3_version = d.s3_version COLLATE "C" AND a.row_id = d.row_id COLLATE "C"
+      AND a.kind = d.kind AND a.cause = d.cause)
 
 -- name: drifts
 -- Each with whether the last complete sweep did not have it.
@@ -124,6 +127,17 @@ WHERE f.bucket = %(bucket)s AND f.closed_at IS NULL AND f.key > %(lower)s COLLAT
 ORDER BY f.key, f.s3_version LIMIT 1001
 
 -- name: prune_sweeps
-DELETE FROM reconciler.sweep AS s
-WHERE s.finished_at < now() - %(older)s
-  AND s.id <> (SELECT max(l.id) FROM reconciler.sweep AS l WHERE l.bucket = s.bucket AND l.state = 'complete')
+-- Never the last complete one of its bucket and prefix, nor one at work. What never came to its end goes with its ranges.
+WITH pruned AS (
+    DELETE FROM reconciler.sweep AS s
+    WHERE coalesce(s.finished_at, s.started_at) < now() - %(older)s
+      AND NOT (s.state = 'complete' AND s.id = (
+          SELECT max(l.id) FROM reconciler.sweep AS l
+          WHERE l.bucket = s.bucket AND l.prefix = s.prefix AND l.kind = s.kind AND l.state = 'complete'))
+      AND NOT (s.state = 'running' AND EXISTS (
+          SELECT FROM reconciler.lease AS l WHERE l.task = 'sweep of ' || s.bucket AND l.until > now()))
+    RETURNING s.id
+), ranges AS (
+    DELETE FROM reconciler.lease AS l USING pruned WHERE l.task = 'sweep ' || pruned.id
+)
+SELECT count(*) FROM pruned

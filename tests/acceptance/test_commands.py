@@ -398,6 +398,34 @@ def test_a_terminal_gets_colours_and_no_line_too_wide(installed, connection, buc
     assert "\x1b" not in installed.run("findings", "list").stdout
 
 
+def test_status_tells_the_last_complete_sweep_of_each_bucket(installed, connection, bucket):
+    """A night that was missed, held or given up is seen: when the last complete one was, and what came since."""
+    assert [(one["bucket"], one["since_then"]) for one in installed.json("status")["sweeps"]] == [
+        (bucket, "never swept")
+    ]
+    connection.execute(
+        "INSERT INTO reconciler.sweep (bucket, prefix, mode, state, reason, actor, totals, started_at)"
+        " SELECT bucket, prefix, 'report', state, reason, 'me', totals::jsonb, now() - ago::interval"
+        " FROM (VALUES (%(bucket)s, '', 'complete', '', '{}', '9 days'),"
+        " (%(bucket)s, '', 'complete', '', %(totals)s, '3 days'),"
+        " (%(bucket)s, '', 'incomplete', 'away', '{}', '2 days'), (%(bucket)s, '', 'held', 'too many', '{}', '1 day'),"
+        " (%(bucket)s, 'part/', 'complete', '', %(totals)s, '1 hour'),"
+        " ('other', '', 'held', 'empty', '{}', '1 hour')) AS v (bucket, prefix, state, reason, totals, ago)",
+        {"bucket": bucket, "totals": '{"missing": 2, "mismatch": 0, "orphan": 3, "leftover": 0, "lookalike": 1}'},
+    )
+    rows = {(one["bucket"], one["prefix"]): one for one in installed.json("status")["sweeps"]}
+    told = {at: (one["drifts"], one["since_then"], one["tries"], one["why"]) for at, one in rows.items()}
+    assert told == {
+        (bucket, None): (6, "held", 2, "too many"),
+        (bucket, "part/"): (6, None, None, None),
+        ("other", None): (None, "held", 1, "empty"),
+    }
+    days = "SELECT extract(day FROM now() - %s::timestamptz), extract(day FROM now() - %s::timestamptz)"
+    whole = rows[bucket, None]
+    assert connection.execute(days, [whole["last_complete_at"], whole["first_at"]]).fetchall() == [(3, 2)]
+    assert rows["other", None]["last_complete_at"] is None
+
+
 def test_status_is_watched_until_ctrl_c(installed):
     """--watch shows the state again and again, and ends as interrupted."""
     with installed.running("status", "--watch", "0.01", "-o", "jsonl") as process:

@@ -168,6 +168,45 @@ def test_what_is_closed_is_pruned_and_what_is_open_keeps_its_history(site, proce
     assert site.sql("SELECT actor FROM reconciler.restraint") == [("new",)]
 
 
+def test_sweeps_are_pruned_but_never_the_last_complete_one(site, process):
+    """Past its retention a sweep goes, however it ended, with drifts and ranges; the last complete one stays."""
+    site.sql(
+        "INSERT INTO reconciler.sweep (bucket, prefix, mode, state, actor, started_at, finished_at)"
+        " SELECT bucket, prefix, 'report', state, 'me', now() - started::interval, now() - finished::interval"
+        " FROM (VALUES ('kept', '', 'complete', '99 days', '99 days'), ('kept', '', 'complete', '98 days', '98 days'),"
+        " ('kept', 'part/', 'complete', '97 days', '97 days'), ('kept', '', 'held', '96 days', '96 days'),"
+        " ('kept', '', 'running', '95 days', NULL), ('kept', '', 'incomplete', '91 days', '89 days'),"
+        " ('never', '', 'incomplete', '99 days', '99 days'), ('never', '', 'held', '1 day', '1 day'),"
+        " ('at work', '', 'running', '99 days', NULL))"
+        " AS v (bucket, prefix, state, started, finished)"
+    )
+    site.sql(
+        "INSERT INTO reconciler.drift (sweep_id, kind, bucket, key)"
+        " SELECT id, 'orphan', bucket, 'k' FROM reconciler.sweep"
+    )
+    site.sql(
+        "INSERT INTO reconciler.lease (task, owner, until) SELECT 'sweep ' || id, 'me', now() FROM reconciler.sweep"
+    )
+    site.sql(
+        "INSERT INTO reconciler.lease (task, owner, until)"
+        " VALUES ('sweep of at work', 'you', now() + interval '1 minute')"
+    )
+    passes(process("one"), "retention", 1)
+    kept = site.sql("SELECT id, bucket, prefix, state FROM reconciler.sweep ORDER BY id")
+    assert [row[1:] for row in kept] == [
+        ("kept", "", "complete"),
+        ("kept", "part/", "complete"),
+        ("kept", "", "incomplete"),
+        ("never", "", "held"),
+        ("at work", "", "running"),
+    ]
+    ids = [(row[0],) for row in kept]
+    assert ids[0] == (2,)
+    assert site.sql("SELECT sweep_id FROM reconciler.drift ORDER BY 1") == ids
+    ranges = "SELECT substr(task, 7)::bigint FROM reconciler.lease WHERE task ~ '^sweep [0-9]' ORDER BY 1"
+    assert site.sql(ranges) == ids
+
+
 def test_one_process_of_two_does_a_duty(site, between, process):
     """While one holds the lease the other does nothing; it does once the lease is let go, from its checkpoint."""
     for key in all_rows_at_once(site, 5, "1 minute"):
