@@ -27,7 +27,7 @@ from reconcile.drift import Class, Drift, Metered, SweepReport
 from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
 from reconcile.inquiry import is_installed
-from reconcile.keeping import Kept, Unkept
+from reconcile.keeping import Kept, Lost, Unkept
 from reconcile.listing import split
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.objects import Objects
@@ -126,6 +126,8 @@ class Sweeping:
         spawn(keeper.run.id)
         try:
             return self.led(keeper) if keeper.leads else self.joined(keeper)
+        except Lost as error:
+            raise Leased(str(error)) from error
         finally:
             with suppress(Unavailable):
                 keeper.let_go()

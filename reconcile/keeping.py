@@ -27,6 +27,10 @@ LEASE_S = 60.0
 PAGE = 1000  # the LIMIT of `drifts`; `open_findings` asks for one more, to see a key that is cut in two
 
 
+class Lost(Exception):
+    """Another run leads this sweep now, or has brought it to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One sweep as it is kept; `facts` are those that its lines compare."""
@@ -76,6 +80,10 @@ def unfinished(connection: Connection, bucket: str) -> int | None:
     return row[0] if row else None
 
 
+def _as_json(drifts: Sequence[Drift]) -> Jsonb:
+    return Jsonb([{**asdict(one), "since": one.since and one.since.isoformat()} for one in drifts])
+
+
 def _drift(row: tuple[Any, ...]) -> Drift:
     kind, *rest, meter = row
     return Drift(Class(kind), *rest, Meter(meter))  # type: ignore[call-arg]  # as many as the statement's columns
@@ -112,14 +120,22 @@ class Kept:
             if ours.fetchone() is None:
                 return False
             self._keep(connection, [*found.drifts, *found.healed], seen_again=False)
-            if self.leads:
-                ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
+            self._lead(connection)
         return True
 
     def _keep(self, connection: Connection, drifts: Sequence[Drift], *, seen_again: bool) -> None:
         if drifts:
-            given = Jsonb([{**asdict(one), "since": one.since and one.since.isoformat()} for one in drifts])
-            connection.execute(SQL["keep_drifts"], {"id": self.run.id, "drifts": given, "seen_again": seen_again})
+            given = {"id": self.run.id, "drifts": _as_json(drifts), "seen_again": seen_again}
+            connection.execute(SQL["keep_drifts"], given)
+
+    def _lead(self, connection: Connection) -> None:
+        """Keep the bucket's lease, or have it anew if it ran out; raises Lost."""
+        if not self.leads:
+            return
+        ours = ledger.take_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S) is not None
+        run = run_of(connection, self.run.id) if ours else None
+        if run is None or run.state != "running":
+            raise Lost(f"sweep {self.run.id} was taken over by another run while this one did not answer")
 
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
         """Return references with findings, in key order, none of their keys in part."""
@@ -134,17 +150,16 @@ class Kept:
         with self.database.use() as connection:
             given = {"id": self.run.id, "margin_s": margin.total_seconds()}
             found = connection.execute(SQL["to_see_again"], given).fetchall()
-            if self.leads:
-                ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
+            self._lead(connection)
         ripe = [ObjectRef(*row[:3]) for row in found if row[3]]
         return ripe or [ObjectRef(*row[:3]) for row in found], bool(ripe)
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
-        """Keep what was seen again, and forget the rest of these references."""
+        """Keep what was seen again; the rest of these references is forgotten, and what is another drift now is new."""
+        given = {"refs": Jsonb([ref._asdict() for ref in refs]), "drifts": _as_json(found.drifts)}
         with self.database.transaction() as connection:
+            connection.execute(SQL["forget"], {"id": self.run.id, **given})
             self._keep(connection, found.drifts, seen_again=True)
-            named = Jsonb([ref._asdict() for ref in refs])
-            connection.execute(SQL["forget"], {"id": self.run.id, "refs": named})
 
     def let_go(self) -> None:
         """Let others have what we hold."""
@@ -157,8 +172,7 @@ class Kept:
         """Return how many ranges there are, how many are done, and the totals of all."""
         with self.database.use() as connection:
             [(ranges, done, tallies)] = connection.execute(SQL["ranges"], {"task": self.task}).fetchall()
-            if self.leads:
-                ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
+            self._lead(connection)
         totals: Counter[str] = Counter()
         for tally in tallies:
             totals.update(tally)
@@ -213,6 +227,7 @@ class Kept:
         """Keep how it ended, and forget the ranges."""
         given: dict[str, Any] = {"id": self.run.id, "state": state, "reason": reason, "totals": Jsonb(dict(totals))}
         with self.database.transaction() as connection:
+            self._lead(connection)
             [(finished_at,)] = connection.execute(SQL["finish"], given).fetchall()
             connection.execute(SQL["drop_ranges"], {"task": self.task})
         return finished_at  # type: ignore[no-any-return]  # a driver's row
@@ -254,13 +269,17 @@ class Unkept:
         return (ripe or list(self.once))[:500], bool(ripe)
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
-        """Keep what was seen again, and forget the rest of these references."""
+        """Keep what was seen again; the rest of these references is forgotten, and what is another drift now is new."""
+        before = {(ref, one.row_id, one.kind, one.cause) for (ref, _), one in self.found.items()}
         named = set(refs)
         self.found = {name: one for name, one in self.found.items() if name[0] not in named}
-        for one in found.drifts:
-            self._keep(one)
         for ref in refs:
             del self.once[ref]
+        for one in found.drifts:
+            self._keep(one)
+            ref = ObjectRef(one.bucket, one.key, one.s3_version)
+            if (ref, one.row_id, one.kind, one.cause) not in before:
+                self.once[ref] = monotonic()
 
 
 def led(database: Database, bucket: str, owner: str) -> bool:
