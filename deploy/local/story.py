@@ -107,7 +107,7 @@ class Demo:
         while not true():
             if time.monotonic() > deadline:
                 raise Untrue(f"{what}: not within {PATIENCE_S:.0f} s")
-            time.sleep(0.002)
+            time.sleep(0.005)
         return time.monotonic()
 
     def finding(self, key: str, kind: str, state: str) -> dict[str, Any] | None:
