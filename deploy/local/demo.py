@@ -6,6 +6,7 @@ Every line it prints was asked of the database. It exits 0 only if all of it was
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,8 @@ def run(exits: ExitStack, *, keep: bool) -> None:
     losses(demo)
     demo.console.print()
     demo.console.print(summary(demo.scenes))
+    if not keep:
+        shutil.rmtree(directory)  # the logs stay only where something was not true
 
 
 def how_to_go_on(demo: Demo) -> None:

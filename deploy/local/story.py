@@ -22,7 +22,7 @@ from deploy.local.application import Application, Version
 from deploy.local.stack import Servers
 
 PROGRAM = str(Path(sys.executable).with_name("storage-reconciler"))
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 STRANGER, STRANGER_SECRET = "mallory", "mallory-secret"
 CONTENT = b"the quick brown fox\n"
 LISTENING = "SELECT 1 FROM reconciler.lease WHERE checkpoint = 'express.listening' AND until > now()"
