@@ -33,13 +33,12 @@ from consumer.sweeping import Sweeping, Wanted
 from deploy.local import minio as minios
 from deploy.local.control import Native
 from deploy.local.stack import Servers, stack
-from reconcile import spool
 from reconcile.compare import Facts, candidates, compare
 from reconcile.database import Database
 from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
 from reconcile.settings import Settings, load
-from reconcile.spool import Spool
+from reconcile.spool import brought
 
 BUCKET = "swept"
 SIZE = 10
@@ -159,8 +158,8 @@ def script(place: Place) -> dict[str, float]:
 def comparison(place: Place) -> dict[str, float]:
     """Compare alone: both sides lie on disk as lines, as they do once a listing file and the rows are read."""
     facts = Facts(size=False)
-    listing = Spool().write(spool.in_order(from_file(Path(place.listing)), facts))
-    rows = Spool().write(spool.in_order(from_file(Path(place.listing)), facts))
+    listing = brought(from_file(Path(place.listing)), facts)
+    rows = brought(from_file(Path(place.listing)), facts)
     began = time.process_time()
     differing = sum(1 for block in compare(listing.blocks(), rows.blocks()) for _ in candidates(block))
     return {"rate": listing.lines / (time.process_time() - began), "differing": differing}
@@ -235,11 +234,11 @@ def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
         listing = Path(directory) / "keys.txt"
         with listing.open("w", encoding="utf-8") as file:
             file.writelines(f"{key_of(each)}\n" for each in range(lines))
-        brought = Place(**{**asdict(place), "listing": str(listing)})
-        filling.result("compare.keys_per_s", [measure("comparison", brought)["rate"] for _ in range(3)])
+        by_file = Place(**{**asdict(place), "listing": str(listing)})
+        filling.result("compare.keys_per_s", [measure("comparison", by_file)["rate"] for _ in range(3)])
         peaks = [one["sweep"]["rss_mb"] for one in found]
         if lines == number:
-            peaks.append(measure("sweep", brought)["rss_mb"])
+            peaks.append(measure("sweep", by_file)["rss_mb"])
         shutil.rmtree(directory, ignore_errors=True)
     filling.result("sweep.rss_mb", peaks)
 

@@ -60,9 +60,8 @@ def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, f
             indexed = serves_order(connection, mapping)
         objects = from_bucket(store, scope, facts)
         if scope.listing is not None:
-            brought = Spool(scope.directory)
-            spools.append(brought)
-            objects = brought.write(spool.in_order(from_file(scope.listing), facts, scope.directory)).blocks
+            spools.append(spool.brought(from_file(scope.listing), facts, scope.directory))
+            objects = spools[-1].blocks
         yield Sides(objects, rows.blocks, rows.lines, note(rows, indexed=indexed))
     finally:
         for one in spools:

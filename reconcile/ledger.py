@@ -85,12 +85,16 @@ def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
         "etag": row.etag if row else seen.etag if seen else None,
         "previous_status": change.previous_status,
         "held_by": change.held_by,
-        "named_by": named_by(hint),
-        "evidence": {**evidence(hint), "object": side_facts(step.side), "named_by": named_by(hint)},
+        "named_by": testimony(hint, step.side).get("named_by") or _first_named_by(before),
+        "evidence": {**testimony(hint, step.side), "object": side_facts(step.side)},
         "act": change.act,
         "from_state": before.state if before else None,
         "why": change.why,
     }
+
+
+def _first_named_by(before: Finding | None) -> str:
+    return before.named_by[0] if before and before.named_by else "look"
 
 
 def _name(ref: ObjectRef) -> dict[str, str]:
@@ -100,6 +104,19 @@ def _name(ref: ObjectRef) -> dict[str, str]:
 def evidence(hint: Hint | None) -> Facts:
     """Return what a hint brought along."""
     return hint.evidence.facts() if hint else {}
+
+
+def testimony(hint: Hint | None, side: ObjectSide) -> Facts:
+    """Return what a hint tells, with who named it; nothing of one whose claim is not what is seen.
+
+    An upload that is read late says nothing about who removed the object since, and must not take the place of that.
+    """
+    claim = hint.action if hint else Action.LOOK
+    if (claim is Action.CREATED and isinstance(side, Absent)) or (
+        claim is Action.REMOVED and isinstance(side, Present)
+    ):
+        return {}
+    return {**evidence(hint), "named_by": named_by(hint)}
 
 
 def named_by(hint: Hint | None) -> str:
@@ -159,7 +176,7 @@ def _look(step: Step, asks: int | None, hint: Hint | None) -> dict[str, Any]:
         "attempt": look.attempt if look else 0,
         "asks": asks or 0,
         "reason": look.reason if look else "",
-        "evidence": {**evidence(hint), "named_by": named_by(hint)},
+        "evidence": testimony(hint, step.side),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from reconcile.database import Busy, Refused
-from reconcile.ledger import evidence
+from reconcile.ledger import testimony
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import Action, Brake, Hint, Kind, Known, NotAsked, ObjectRef, ObjectSide, Policy, State, Unknown
 from reconcile.restraint import UNREADABLE_AT, Restraints, Trip, braked, restrain, silence
@@ -220,7 +220,7 @@ def tell(steps: Sequence[Step], trips: Sequence[Trip], hints: Mapping[ObjectRef,
     for one in steps:
         for change in one.changes:
             if change.kind is Kind.MISSING and change.act in {"opened", "flagged", "flagged after release", "refused"}:
-                facts = evidence(hints.get(one.ref))
+                facts = testimony(hints.get(one.ref), one.side)
                 log.warning(
                     "FILE_NOT_FOUND_IN_STORAGE",
                     file_id=change.row.file_id if change.row else None,

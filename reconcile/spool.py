@@ -23,27 +23,29 @@ from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.model import RowState
 
 BLOCK_BYTES = 1 << 20
-RUN_LINES = 250_000  # sorted in memory at once, where a listing is not in order
+RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
+RUN_BYTES = 1 << 15  # read at once of each run when they are merged
 
 
 class Spool:
     """Lines on disk, and the place of a key every megabyte or so."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=BLOCK_BYTES)  # noqa: SIM115 - lives as long as this
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=RUN_BYTES)  # noqa: SIM115 - lives as long as this
         self._keys: list[bytes] = []
         self._places: list[int] = []
+        self._marked = 0
         self.lines = 0
         self.size_bytes = 0
 
     def write(self, lines: Iterable[bytes]) -> Spool:
-        """Write lines that end with a newline, and return the spool."""
-        written, marked = 0, 0
+        """Append lines that end with a newline, and return the spool."""
+        written = self.size_bytes
         for line in lines:
-            if written >= marked:
+            if written >= self._marked:
                 self._keys.append(key_of(line))
                 self._places.append(written)
-                marked = written + BLOCK_BYTES
+                self._marked = written + BLOCK_BYTES
             self._file.write(line)
             written += len(line)
             self.lines += 1
@@ -55,13 +57,13 @@ class Spool:
         """Give the space back."""
         self._file.close()
 
-    def blocks(self, lower: str = "", upper: str | None = None) -> Blocks:
-        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of about a megabyte."""
+    def blocks(self, lower: str = "", upper: str | None = None, size: int = 0) -> Blocks:
+        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of about a megabyte or a size."""
         low, high = lower.encode(), None if upper is None else upper.encode()
         place = self._places[max(bisect_right(self._keys, low) - 1, 0)] if self._places else 0
         while True:
             self._file.seek(place)
-            *block, rest = (read := self._file.read(BLOCK_BYTES)).split(b"\n")
+            *block, rest = (read := self._file.read(size or BLOCK_BYTES)).split(b"\n")
             if not block:
                 return
             place += len(read) - len(rest)
@@ -113,13 +115,26 @@ def copied(connection: Connection, mapping: Mapping, bucket: str, prefix: str, f
             yield bytes(row)
 
 
-def in_order(pages: Iterable[list[Entry]], facts: Facts, directory: Path | None = None) -> Iterator[bytes]:
-    """Yield the lines of a listing in ascending order, whatever order it has: sorted runs on disk, merged."""
-    entries = chain.from_iterable(pages)
+def brought(pages: Iterable[list[Entry]], facts: Facts, directory: Path | None = None) -> Spool:
+    """Return a spool of a listing in ascending order, whatever order it has; few bring one that is not sorted."""
+    spool, last, ascending = Spool(directory), b"", True
+    lines = (lines_of(page, facts) for page in pages)
+    for block in lines:
+        keys = [last, *map(key_of, block)]
+        ascending = ascending and sorted(keys) == keys
+        last = keys[-1]
+        spool.write(line + b"\n" for line in block)
+    return spool if ascending else in_order(spool, directory)
+
+
+def in_order(spool: Spool, directory: Path | None = None) -> Spool:
+    """Return a spool with the lines of another in ascending order: sorted runs on disk, merged."""
+    lines = chain.from_iterable(spool.blocks())
     runs: list[Spool] = []
-    while run := sorted(lines_of(islice(entries, RUN_LINES), facts), key=key_of):
+    while run := sorted(islice(lines, RUN_LINES), key=key_of):
         runs.append(Spool(directory).write(line + b"\n" for line in run))
-    for line in heapq.merge(*(chain.from_iterable(one.blocks()) for one in runs), key=key_of):
-        yield line + b"\n"
-    for one in runs:
+    merged = heapq.merge(*(chain.from_iterable(one.blocks(size=RUN_BYTES)) for one in runs), key=key_of)
+    whole = Spool(directory).write(line + b"\n" for line in merged)
+    for one in (spool, *runs):
         one.close()
+    return whole

@@ -144,7 +144,7 @@ class Sweep:
         return found
 
     def _look(self, hints: list[Hint], found: Confirmed) -> None:
-        margins = Margins.of(self.started_at, self.now(), self.trial.policy)
+        margins = Margins.of(self.started_at, self.now(), self.trial.live.policy)
         for attempt in range(TRIES):
             if attempt:
                 sleep(TRY_AGAIN_S * attempt)

@@ -22,6 +22,8 @@ from reconcile.steps import Step
 from reconcile.verdict import settled
 from reconcile.world import LiveWorld
 
+NEVER = timedelta(days=36_500)  # a grace that is never over: nothing opens, and nothing is logged as opened
+
 
 class Looked(NamedTuple):
     """One reference as it was at the end of its look: what the database knew, and what the object side was."""
@@ -45,7 +47,9 @@ class Trial:
     brake: Brake = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policy = replace(self.live.policy, flagging=False)
+        self.policy = replace(
+            self.live.policy, flagging=False, missing_grace=NEVER, young_grace=NEVER, orphan_grace=NEVER
+        )
         self.brake = self.live.brake
 
     def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:

@@ -588,3 +588,18 @@ def test_a_foreign_key_does_not_meet_our_lock(live):
     look(Meanwhile(world, before_commit=refer), ref)
     assert live.status("row of k") == "corrupted"
     assert live.sql("SELECT * FROM comment") == [("row of k",)]
+
+
+@pytest.mark.parametrize("first", ["express", "event"])
+def test_an_upload_that_is_read_late_takes_nobodys_place_in_the_evidence(stage, first):
+    """Who removed it stays, or comes when it is told; who had uploaded it before is nothing to a missing object."""
+    world, ref = stage.world(), ObjectRef(stage.bucket, "k")
+    stage.row("k")
+    late = told(ref, Action.CREATED, "event", principal="the uploader")
+    removal = told(ref, Action.REMOVED, first, principal="the remover")
+    for hint in (removal, late) if first == "express" else (late, removal):
+        reconcile(world, [hint])
+    stage.age(GRACE)
+    reconcile(world, [late])
+    look_again(world)
+    assert stage.evidence("k")["principal"] == "the remover"

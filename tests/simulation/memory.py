@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Self
 
 from reconcile.database import Busy, Refused
-from reconcile.ledger import evidence, explains, named_by, side_facts
+from reconcile.ledger import evidence, explains, named_by, side_facts, testimony
 from reconcile.model import (
     FINAL,
     Brake,
@@ -144,11 +144,12 @@ class MemoryTxn:
         for trip in trips:
             tables.restrain("brake", trip.bucket, trip.kind, self.now)
         for step in free:
-            facts = {**told_by(look.hints.get(step.ref)), "object": side_facts(step.side)}
+            told = testimony(look.hints.get(step.ref), step.side)
+            facts = {**told, "object": side_facts(step.side)}
             for change in step.changes:
                 self._record(tables, step.ref, as_given(change, given), facts)
             self._witness(tables, step.ref, look.hints.get(step.ref))
-            self._plan(tables, step, look.known[step.ref].asks, told_by(look.hints.get(step.ref)))
+            self._plan(tables, step, look.known[step.ref].asks, told)
         for ref in sorted(busy):
             tables.ask(ref, self.now + SOON, "busy", told_by(look.hints[ref]))
         here = {row.row_id for step in free for row in rows_of(step.ref, self.seen[step.ref])}
@@ -181,7 +182,10 @@ class MemoryTxn:
         number = before.id if before else len(tables.findings) + 1
         since = before.suspected_at if before and before.kind is change.kind else self.now
         revision = before.revision + 1 if before else 1
-        named = by_all(before.named_by if before else (), str(facts["named_by"]))
+        named = by_all(
+            before.named_by if before else (),
+            str(facts.get("named_by") or (before.named_by[0] if before and before.named_by else "look")),
+        )
         held = (change.cause, change.previous_status, change.held_by, named)
         finding = Finding(number, ref, change.row_id, change.kind, change.state, revision, since, *held)
         tables.findings[number] = Kept(finding, {**(tables.findings[number].evidence if before else {}), **facts})
