@@ -46,7 +46,7 @@ WRITTEN = {
     "drift": ("INSERT", "UPDATE", "DELETE"),
     "lease": ("INSERT", "UPDATE", "DELETE"),
 }
-NOT_KEPT = "nothing was kept: without the schema reconciler a sweep has no history, and cannot be resumed"
+NOT_KEPT = "nothing was kept: the schema reconciler is not there, or not ours to write; so no history, and no --resume"
 NO_SCHEMA = "this needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
 STANDBY = "this database is a standby, whose rows may be old; let database.url name the primary"
 
@@ -88,6 +88,7 @@ class End:
     state: str = "complete"
     reason: str = ""
     unread: tuple[tuple[str, str | None], ...] = ()
+    resumable: bool = False
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Sweeping:
         self.live = servers.world(self.settings, self.database, self.store, "sweep", self.mapping)
         self.live.look_deadline_s = LOOK_S
         with self.database.use() as connection:
-            self.keeps = may_keep(connection)
+            self.keeps, self.reads = may_keep(connection), may_read(connection)
             [(self.standby, self.began_at)] = connection.execute("SELECT pg_is_in_recovery(), now()").fetchall()
 
     @property
@@ -162,7 +163,7 @@ class Sweeping:
         report = replace(report, id=keeper.run.id, meter=self.meters(keeper, before))
         if end.state == "complete":
             self.act(keeper)
-        if not end.unread:
+        if not (end.unread or end.resumable):
             report = replace(report, finished_at=keeper.finish(end.state, end.reason, report.totals))
         log.info("sweep.ended", sweep=keeper.run.id, state=end.state, reason=end.reason)
         return replace(report, history=keeper.past())
@@ -183,6 +184,11 @@ class Sweeping:
             run = keeping.run_of(connection, number)
         if run is None or run.bucket != self.bucket or run.state != "running":
             raise Misconfigured(f"sweep {number}: no sweep of bucket {self.bucket!r} with this id is running")
+        if wanted.join is None and (run.mode, run.prefix) != (wanted.mode, wanted.scope.prefix or run.prefix):
+            begun = {"report": "--report-only"}.get(run.mode, f"--{run.mode}")
+            raise Misconfigured(
+                f"sweep {number} was begun with {begun} and prefix {run.prefix!r}: resume it so, or begin another"
+            )
         self.wanted = replace(wanted, mode=run.mode, scope=replace(wanted.scope, prefix=run.prefix))
         return Kept(self.database, run, self.owner, leads=wanted.join is None)
 
@@ -211,12 +217,12 @@ class Sweeping:
                 if isinstance(keeper, Kept) and not keeper.leads:
                     return End(), note
                 self.others(keeper, sweep)
-                margin = self.wanted.margin or self.settings.policy.missing_grace
-                sweep.see_again(margin, self.waiting)
+                wanted, usual = self.wanted.margin, self.settings.policy.missing_grace
+                sweep.see_again(usual if wanted is None else wanted, self.waiting)
         except OutOfOrder as fault:
             return End("incomplete", f"out of order: {fault}"), note
         except Unavailable as fault:
-            return End("incomplete", f"{fault}; go on with --resume once it answers"), note
+            return End("incomplete", f"{fault}; go on with --resume once it answers", resumable=True), note
         except Held as fault:
             return End("held", str(fault)), note
         return End(), note
@@ -225,7 +231,7 @@ class Sweeping:
         """Return the comparison over both sides."""
         filters = self.settings.filters
         return Sweep(
-            Trial(self.live, self.keeps),
+            Trial(self.live, self.reads),
             keeper,
             sides.objects,
             sides.rows,
@@ -255,7 +261,8 @@ class Sweeping:
         """Return the end, held if the sides are not to be believed."""
         if end.state != "complete":
             return end
-        found = {**totals, "missing": sums.of_kind(Class.MISSING)}
+        missing = 0 if self.wanted.mode == "baseline" else sums.unknown[Class.MISSING]
+        found = {**totals, "missing": missing}
         why = STANDBY if self.standby else guards.held(found, before, self.settings.brake)
         if why:
             log.error("sweep.held", bucket=self.bucket, why=why)
@@ -293,10 +300,10 @@ class Sweeping:
             case "fix":
                 self.tell(Progress("repairing: what is missing is looked at until its grace is over"))
                 world = replace(self.live, policy=replace(self.settings.policy, flagging=True))
-                feed(world, drifts, keeper.run.id)
+                feed(world, drifts, keeper.run.id, keeper.progress)
             case "baseline":
                 self.tell(Progress("keeping what was found as known"))
-                keep_as_known(self.live, drifts, keeper.run.id)
+                keep_as_known(self.live, drifts, keeper.run.id, keeper.progress)
 
     def report(
         self, end: End, totals: Mapping[str, int], sums: Sums, started_at: datetime, notes: tuple[str, ...]
@@ -334,6 +341,17 @@ def may_keep(connection: Connection) -> bool:
         return is_installed(connection) and all(
             connection.execute("SELECT has_table_privilege(%s, %s)", one).fetchall() == [(True,)] for one in asked
         )
+    except errors.InsufficientPrivilege:
+        return False
+
+
+def may_read(connection: Connection) -> bool:
+    """Tell whether our findings are there and ours to read; without them a flag in a row is nobody's."""
+    asked = (
+        "SELECT bool_and(has_table_privilege('reconciler.' || t, 'SELECT')) FROM unnest(ARRAY['finding', 'look']) AS t"
+    )
+    try:
+        return is_installed(connection) and connection.execute(asked).fetchall() == [(True,)]
     except errors.InsufficientPrivilege:
         return False
 

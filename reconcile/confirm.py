@@ -44,12 +44,16 @@ class Margins:
 
 @dataclass
 class Confirmed:
-    """What a batch of looks came to. `healed` are references with a finding, and no drift any more."""
+    """What a batch of looks came to. `healed` are references with a finding, and no drift any more.
+
+    `unknown` is of one try, `unanswered` of all.
+    """
 
     drifts: list[words.Drift] = field(default_factory=list)
     healed: list[words.Drift] = field(default_factory=list)
     unknown: list[ObjectRef] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
+    unanswered: set[ObjectRef] = field(default_factory=set)
 
 
 def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found: Confirmed) -> None:

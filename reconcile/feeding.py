@@ -23,15 +23,20 @@ TOGETHER = 200
 BEYOND_GRACE = timedelta(seconds=30)
 
 
-def feed(world: LiveWorld, drifts: Iterable[Drift], number: int) -> Tally:
-    """Let the reconciler look at every drift and at what healed, and drain the looks that follow from them."""
+def feed(world: LiveWorld, drifts: Iterable[Drift], number: int, alive: Callable[[], object]) -> Tally:
+    """Let the reconciler look at every drift and at what healed, and drain the looks that follow.
+
+    `alive` is called now and then, so that a lease is kept.
+    """
     tally, refs = Tally(), set[ObjectRef]()
     for batch in batches(one for one in drifts if one.kind is not Class.LOOKALIKE):
+        alive()
         hints = [hint_of(one, number) for one in batch]
         tally += reconcile(world, hints)
         refs.update(
             hint.ref for hint, one in zip(hints, batch, strict=True) if one.kind in {Class.MISSING, Class.MISMATCH}
         )
+    alive()
     return tally + drain(world, refs)
 
 
@@ -72,11 +77,12 @@ def suspected(world: LiveWorld, refs: set[ObjectRef]) -> set[ObjectRef]:
     }
 
 
-def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int) -> int:
+def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int, alive: Callable[[], object]) -> int:
     """Take what is found as known: each becomes a finding that is ignored, for triage, and silent everywhere."""
     quiet = replace(world, policy=replace(world.policy, flagging=False))
     count = 0
     for batch in batches(one for one in drifts if one.kind not in {Class.LOOKALIKE, Class.HEALED}):
+        alive()
         hints = {hint.ref: hint for hint in (hint_of(one, number) for one in batch)}
         reconcile(quiet, list(hints.values()))
         count += ignore(quiet, sorted(hints), hints)

@@ -63,7 +63,10 @@ class Spool:
         place = self._places[max(bisect_right(self._keys, low) - 1, 0)] if self._places else 0
         while True:
             self._file.seek(place)
-            *block, rest = (read := self._file.read(size or BLOCK_BYTES)).split(b"\n")
+            read = self._file.read(size or BLOCK_BYTES)
+            if b"\n" not in read:
+                read += self._file.readline()  # a line may be longer than a block
+            *block, rest = read.split(b"\n")
             if not block:
                 return
             place += len(read) - len(rest)

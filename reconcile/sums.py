@@ -31,11 +31,12 @@ def prefix_of(one: Drift) -> str:
 
 @dataclass
 class Sums:
-    """What all drifts come to; `first` are those that the report lists."""
+    """What all drifts come to; `first` are those that the report lists, `unknown` counts those without a finding."""
 
     now: datetime
     first: list[Drift] = field(default_factory=list)
     new: Counter[Class] = field(default_factory=Counter)
+    unknown: Counter[Class] = field(default_factory=Counter)
     counts: dict[str, dict[str, Counter[str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(Counter))
     )
@@ -45,6 +46,7 @@ class Sums:
         """Count one drift."""
         self.total += 1
         self.new[one.kind] += one.is_new
+        self.unknown[one.kind] += not one.known
         named = {"kind": one.kind.value, "group": one.group, "prefix": prefix_of(one), "age": age_of(one, self.now)}
         for by, name in named.items():
             counter = self.counts[by][name]

@@ -19,7 +19,7 @@ from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
 from reconcile.heads import NO_NAME
 from reconcile.lookalike import normal_forms
-from reconcile.model import Absent, Action, Hint, ObjectRef, ObjectSide, Present, RowState
+from reconcile.model import Absent, Action, Hint, ObjectRef, ObjectSide, Present, RowState, Unavailable
 from reconcile.reconciler import reconcile
 from reconcile.trial import Trial
 
@@ -27,6 +27,7 @@ T = TypeVar("T")
 Source = Callable[[str, str | None], Blocks]  # the lines of keys in (lower, upper]
 LOOKS = 400
 TRIES = 5
+FLUX = 5  # looks at a key that is another drift each time
 TRY_AGAIN_S = 0.2
 
 
@@ -119,7 +120,8 @@ class Sweep:
             if self.watched(one.key)
         ]
         differing = len({hint.ref for hint in hints})
-        hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto)]
+        named = {hint.ref for hint in hints}
+        hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto) if ref not in named]
         found = self.look(hints)
         sums = {"objects": block.objects, "rows": block.rows, "agreed": block.agreed, "candidates": differing}
         found.totals.update(sums)
@@ -140,6 +142,8 @@ class Sweep:
             for unsettled in self.trial.unsettled([batch], ()):
                 found.totals["changed_meanwhile"] += len(batch) - len(unsettled)
                 self._look([hint for hint, _ in unsettled], found)
+        found.drifts = once(found.drifts)
+        found.healed = once(found.healed)
         found.drifts = list(lookalikes(found.drifts, self.counterparts(found.drifts)))
         return found
 
@@ -157,6 +161,7 @@ class Sweep:
             if not hints:
                 return
         found.totals["unknown"] += len(hints)
+        found.unanswered.update(hint.ref for hint in hints)
 
     def counterparts(self, drifts: Sequence[Drift]) -> dict[ObjectRef, str]:
         """Return for each missing or orphan the key of its other side, if that is written in another form."""
@@ -179,6 +184,7 @@ class Sweep:
 
     def see_again(self, margin: timedelta, waiting: Callable[[int], None]) -> None:
         """Look a second time at what was sighted, not before the margin is over: what passes by itself is no drift."""
+        looked: Counter[ObjectRef] = Counter()
         while True:
             refs, ripe = self.keeper.to_see_again(margin)
             if not refs:
@@ -186,7 +192,18 @@ class Sweep:
             if not ripe:
                 waiting(len(refs))
                 continue
-            self.keeper.seen_again(refs, self.look([Hint(ref, named_by="sweep") for ref in refs]))
+            found = self.look([Hint(ref, named_by="sweep") for ref in refs])
+            looked.update(refs)
+            flux = {ref for ref in refs if looked[ref] > FLUX}  # another drift at each look: nothing that stays
+            found.drifts = [one for one in found.drifts if ObjectRef(one.bucket, one.key, one.s3_version) not in flux]
+            if found.unanswered:
+                raise Unavailable("minio", f"{len(found.unanswered):,} differences could not be looked at again")
+            self.keeper.seen_again(refs, found)
+
+
+def once(drifts: Sequence[Drift]) -> list[Drift]:
+    """Return each drift once, as it was seen last: a reference may be named by both sides, and tried again."""
+    return list({(one.bucket, one.key, one.s3_version, one.row_id): one for one in drifts}.values())
 
 
 def _sought(kind: Class, forms: frozenset[str], bucket: str, rowed: set[ObjectRef]) -> Iterator[ObjectRef]:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Self
 
 from consumer.commands import output
-from consumer.commands.answer import Answer, Exit, Failure
+from consumer.commands.answer import Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
 from consumer.servers import all_buckets, mapping, named_buckets, objects, world
 from consumer.sides import Scope
 from consumer.sweeping import Leased, Sweeping, Wanted
 from reconcile.drift import SweepReport
-from reconcile.model import Misconfigured
+from reconcile.model import Misconfigured, Unavailable
 from reconcile.report import Section
 from reconcile.settings import NEEDED, Settings
 from reconcile.sweepmetrics import metrics
@@ -35,10 +35,20 @@ def sweep(call: Call) -> Answer:
     buckets = [options.bucket] if options.bucket else buckets_of(settings)
     if len(buckets) > 1 and (options.format == "html" or options.join or options.listing or options.metrics_file):
         raise Misconfigured(f"the buckets are {', '.join(buckets)}; name one with --bucket for this")
-    try:
-        reports = [swept(call, settings, bucket) for bucket in buckets]
-    except Leased as error:
-        return Answer("", failure=Failure(Exit.LEASED, (str(error),)))
+    reports: list[SweepReport] = []
+    failures: list[Failure] = []
+    for bucket in buckets:  # what becomes of one bucket is nothing to the others
+        try:
+            reports.append(swept(call, settings, bucket))
+        except Leased as error:
+            failures.append(Failure(Exit.LEASED, (str(error),)))
+        except (Misconfigured, Unavailable) as error:
+            failures.append(failure_of(error))
+    failure = (
+        Failure(failures[0].status, tuple(fault for one in failures for fault in one.faults)) if failures else None
+    )
+    if not reports:
+        return Answer("", failure=failure)
     if options.metrics_file:
         output.replace(Path(options.metrics_file), metrics(reports[0]))
     parts = [shown(one) for one in reports]
@@ -49,6 +59,7 @@ def sweep(call: Call) -> Answer:
         drift=any(one.total_drifts for one in reports),
         held=any(one.state == "held" for one in reports),
         incomplete=any(one.state == "incomplete" for one in reports),
+        failure=failure,
         page=lambda: page(reports[0]),
         lines=drifts(replace(reports[0], drifts=[one for report in reports for one in report.drifts])),
     )

@@ -17,8 +17,12 @@ SELECT id, bucket, prefix, mode, state, reason, facts, totals, started_at, finis
 FROM reconciler.sweep WHERE id = %(id)s
 
 -- name: unfinished
-SELECT id FROM reconciler.sweep
-WHERE bucket = %(bucket)s AND kind = 'sweep' AND state = 'running' ORDER BY id DESC LIMIT 1
+-- The latest, unless a later one came to its end: what it saw is old then.
+SELECT s.id FROM reconciler.sweep AS s
+WHERE s.bucket = %(bucket)s AND s.kind = 'sweep' AND s.state = 'running' AND NOT EXISTS (
+    SELECT FROM reconciler.sweep AS l
+    WHERE l.bucket = s.bucket AND l.prefix = s.prefix AND l.kind = s.kind AND l.id > s.id AND l.state = 'complete')
+ORDER BY s.id DESC LIMIT 1
 
 -- name: last_complete
 SELECT id, started_at, totals FROM reconciler.sweep
@@ -89,13 +93,13 @@ WHERE d.sweep_id = %(id)s AND d.key = c.key COLLATE "C" AND d.bucket = c.bucket 
       AND a.kind = d.kind AND a.cause = d.cause)
 
 -- name: drifts
--- Each with whether the last complete sweep did not have it.
+-- Those that were seen twice, each with whether the last complete sweep did not have it.
 SELECT d.kind, d.bucket, d.key, d.s3_version, d.row_id, d.cause, d.size_bytes, d.group_name, d.owner, d.since,
        d.counterpart, o.sweep_id IS NULL, d.known, d.meter
 FROM reconciler.drift AS d
 LEFT JOIN reconciler.drift AS o ON o.sweep_id = %(last)s AND o.key = d.key AND o.s3_version = d.s3_version
      AND o.row_id = d.row_id AND o.kind = d.kind
-WHERE d.sweep_id = %(id)s AND (d.kind <> 'healed' OR %(healed)s)
+WHERE d.sweep_id = %(id)s AND (d.seen_again AND d.kind <> 'healed' OR d.kind = 'healed' AND %(healed)s)
   AND (d.key, d.s3_version, d.row_id) > (%(key)s COLLATE "C", %(s3_version)s COLLATE "C", %(row_id)s COLLATE "C")
 ORDER BY d.key, d.s3_version, d.row_id LIMIT 1000
 
