@@ -189,3 +189,28 @@ def test_the_page_is_one_file_that_asks_for_nothing(installed, drifted, tmp_path
     assert page.startswith("<!doctype html>")
     assert all(key in page for _, key in EVERYTHING)
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+
+
+@pytest.mark.invariant(9)
+def test_a_sweep_is_resumed_only_as_it_was_begun(connection, installed, bucket, drifted):
+    """Who resumes a sweep of --fix without saying so gets an error that names it, and nothing is flagged."""
+    connection.execute(
+        "INSERT INTO reconciler.sweep (bucket, mode, state, actor, facts) VALUES (%s, 'fix', 'running', 'x', %s)",
+        [bucket, '{"s3_version": false, "size": true, "etag": false}'],
+    )
+    ended = installed.process("sweep", "--resume", **AT_ONCE)
+    assert ended.returncode == 2
+    assert "was begun with --fix" in ended.stderr
+    assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
+
+
+def test_findings_and_candidates_of_the_same_keys_count_once(connection, installed, objects, bucket):
+    """More of both than one batch of looks holds: the second sweep finds what the first kept, and no more."""
+    for number in range(430):
+        put(objects, bucket, f"k/{number:03}")
+        if number < 15:
+            add_row(connection, f"k/{number:03}")
+    first = told(installed.process("sweep", "--fix", "-o", "json", **AT_ONCE))
+    second = told(installed.process("sweep", "-o", "json", **AT_ONCE))
+    assert first["totals"]["orphan"] == second["totals"]["orphan"] == 415
+    assert {one["known"] for one in second["drifts"]} == {True}
