@@ -207,7 +207,7 @@ class Sweeping:
 
     def compare(self, keeper: Kept | Unkept, facts: Facts, started_at: datetime) -> tuple[End, str]:
         """Compare and confirm; returns how that ended, and how the rows were read."""
-        note = ""
+        note, sweep = "", None
         try:
             self.tell(Progress("copying the rows"))
             with opened(self.database, self.mapping, self.store, self.wanted.scope, facts) as sides:
@@ -217,15 +217,27 @@ class Sweeping:
                 if isinstance(keeper, Kept) and not keeper.leads:
                     return End(), note
                 self.others(keeper, sweep)
-                wanted, usual = self.wanted.margin, self.settings.policy.missing_grace
-                sweep.see_again(usual if wanted is None else wanted, self.waiting)
+                self.see_again(sweep)
         except OutOfOrder as fault:
-            return End("incomplete", f"out of order: {fault}"), note
+            return self.believed(sweep, End("incomplete", f"out of order: {fault}")), note
         except Unavailable as fault:
-            return End("incomplete", f"{fault}; go on with --resume once it answers", resumable=True), note
+            why = f"{fault}; go on with --resume once it answers"
+            return self.believed(sweep, End("incomplete", why, resumable=True)), note
         except Held as fault:
             return End("held", str(fault)), note
         return End(), note
+
+    def see_again(self, sweep: Sweep) -> None:
+        """Look a second time at whatever was sighted."""
+        wanted, usual = self.wanted.margin, self.settings.policy.missing_grace
+        sweep.see_again(usual if wanted is None else wanted, self.waiting)
+
+    def believed(self, sweep: Sweep | None, end: End) -> End:
+        """Look again at what was sighted before the end came, if that still answers: it is not believed otherwise."""
+        if sweep is not None and self.wanted.join is None:
+            with suppress(Unavailable):
+                self.see_again(sweep)
+        return end
 
     def sweep(self, keeper: Keeper, sides: Sides, started_at: datetime) -> Sweep:
         """Return the comparison over both sides."""
