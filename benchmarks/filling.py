@@ -33,6 +33,25 @@ FROM generate_series(%(lower)s::bigint, %(upper)s::bigint - 1) AS n
 """
 
 
+def mapping(bucket: str) -> dict[str, Any]:
+    """Return `[mapping]` for the seed's tables and one bucket."""
+    return {
+        "group": "file.bucket_type",
+        "version": {
+            "table": "file_versions",
+            "id": "id",
+            "file_id": "file_id",
+            "key": "object_key",
+            "size": "size",
+            "status": "status",
+            "created_at": "created_at",
+        },
+        "file": {"table": "storage_files", "id": "id", "deleted": "deleted_at"},
+        "status": {"flag": "corrupted", "expects_absence": ["deleted", "pending"]},
+        "bucket": {"name": bucket},
+    }
+
+
 def key_of(prefix: str, number: int) -> str:
     """Return the key of a row: what INSERT_VERSIONS writes."""
     return f"{prefix}{number}"

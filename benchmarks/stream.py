@@ -43,21 +43,6 @@ ROWS = 1_000_000
 PARTITIONS = 4
 EACH = 1_000
 QUIET_S = 1.0
-MAPPING = {
-    "group": "file.bucket_type",
-    "version": {
-        "table": "file_versions",
-        "id": "id",
-        "file_id": "file_id",
-        "key": "object_key",
-        "size": "size",
-        "status": "status",
-        "created_at": "created_at",
-    },
-    "file": {"table": "storage_files", "id": "id", "deleted": "deleted_at"},
-    "status": {"flag": "corrupted", "expects_absence": ["deleted", "pending"]},
-    "bucket": {"name": BUCKET},
-}
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,7 @@ class Place:
             "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
             "stream": {"topic": self.topic, "express": False},
             "kafka": {"bootstrap.servers": self.bootstrap, "group.id": f"bench-{uuid.uuid4()}"},
-            "mapping": MAPPING,
+            "mapping": filling.mapping(BUCKET),
         }
         return load(document, {}, str)
 

@@ -28,8 +28,8 @@ from minio import Minio
 from benchmarks import filling
 from benchmarks.machine import machine
 from consumer.servers import objects
-from consumer.sides import Scope
-from consumer.sweeping import Sweeping, Wanted
+from consumer.sides import Scope, Wanted
+from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
 from deploy.local.control import Native
 from deploy.local.stack import Servers, stack
@@ -45,21 +45,6 @@ SIZE = 10
 A_DIRECTORY = 1_000
 OF_SCRIPT = 2_000
 ROUNDS = 5
-MAPPING = {
-    "group": "file.bucket_type",
-    "version": {
-        "table": "file_versions",
-        "id": "id",
-        "file_id": "file_id",
-        "key": "object_key",
-        "size": "size",
-        "status": "status",
-        "created_at": "created_at",
-    },
-    "file": {"table": "storage_files", "id": "id", "deleted": "deleted_at"},
-    "status": {"flag": "corrupted", "expects_absence": ["deleted", "pending"]},
-    "bucket": {"name": BUCKET},
-}
 INSERT = """
 INSERT INTO file_versions (file_id, version_number, object_key, size, status, created_at)
 SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid, n,
@@ -85,7 +70,7 @@ class Place:
         document = {
             "database": {"url": self.database},
             "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
-            "mapping": MAPPING,
+            "mapping": filling.mapping(BUCKET),
         }
         return load(document, {}, str)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from reconcile import spool
@@ -27,6 +28,23 @@ class Scope:
     prefix: str = ""
     listing: Path | None = None
     directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in.
+
+    `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
+    worker, since MinIO lists on past the end of a range.
+    """
+
+    scope: Scope
+    mode: str = "report"
+    resume: bool = False
+    join: int | None = None
+    workers: int = 1
+    ranges: int = 0
+    margin: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime
 from time import sleep
 
 import structlog
-from psycopg import errors
 
 from consumer import servers
-from consumer.passed import passed
-from consumer.sides import Scope, Sides, facts_of, opened
+from consumer.metering import metered
+from consumer.rights import may_keep, may_read
+from consumer.sides import Sides, Wanted, facts_of, opened
 from reconcile import guards, keeping, meter
 from reconcile.compare import Facts
 from reconcile.database import Connection, Database
-from reconcile.drift import Class, Drift, Metered, SweepReport
+from reconcile.drift import Class, SweepReport
 from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
-from reconcile.inquiry import is_installed
 from reconcile.keeping import Kept, Lost, Unkept
 from reconcile.listing import split
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
@@ -40,12 +38,6 @@ log = structlog.get_logger("sweep")
 RANGES_A_WORKER = 4
 WAIT_S = 0.5
 LOOK_S = 10.0
-TOGETHER = 1_000
-WRITTEN = {
-    "sweep": ("INSERT", "UPDATE"),
-    "drift": ("INSERT", "UPDATE", "DELETE"),
-    "lease": ("INSERT", "UPDATE", "DELETE"),
-}
 NOT_KEPT = "nothing was kept: the schema reconciler is not there, or not ours to write; so no history, and no --resume"
 NO_SCHEMA = "this needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
 STANDBY = "this database is a standby, whose rows may be old; let database.url name the primary"
@@ -53,23 +45,6 @@ STANDBY = "this database is a standby, whose rows may be old; let database.url n
 
 class Leased(Exception):
     """Another run has the bucket."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in.
-
-    `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
-    worker, since MinIO lists on past the end of a range.
-    """
-
-    scope: Scope
-    mode: str = "report"
-    resume: bool = False
-    join: int | None = None
-    workers: int = 1
-    ranges: int = 0
-    margin: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +130,14 @@ class Sweeping:
         before, last_started, last_totals = last or (None, None, None)
         sums = summed(within(keeper.drifts(before), end.unread), self.now())
         end = self.guarded(end, totals, sums, last_totals)
-        told = self.metered(keeper, last_started, before) if end.state == "complete" else ()
-        sums = summed(within(keeper.drifts(before), end.unread), self.now())
+        told: tuple[str, ...] = ()
+        if end.state == "complete":
+            told = metered(self.settings, self.store, keeper, last_started, before)
+            sums = summed(keeper.drifts(before), self.now())  # again, since each says now what the meter does
         report = self.report(
             end, {**totals, "healed": keeper.healed(before)}, sums, keeper.run.started_at, (note, *told)
         )
-        report = replace(report, id=keeper.run.id, meter=self.meters(keeper, before))
+        report = replace(report, id=keeper.run.id, meter=meter.by_age(keeper.drifts(before), self.now()))
         if end.state == "complete":
             self.act(keeper)
         if not (end.unread or end.resumable):
@@ -281,30 +258,6 @@ class Sweeping:
             return End("held", why)
         return End("incomplete", f"{totals['unknown']:,} keys gave no answer") if totals.get("unknown") else end
 
-    def metered(self, keeper: Kept, last_started: datetime | None, before: int | None) -> tuple[str, ...]:
-        """Keep of each new drift whether the stream should have told of it; returns why that is not known."""
-        if last_started is None:
-            return ("the loss meter begins with the second complete sweep",)
-        through, why = self.passed()
-        for page in paged(keeper.drifts(before)):
-            keeper.metered([replace(one, meter=meter.metered(one, last_started, passed=through)) for one in page])
-        return () if through else (f"the loss meter could not measure: {why}",)
-
-    def meters(self, keeper: Kept, before: int | None) -> list[Metered]:
-        """Return the loss meter's counts."""
-        return meter.by_age(keeper.drifts(before), self.now())
-
-    def passed(self) -> tuple[bool, str]:
-        """Tell whether the stream is proven to be past what was sighted, and why not."""
-        if not self.settings.kafka:
-            return False, "[kafka] is not configured"
-        kafka = {**self.settings.kafka, **self.settings.kafka_topic}
-        try:
-            told = passed(self.store, self.settings.stream.topic, kafka)
-        except Unavailable as error:
-            return False, str(error)
-        return told.proven, told.why
-
     def act(self, keeper: Kept) -> None:
         """Do what the mode asks for, through the one reconciler."""
         drifts = keeper.drifts(None, healed=True)
@@ -344,31 +297,3 @@ class Sweeping:
     def now(self) -> datetime:
         """Return the time; what is kept is stamped by the database."""
         return datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
-
-
-def may_keep(connection: Connection) -> bool:
-    """Tell whether our schema is there and up to date, and ours to write."""
-    asked = [(f"reconciler.{table}", privilege) for table, privileges in WRITTEN.items() for privilege in privileges]
-    try:
-        return is_installed(connection) and all(
-            connection.execute("SELECT has_table_privilege(%s, %s)", one).fetchall() == [(True,)] for one in asked
-        )
-    except errors.InsufficientPrivilege:
-        return False
-
-
-def may_read(connection: Connection) -> bool:
-    """Tell whether our findings are there and ours to read; without them a flag in a row is nobody's."""
-    asked = (
-        "SELECT bool_and(has_table_privilege('reconciler.' || t, 'SELECT')) FROM unnest(ARRAY['finding', 'look']) AS t"
-    )
-    try:
-        return is_installed(connection) and connection.execute(asked).fetchall() == [(True,)]
-    except errors.InsufficientPrivilege:
-        return False
-
-
-def paged(drifts: Iterator[Drift]) -> Iterator[list[Drift]]:
-    """Yield the drifts in pages."""
-    while page := list(islice(drifts, TOGETHER)):
-        yield page

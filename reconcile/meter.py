@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from reconcile.drift import Class, Drift, Meter, Metered
+from reconcile.sums import age_of
 
 AGES = ("today", "this week", "older", "unknown")
-_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 
 
 _TO_THE_SECOND = timedelta(seconds=1)  # Last-Modified has no fraction
@@ -44,17 +44,10 @@ def counts(drift: Drift) -> bool:
 
 def by_age(drifts: Iterable[Drift], now: datetime) -> list[Metered]:
     """Count what the meter says of the drifts that are its, for each class and age; nothing is kept of a drift."""
-    found = Counter((one.kind, _age(one.since, now), one.meter) for one in drifts if counts(one))
+    found = Counter((one.kind, age_of(one, now), one.meter) for one in drifts if counts(one))
     rows = (
         Metered(kind, age, *(found[kind, age, meter] for meter in (Meter.LOST, Meter.NEVER, Meter.UNMEASURED)))
         for kind in Class
         for age in AGES
     )
     return [row for row in rows if row.lost or row.never or row.unmeasured]
-
-
-def _age(since: datetime | None, now: datetime) -> str:
-    if since is None:
-        return "unknown"
-    age = now - since
-    return "today" if age < _DAY else "this week" if age < _WEEK else "older"

@@ -16,8 +16,8 @@ from consumer.commands.answer import Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
 from consumer.servers import all_buckets, mapping, named_buckets, objects, world
-from consumer.sides import Scope
-from consumer.sweeping import Leased, Sweeping, Wanted
+from consumer.sides import Scope, Wanted
+from consumer.sweeping import Leased, Sweeping
 from reconcile.drift import SweepReport
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.report import Section

@@ -1,0 +1,37 @@
+"""Asks for a sweep whether the stream is past what was sighted, and keeps what the loss meter says of each drift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from consumer.passed import passed
+from reconcile import meter
+from reconcile.feeding import batches
+from reconcile.keeping import Kept
+from reconcile.model import Unavailable
+from reconcile.objects import Objects
+from reconcile.settings import Settings
+
+
+def metered(
+    settings: Settings, store: Objects, keeper: Kept, last_started: datetime | None, before: int | None
+) -> tuple[str, ...]:
+    """Keep of each new drift whether the stream should have told of it; returns why that is not known."""
+    if last_started is None:
+        return ("the loss meter begins with the second complete sweep",)
+    through, why = stream_passed(settings, store)
+    for page in batches(keeper.drifts(before)):
+        keeper.metered([replace(one, meter=meter.metered(one, last_started, passed=through)) for one in page])
+    return () if through else (f"the loss meter could not measure: {why}",)
+
+
+def stream_passed(settings: Settings, store: Objects) -> tuple[bool, str]:
+    """Tell whether the stream is proven to be past what was sighted, and why not."""
+    if not settings.kafka:
+        return False, "[kafka] is not configured"
+    try:
+        told = passed(store, settings.stream.topic, {**settings.kafka, **settings.kafka_topic})
+    except Unavailable as error:
+        return False, str(error)
+    return told.proven, told.why
