@@ -31,11 +31,11 @@ from benchmarks.machine import machine
 from benchmarks.stream import BUCKET, Place
 from consumer.hold import Hold
 from consumer.loop import Consumer
-from consumer.servers import objects
 from consumer.service import Service, settle_memory, stream_of
 from consumer.topic import Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
+from reconcile.opening import objects
 
 ROWS = 300_000
 FRESH_EVERY_S = 0.1

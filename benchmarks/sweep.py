@@ -27,7 +27,6 @@ from minio import Minio
 
 from benchmarks import filling
 from benchmarks.machine import machine
-from consumer.servers import objects
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
@@ -37,6 +36,7 @@ from reconcile.compare import Facts, candidates, compare
 from reconcile.database import Database
 from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
+from reconcile.opening import objects
 from reconcile.settings import Settings, load
 from reconcile.spool import brought
 

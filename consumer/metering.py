@@ -7,11 +7,11 @@ from datetime import datetime
 
 from consumer.passed import passed
 from reconcile import meter
-from reconcile.feeding import batches
 from reconcile.keeping import Kept
 from reconcile.model import Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
+from reconcile.triage import batches
 
 
 def metered(

@@ -20,12 +20,13 @@ from functools import partial
 
 import structlog
 
-from consumer import duties, servers
+from consumer import duties
 from consumer.events import DIALECTS
 from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.loop import Consumer, Stream
 from consumer.topic import Topic
+from reconcile import opening
 from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
@@ -65,13 +66,13 @@ class Service:
         """Compile the mapping over the tables as they are now."""
         database = self.database()
         try:
-            return servers.mapping(self.settings, database)
+            return opening.mapping(self.settings, database)
         finally:
             database.close()
 
     def world(self, mapping: Mapping, objects: Objects) -> LiveWorld:
         """Return both sides for one thread."""
-        return servers.world(self.settings, self.database(), objects, self.name, mapping)
+        return opening.world(self.settings, self.database(), objects, self.name, mapping)
 
     def is_watched(self) -> Callable[[ObjectRef], bool]:
         """Return which references are ours: of the configured buckets, and passing the filters."""
@@ -101,7 +102,7 @@ class Service:
 def buckets_of(settings: Settings) -> Sequence[str]:
     """Return the buckets that are read; none where a column may name any."""
     bucket = settings.mapping.bucket
-    return () if bucket.column is not None and not bucket.map else servers.named_buckets(settings)
+    return () if bucket.column is not None and not bucket.map else opening.named_buckets(settings)
 
 
 def settle_memory() -> None:
@@ -146,7 +147,7 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     kafka = {**settings.kafka, **settings.kafka_topic}
     topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic)
     exits.callback(topic.close)
-    objects = exits.enter_context(servers.objects(settings))
+    objects = exits.enter_context(opening.objects(settings))
     world = service.world(mapping, objects)
     exits.callback(world.database.close)
     buckets = buckets_of(settings)
@@ -181,7 +182,7 @@ def stream_of(service: Service) -> Stream:
 def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
     """Return the other threads' names and work."""
     settings, is_watched = service.settings, service.is_watched()
-    world = service.world(mapping, exits.enter_context(servers.objects(settings, 2)))
+    world = service.world(mapping, exits.enter_context(opening.objects(settings, 2)))
     todo = duties.all_duties(settings.retention)
     lanes = buckets_of(settings) if settings.stream.express else ()
     return [
@@ -192,7 +193,7 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
 
 def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:
     settings = service.settings
-    objects = exits.enter_context(servers.objects(settings, 4))
+    objects = exits.enter_context(opening.objects(settings, 4))
     versioned = settings.mapping.version.s3_version is not None
     world = service.world(mapping, objects)
     return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned)

@@ -15,11 +15,10 @@ from time import sleep
 
 import structlog
 
-from consumer import servers
 from consumer.metering import metered
 from consumer.rights import may_keep, may_read
 from consumer.sides import Sides, Wanted, facts_of, opened
-from reconcile import guards, keeping, meter
+from reconcile import belief, keeping, meter, opening
 from reconcile.compare import Facts
 from reconcile.database import Connection, Database
 from reconcile.drift import Class, SweepReport
@@ -78,8 +77,8 @@ class Sweeping:
 
     def __post_init__(self) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
-        self.mapping = servers.mapping(self.settings, self.database)
-        self.live = servers.world(self.settings, self.database, self.store, "sweep", self.mapping)
+        self.mapping = opening.mapping(self.settings, self.database)
+        self.live = opening.world(self.settings, self.database, self.store, "sweep", self.mapping)
         self.live.look_deadline_s = LOOK_S
         with self.database.use() as connection:
             self.keeps, self.reads = may_keep(connection), may_read(connection)
@@ -252,7 +251,7 @@ class Sweeping:
             return end
         missing = 0 if self.wanted.mode == "baseline" else sums.unknown[Class.MISSING]
         found = {**totals, "missing": missing}
-        why = STANDBY if self.standby else guards.held(found, before, self.settings.brake)
+        why = STANDBY if self.standby else belief.held(found, before, self.settings.brake)
         if why:
             log.error("sweep.held", bucket=self.bucket, why=why)
             return End("held", why)

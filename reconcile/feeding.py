@@ -5,21 +5,19 @@ It writes as the stream does, under the same brake. Objects are never deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
 from time import monotonic, sleep
 
 from reconcile.drift import Class, Drift
-from reconcile.life import Input, by_hand
+from reconcile.life import Input
 from reconcile.model import Facts, Hint, ObjectRef, State, Told
-from reconcile.reconciler import Look, reconcile
-from reconcile.steps import Look as NextLook
-from reconcile.steps import Step, Tally
+from reconcile.reconciler import reconcile
+from reconcile.steps import Tally
+from reconcile.triage import TOGETHER, Deed, Named, as_it_is, batches, carried_out
 from reconcile.world import LiveWorld
 
-TOGETHER = 200
 BEYOND_GRACE = timedelta(seconds=30)
 
 
@@ -44,13 +42,6 @@ def hint_of(one: Drift, number: int) -> Hint:
     """Name a drift's reference, with the sweep as evidence."""
     facts: Facts = {"sweep": number, "named_by": "sweep"}
     return Hint(ObjectRef(one.bucket, one.key, one.s3_version), named_by="sweep", evidence=Told(facts))
-
-
-def batches(drifts: Iterable[Drift]) -> Iterator[list[Drift]]:
-    """Yield the drifts some at a time."""
-    there = iter(drifts)
-    while batch := list(islice(there, TOGETHER)):
-        yield batch
 
 
 def drain(world: LiveWorld, refs: set[ObjectRef], pause: Callable[[float], None] = sleep) -> Tally:
@@ -83,27 +74,10 @@ def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int, alive:
     count = 0
     for batch in batches(one for one in drifts if one.kind not in {Class.LOOKALIKE, Class.HEALED}):
         alive()
-        hints = {hint.ref: hint for hint in (hint_of(one, number) for one in batch)}
-        reconcile(quiet, list(hints.values()))
-        count += ignore(quiet, sorted(hints), hints)
+        refs = {hint.ref: hint for hint in (hint_of(one, number) for one in batch)}
+        reconcile(quiet, list(refs.values()))
+        known = quiet.glance(list(refs))
+        named = [Named(finding.id, ref, finding.row_id) for ref in refs for finding in known[ref].findings]
+        deed = Deed(Input.IGNORE, f"known since sweep {number}", as_it_is, after=world.policy.look_again_most)
+        count += sum(one.done for one in carried_out(quiet, deed, named, "sweep"))
     return count
-
-
-def ignore(world: LiveWorld, refs: Sequence[ObjectRef], hints: dict[ObjectRef, Hint]) -> int:
-    """Set the open findings of these references to ignored, in one transaction."""
-    known = world.glance(refs)
-    objects = world.heads(refs)
-    with world.transaction(refs) as txn:
-        steps = [
-            Step(ref, tuple(changes), NextLook(world.policy.look_again_most, 1, "ignored"), objects[ref])
-            for ref in refs
-            if (
-                changes := [
-                    change
-                    for finding in txn.seen[ref].findings
-                    if (change := by_hand(finding, txn.seen[ref], Input.IGNORE)) is not None
-                ]
-            )
-        ]
-        txn.write(steps, [], Look(refs, hints, known, objects), set())
-    return sum(len(one.changes) for one in steps)

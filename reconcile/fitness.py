@@ -47,6 +47,8 @@ def uses(settings: MappingSettings) -> Iterator[Use]:
         ("version.status", version.status, STATUSES),
         ("version.s3_version", version.s3_version, text | {Family.UUID}),
         ("version.created_at", version.created_at, MOMENTS),
+        ("version.number", version.number, whole),
+        ("version.sha256", version.sha256, text),
         ("version.deleted", version.deleted, DELETIONS),
     ]
     if file.table:
@@ -169,6 +171,7 @@ def _words(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
     status, file = settings.status, settings.file
     sides = [
         (catalog.version, settings.version.status, "status.flag", (status.flag,)),
+        (catalog.version, settings.version.status, "status.purged", (status.purged,) if status.purged else ()),
         (catalog.version, settings.version.status, "status.expects_absence", status.expects_absence),
         (catalog.version, settings.version.status, "status.live", status.live),
         (catalog.file, file.status, "file.expects_absence", file.expects_absence),

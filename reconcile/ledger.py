@@ -86,7 +86,7 @@ def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
         "previous_status": change.previous_status,
         "held_by": change.held_by,
         "named_by": testimony(hint, step.side).get("named_by") or _first_named_by(before),
-        "evidence": {**testimony(hint, step.side), "object": side_facts(step.side)},
+        "evidence": {**testimony(hint, step.side), "object": side_facts(step.side), **change.facts},
         "act": change.act,
         "from_state": before.state if before else None,
         "why": change.why,

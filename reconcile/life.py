@@ -42,6 +42,11 @@ class Input(Enum):
     HEALTHY = auto()
     FOREIGN = auto()
     IGNORE = auto()
+    REOPEN = auto()
+    APPROVE = auto()
+    DELETE = auto()
+    PURGE = auto()
+    ADOPT = auto()
 
 
 LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
@@ -60,6 +65,12 @@ LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
     (State.IGNORED, Input.FOREIGN): (State.RESOLVED, "flagged by others"),
     (State.APPROVED, Input.OTHER): (State.SUSPECTED, "changed"),
     (State.APPROVED, Input.HEALTHY): (State.RESOLVED, "resolved"),
+    (State.IGNORED, Input.REOPEN): (State.SUSPECTED, "reopened"),
+    (State.OPEN, Input.APPROVE): (State.APPROVED, "approved"),
+    (State.APPROVED, Input.REOPEN): (State.OPEN, "approval withdrawn"),
+    (State.APPROVED, Input.DELETE): (State.DELETED, "deleted"),
+    (State.OPEN, Input.PURGE): (State.RESOLVED, "purged"),
+    (None, Input.ADOPT): (State.OPEN, "adopted"),
 }
 
 AFTER_OPENING = timedelta(minutes=1)
@@ -124,15 +135,27 @@ def next_change(subject: Subject, now: datetime, policy: Policy) -> Change | Non
     return _with_effect(change, policy)
 
 
-def by_hand(finding: Finding, known: Known, act: Input) -> Change | None:
+def by_hand(subject: Subject, act: Input) -> Change | None:
     """Return what a person's act changes of a finding; None where the table has nothing for it."""
-    found = LIFE.get((finding.state, act))
+    finding = subject.finding
+    found = LIFE.get((finding.state if finding else None, act))
     if found is None:
         return None
     state, word = found
-    row = next((row for row in known.rows if row.row_id == finding.row_id), None)
+    if finding is None:
+        return Change(None, subject.row_id, subject.row, _kind(subject), "flagged by others", state, word)
+    if act is Input.REOPEN and finding.previous_status is not None:
+        state = State.OPEN
     return Change(
-        finding, finding.row_id, row, finding.kind, finding.cause, state, word, finding.previous_status, finding.held_by
+        finding,
+        subject.row_id,
+        subject.row,
+        finding.kind,
+        finding.cause,
+        state,
+        word,
+        finding.previous_status if state not in FINAL else None,
+        finding.held_by if state not in FINAL else None,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from reconcile import expressions, selection
+from reconcile import expressions, selection, tending
 from reconcile.columns import Catalog, fits
 from reconcile.expressions import Tables
 from reconcile.fitness import misfits
@@ -37,6 +37,11 @@ class Mapping:
     flag: sql.Composed | None
     give_back: sql.Composed | None
     young: sql.Composed | None
+    purge: sql.Composed | None
+    siblings: sql.Composed | None
+    checksums: sql.Composed | None
+    flagged: sql.Composed | None
+    near: sql.Composed | None
     probe: tuple[Ref, ...]
     tables: Tables
     has_etag: bool
@@ -72,6 +77,11 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         flag=_flag(of),
         give_back=_give_back(of),
         young=_young(of),
+        purge=tending.purge(of, settings.status.purged),
+        siblings=tending.siblings(of),
+        checksums=tending.checksums(of),
+        flagged=tending.flagged(of),
+        near=tending.near(of),
         probe=probe,
         tables=of,
         has_etag=settings.version.etag is not None,

@@ -60,16 +60,9 @@ class Objects:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._transport = Transport(server)
-        self._pool = _pool(server)
         self._closed = False
-        self.client = Minio(
-            endpoint=server.host,
-            access_key=server.access_key,
-            secret_key=server.secret_key,
-            secure=server.secure,
-            region=server.region,
-            http_client=self._pool,
-        )
+        self._pool = pool(server, server.timeout_s)
+        self.client = client(server, self._pool)
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +115,7 @@ class Objects:
 
     def versioning(self, bucket: str) -> str:
         """Return Enabled, Suspended or Off."""
-        with _asking(f"versioning of {bucket!r}"):
+        with asking(f"versioning of {bucket!r}"):
             return self.client.get_bucket_versioning(bucket_name=bucket).status or "Off"
 
     def page(self, bucket: str, pairs: Sequence[tuple[str, str]]) -> bytes:
@@ -134,7 +127,7 @@ class Objects:
 
     def metrics(self, path: str, bearer: str) -> bytes:
         """Return what the server tells of itself; raises Unavailable, or Misconfigured where that is refused."""
-        with _asking(f"GET {path}"):
+        with asking(f"GET {path}"):
             answer = self._pool.request("GET", self.server.root + path, headers={"Authorization": f"Bearer {bearer}"})
         told = f"GET {path}: MinIO answers HTTP {answer.status}"
         if answer.status >= _SERVER_ERRORS or answer.status == _TOO_MANY:
@@ -179,12 +172,12 @@ class Objects:
         rules = self._rules(plan.bucket)
         merged, lacking = _merged(rules, plan.arn, plan.events)
         if lacking:
-            with _asking(f"event rules of {plan.bucket!r}"):
+            with asking(f"event rules of {plan.bucket!r}"):
                 self.client.set_bucket_notification(bucket_name=plan.bucket, config=merged)
         return RulePlan(plan.bucket, plan.arn, plan.events, lacking, _xml(rules), _xml(merged))
 
     def _rules(self, bucket: str) -> NotificationConfig:
-        with _asking(f"event rules of {bucket!r}"):
+        with asking(f"event rules of {bucket!r}"):
             return self.client.get_bucket_notification(bucket_name=bucket)
 
     def _head_bucket(self, bucket: str) -> Reply:
@@ -232,11 +225,23 @@ def _target(bucket: str, pairs: Sequence[tuple[str, str]] = ()) -> str:
     return f"{path}?{query_of(pairs)}" if pairs else path
 
 
-def _pool(server: Server) -> urllib3.PoolManager:
+def client(server: Server, connections: urllib3.PoolManager) -> Minio:
+    """Return the driver over a pool."""
+    return Minio(
+        endpoint=server.host,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        secure=server.secure,
+        region=server.region,
+        http_client=connections,
+    )
+
+
+def pool(server: Server, timeout_s: float) -> urllib3.PoolManager:
     """Return a pool that never stalls: MinIO's 503 says Retry-After 60, and it is not for the driver to obey."""
     return urllib3.PoolManager(
         maxsize=4,
-        timeout=urllib3.Timeout(connect=server.connect_s, read=server.timeout_s),
+        timeout=urllib3.Timeout(connect=server.connect_s, read=timeout_s),
         retries=urllib3.Retry(total=1, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False),
         ssl_context=server.tls(),
     )
@@ -258,7 +263,7 @@ def _lines(chunks: Iterator[bytes], stopping: Callable[[], bool]) -> Iterator[by
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
     """Say in our words what went wrong with the driver."""
     try:
         yield

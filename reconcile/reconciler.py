@@ -7,7 +7,7 @@ as they are now, one pure function says what follows, and it is committed in one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,16 +26,27 @@ from reconcile.steps import Look as NextLook
 log = structlog.get_logger("reconciler")
 NOW = timedelta(0)
 SOON = timedelta(seconds=1)
+Decide = Callable[[ObjectRef, Known, ObjectSide, datetime, Policy], Step]
+Hear = Callable[[Sequence[Step]], object]
+
+
+def deaf(_: Sequence[Step]) -> None:
+    """Hear nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A batch that has been looked at: what the database knew before the HEADs, and what those answered."""
+    """A batch that has been looked at: what the database knew before the HEADs, and what those answered.
+
+    `decide` says what follows, `hear` is told what was committed.
+    """
 
     refs: Sequence[ObjectRef]
     hints: Mapping[ObjectRef, Hint]
     known: Mapping[ObjectRef, Known]
     objects: Mapping[ObjectRef, ObjectSide]
+    decide: Decide = step
+    hear: Hear = deaf
 
     def only(self, refs: Sequence[ObjectRef]) -> Look:
         """Return the same look at fewer references."""
@@ -101,10 +112,11 @@ class World(Protocol):
         ...
 
 
-def reconcile(world: World, hints: Sequence[Hint]) -> Tally:
+def reconcile(world: World, hints: Sequence[Hint], decide: Decide = step, hear: Hear = deaf) -> Tally:
     """Look at both sides of each reference as they are now, and commit what follows.
 
     References are asked for in the order of the hints, and written in their own order: no two batches deadlock.
+    `decide` is the step of a look, or of a person's act (triage.py); `hear` is told the steps that were committed.
     Raises Unavailable when a server does not answer; nothing is written then.
     """
     if not hints:
@@ -115,7 +127,7 @@ def reconcile(world: World, hints: Sequence[Hint]) -> Tally:
     objects = world.heads(list(dict.fromkeys(hint.ref for hint in hints)))
     asked = [ref for ref in refs if not isinstance(objects[ref], NotAsked)]
     tally = postpone(world, [by_ref[ref] for ref in refs if isinstance(objects[ref], NotAsked)])
-    tally += apply(world, Look(asked, by_ref, known, objects))
+    tally += apply(world, Look(asked, by_ref, known, objects, decide, hear))
     note_unreadable(world, objects)
     return tally
 
@@ -158,7 +170,7 @@ def apply_alone(world: World, look: Look, error: Busy | Refused) -> Tally:
 def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
     """Read again, decide, restrain, write: the one transaction of a batch."""
     with world.transaction(look.refs) as txn:
-        steps = [step(ref, txn.seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]
+        steps = [look.decide(ref, txn.seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]
         if refusal is not None:
             steps = [refused(one, refusal, look.known[one.ref].attempt, world.policy) for one in steps]
         moved = {one.ref for one in steps if overtaken(one, look.known[one.ref], txn.seen[one.ref])}
@@ -169,6 +181,7 @@ def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
         busy = txn.write(steps, trips, look, moved)
     written = [one for one in steps if one.ref not in busy]
     tell(written, trips, look.hints)
+    look.hear(written)
     return count(written, look, len(busy))
 
 

@@ -8,14 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
 from reconcile.database import Connection
 from reconcile.mapping import Mapping, young_parameters
-from reconcile.model import Row
+from reconcile.model import Row, RowState
 from reconcile.selection import Lists, Parameters
+
+
+class Sibling(NamedTuple):
+    """Another version of a row's file; `later` by number, else by its time, False where neither is mapped."""
+
+    of: str
+    row_id: str
+    number: int | None
+    state: RowState
+    later: bool
 
 
 def as_rows(_: object) -> Callable[[Sequence[Any]], Row]:
@@ -56,6 +66,41 @@ def flag(connection: Connection, mapping: Mapping, pairs: Sequence[tuple[str, st
 def give_back(connection: Connection, mapping: Mapping, pairs: Sequence[tuple[str, str]]) -> set[str]:
     """Give each (row id, former status) its status back, if it still carries the flag; return the ids of those."""
     return _update(connection, mapping, mapping.give_back, pairs)
+
+
+def purge(connection: Connection, mapping: Mapping, wanted: Sequence[tuple[str, bool]]) -> set[str]:
+    """Do what is configured with each flagged (row id, even if alone); return the ids of those it was done to."""
+    pairs = [(row_id, "alone" if alone else "") for row_id, alone in wanted]
+    return _update(connection, mapping, mapping.purge, pairs)
+
+
+def siblings(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> list[Sibling]:
+    """Return the other versions of each row's file, in no order."""
+    if mapping.siblings is None:
+        return []
+    with connection.cursor(binary=True) as cursor:
+        return [Sibling(*fields) for fields in cursor.execute(mapping.siblings, mapping.ids(ids))]
+
+
+def checksums(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 (lower-case hex) of the rows that have one."""
+    if mapping.checksums is None:
+        return {}
+    with connection.cursor(binary=True) as cursor:
+        return dict(cursor.execute(mapping.checksums, mapping.ids(ids)))
+
+
+def flagged(connection: Connection, mapping: Mapping, after: str | None, limit: int) -> list[Row]:
+    """Return rows that carry the flag, whoever set it, in the order of their ids, going on after one of them."""
+    if mapping.flagged is None:
+        return []
+    parameters: Parameters = {"row_after": after, "row_limit": limit}
+    return _rows(connection, mapping.flagged, parameters)
+
+
+def near(connection: Connection, mapping: Mapping, key: str) -> list[Row]:
+    """Return rows whose keys stand next to this one in the index, three a side; none for a composed key."""
+    return _rows(connection, mapping.near, {"row_key": key}) if mapping.near else []
 
 
 def _update(

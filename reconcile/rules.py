@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from reconcile.columns import split_name
-from reconcile.filters import BadPattern, expression
+from reconcile.filters import OURS, BadPattern, expression
 from reconcile.template import BadTemplate, is_template, parse, reference
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def broken(settings: Settings) -> Iterator[str]:
     yield from _servers(settings)
     yield from _stream(settings)
     yield from _filters(settings)
+    yield from _places(settings)
     yield from _status(settings)
     yield from _tables(settings.mapping)
     yield from _bucket(settings.mapping)
@@ -58,6 +59,18 @@ def _filters(settings: Settings) -> Iterator[str]:
                 yield f"filters.{name} = {pattern!r}: {reason}"
 
 
+def _places(settings: Settings) -> Iterator[str]:
+    """Yield what makes a copy meet what it is a copy of."""
+    trash, backup = settings.trash, settings.backup
+    if not trash.bucket and not trash.prefix.startswith(OURS):
+        yield (
+            f"trash.prefix = {trash.prefix!r}: lies among the watched keys, and every copy would be an orphan; begin it"
+            f" with {OURS!r}, or set trash.bucket"
+        )
+    if not backup.bucket and backup.prefix and not backup.prefix.endswith("/"):
+        yield f"backup.prefix = {backup.prefix!r}: must end with '/', or set backup.bucket"
+
+
 def _status(settings: Settings) -> Iterator[str]:
     status, mapped = settings.mapping.status, settings.mapping.version.status
     if settings.flagging and not mapped:
@@ -69,6 +82,11 @@ def _status(settings: Settings) -> Iterator[str]:
     for name, words in (("expects_absence", status.expects_absence), ("live", status.live)):
         if status.flag in words:
             yield f"mapping.status.{name}: holds {status.flag!r}, which is the flag; a status means one thing"
+    if status.purged and status.purged not in status.expects_absence:
+        yield (
+            f"mapping.status.purged = {status.purged!r}: a purged row must expect no object, or it is flagged again;"
+            " add the word to mapping.status.expects_absence, or leave it out, and purged rows are deleted"
+        )
     for word in set(status.expects_absence) & set(status.live):
         yield f"mapping.status.live: holds {word!r}, as mapping.status.expects_absence does; a status means one thing"
 

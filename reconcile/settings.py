@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from reconcile import rules
+from reconcile.filters import OURS
 from reconcile.loading import INTERNAL, Leaf, Place, ReadFile, Written, build, leaves, typed, variable, written
 from reconcile.model import Brake, Misconfigured, Policy
 from reconcile.openkeys import Scalar, is_secret, open_keys, scalar
@@ -81,6 +82,30 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Purging:
+    """[purge]: when a version that a later one supersedes may go earlier than --older-than; 0s: not earlier."""
+
+    superseded_after: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """[trash]: where a copy goes before an orphan is deleted; `always` keeps one in versioned buckets, too."""
+
+    bucket: str = ""
+    prefix: str = f"{OURS}trash/"
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """[backup]: where `restore` finds what was lost: `prefix` and the key, in `bucket`, or in the same one."""
+
+    bucket: str = ""
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Filters:
     """[filters]: which keys are watched."""
 
@@ -109,6 +134,8 @@ class VersionTable:
     status: str | None = None
     s3_version: str | None = None
     created_at: str | None = None
+    number: str | None = None
+    sha256: str | None = None
     deleted: str | None = None
 
 
@@ -128,6 +155,7 @@ class StatusWords:
     """[mapping.status]: what the values of the status column mean."""
 
     flag: str = "corrupted"
+    purged: str = ""
     expects_absence: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
 
@@ -172,6 +200,9 @@ class Settings:
     brake: Brake = field(default_factory=Brake)
     retention: Retention = field(default_factory=Retention)
     filters: Filters = field(default_factory=Filters)
+    purge: Purging = field(default_factory=Purging)
+    trash: Trash = field(default_factory=Trash)
+    backup: Backup = field(default_factory=Backup)
     web: Web = field(default_factory=Web)
     mapping: MappingSettings = field(default_factory=MappingSettings)
     kafka: Mapping[str, Scalar] = _internal()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from reconcile.model import Finding, Kind, NotAsked, ObjectRef, ObjectSide, Row, State
+from reconcile.model import Facts, Finding, Kind, NotAsked, ObjectRef, ObjectSide, Row, State
 
 NOT_ASKED = NotAsked()
 
@@ -28,11 +28,25 @@ class GiveBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Purge:
+    """Do with the row what the mapping says is done with what is given up, if it still carries the flag.
+
+    `alone` allows it for a row whose file has no other live version.
+    """
+
+    row_id: str
+    alone: bool = False
+
+
+Effect = Flag | GiveBack | Purge
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One step of one finding's life, with what it does to the application's row.
 
     `before` is None for a new finding, `row` where the finding is the object's or its row is gone. `act` is the
-    word kept in the history.
+    word kept in the history, `facts` go into the evidence.
     """
 
     before: Finding | None
@@ -44,8 +58,9 @@ class Change:
     act: str
     previous_status: str | None = None
     held_by: str | None = None
-    effect: Flag | GiveBack | None = None
+    effect: Effect | None = None
     why: str = ""
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

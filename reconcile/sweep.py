@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from time import sleep
 from typing import NamedTuple, Protocol, TypeVar
 
-from reconcile import guards
+from reconcile import belief
 from reconcile.compare import Block, Blocks, candidates, compare
 from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
@@ -97,7 +97,7 @@ class Sweep:
             if not self.keeper.advance(part, block.upto, totals, found, done=False):
                 return
             at = block.upto
-            if why := guards.hopeless(totals):
+            if why := belief.hopeless(totals):
                 raise Held(why)
         found = self.look([Hint(ref, named_by="sweep") for ref in self.findings(at, part.upper)])
         totals.update(found.totals)

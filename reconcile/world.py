@@ -28,7 +28,7 @@ from reconcile.model import (
 from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraints, Trip
-from reconcile.steps import Change, Flag, GiveBack, Step
+from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.verdict import rows_of
 
 log = structlog.get_logger("reconciler")
@@ -149,7 +149,7 @@ class LiveTxn:
         }
 
     def _write_rows(self, steps: Sequence[Step]) -> set[str]:
-        """Give back, then flag; returns the ids of the rows that were given back.
+        """Give back, flag, purge; returns the ids of the rows that were given back.
 
         The rows are locked and as they were read, so a write without effect is a refusal, by a trigger or a policy.
         """
@@ -158,13 +158,16 @@ class LiveTxn:
             return set()
         flags = [(effect.row_id, effect.status) for effect in effects if isinstance(effect, Flag)]
         backs = [(effect.row_id, effect.status) for effect in effects if isinstance(effect, GiveBack)]
+        purges = [effect for effect in effects if isinstance(effect, Purge)]
         mapping = self.world.mapping
         with refusing():
             given = rows.give_back(self.connection, mapping, backs)
             flagged = rows.flag(self.connection, mapping, flags)
+            purged = rows.purge(self.connection, mapping, [(one.row_id, one.alone) for one in purges])
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would refuse at the commit
         left = rows.by_id(self.connection, mapping, sorted({row_id for row_id, _ in backs} - given))
-        if len(flagged) != len(flags) or any(row.status == self.world.policy.flag for row in left):
+        written = len(flagged) == len(flags) and len(purged) == len(purges)
+        if not written or any(row.status == self.world.policy.flag for row in left):
             raise Refused("the write had no effect, as by a trigger or a row policy")
         return given
 
@@ -188,5 +191,5 @@ def _kept_theirs(change: Change, given: set[str]) -> Change:
     return change
 
 
-def _effects(step: Step) -> list[Flag | GiveBack]:
+def _effects(step: Step) -> list[Effect]:
     return [change.effect for change in step.changes if change.effect]

@@ -9,11 +9,11 @@ from psycopg import errors
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
-from consumer.servers import mapping, named_buckets, objects, world
 from reconcile import inquiry, rows
 from reconcile.database import Connection
 from reconcile.explain import Kept, Seen, drifts, explained
 from reconcile.model import Known, Misconfigured, ObjectRef, Row, Unknown
+from reconcile.opening import mapping, named_buckets, objects, world
 from reconcile.report import Section
 from reconcile.settings import NEEDED, Settings
 from reconcile.world import LiveWorld

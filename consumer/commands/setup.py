@@ -13,13 +13,13 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.kafka import WantedTopic, create_topics, missing_topics
-from consumer.servers import all_buckets, mapping, named_buckets, objects, world
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database, Migration, migrations, pending
 from reconcile.grants import grants
 from reconcile.model import Misconfigured
 from reconcile.objects import Objects, RulePlan
+from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
 from reconcile.report import Section
 from reconcile.settings import Settings
 

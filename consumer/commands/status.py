@@ -12,12 +12,12 @@ from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
 from consumer.kafka import Position, positions
-from consumer.servers import named_buckets
 from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured, Unavailable
+from reconcile.opening import named_buckets
 from reconcile.report import Section, Table
 from reconcile.settings import Settings
 

@@ -15,11 +15,11 @@ from consumer.commands import output
 from consumer.commands.answer import Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
-from consumer.servers import all_buckets, mapping, named_buckets, objects, world
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Leased, Sweeping
 from reconcile.drift import SweepReport
 from reconcile.model import Misconfigured, Unavailable
+from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
 from reconcile.report import Section
 from reconcile.settings import NEEDED, Settings
 from reconcile.sweepmetrics import metrics

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.life import AFTER_OPENING, Input, backoff, by_hand, grace, step
+from reconcile.life import AFTER_OPENING, Input, Subject, backoff, by_hand, grace, step
 from reconcile.model import (
     FINAL,
     NOTHING_KNOWN,
     Absent,
+    Drift,
     Finding,
+    Foreign,
     Kind,
     Known,
     NotAsked,
@@ -99,19 +101,40 @@ TABLE = {
 }
 
 
-BY_HAND = {Input.IGNORE: {State.SUSPECTED: (State.IGNORED, "ignored"), State.OPEN: (State.IGNORED, "ignored")}}
+BY_HAND = {
+    Input.IGNORE: {State.SUSPECTED: (State.IGNORED, "ignored"), State.OPEN: (State.IGNORED, "ignored")},
+    Input.REOPEN: {State.IGNORED: (State.OPEN, "reopened"), State.APPROVED: (State.OPEN, "approval withdrawn")},
+    Input.APPROVE: {State.OPEN: (State.APPROVED, "approved")},
+    Input.DELETE: {State.APPROVED: (State.DELETED, "deleted")},
+    Input.PURGE: {State.OPEN: (State.RESOLVED, "purged")},
+    Input.ADOPT: {},
+}
 
 
 @pytest.mark.parametrize("act", BY_HAND)
 @pytest.mark.parametrize("state", State)
 def test_a_persons_act_does_what_the_table_says(act, state):
-    """It changes the state alone: the flag, who holds the finding, and the row stay."""
+    """It changes the state alone: the flag and who holds the finding stay until it closes, and the row stays."""
     before = finding(state, previous_status="active", held_by="brake")
-    change = by_hand(before, Known(rows=(row(),)), act)
+    change = by_hand(Subject("r", row(), before, Drift(Kind.MISSING, "NoSuchKey")), act)
     expected = BY_HAND[act].get(state)
     assert (change and (change.state, change.act)) == expected
     if change is not None:
-        assert (change.previous_status, change.held_by, change.effect) == ("active", "brake", None)
+        kept = (None, None) if change.state in FINAL else ("active", "brake")
+        assert ((change.previous_status, change.held_by), change.effect) == (kept, None)
+
+
+def test_what_was_ignored_before_it_was_flagged_is_suspected_again():
+    """Only a finding whose row carries our flag is open at once."""
+    before = finding(State.IGNORED)
+    change = by_hand(Subject("r", row(), before, Drift(Kind.MISSING, "NoSuchKey")), Input.REOPEN)
+    assert change.state is State.SUSPECTED
+
+
+def test_a_flag_of_others_is_adopted_as_an_open_finding():
+    """There is no finding yet; the status to go back to is whoever adopts to say."""
+    change = by_hand(Subject("r", flagged_row(), None, Foreign()), Input.ADOPT)
+    assert (change.before, change.state, change.kind) == (None, State.OPEN, Kind.MISSING)
 
 
 def test_the_table_is_total():

@@ -14,14 +14,21 @@ from reconcile.model import Misconfigured
 from reconcile.objects import Objects
 from reconcile.server import Server
 from reconcile.settings import Settings
+from reconcile.storing import Storing
 from reconcile.world import LiveWorld
 
 
 @contextmanager
 def objects(settings: Settings, connections: int | None = None) -> Iterator[Objects]:
     """Open the object store, with as many connections as are configured or wanted."""
+    with Objects(server(settings, connections)) as opened:
+        yield opened
+
+
+def server(settings: Settings, connections: int | None = None) -> Server:
+    """Return where MinIO is, and how it is talked to."""
     minio = settings.minio
-    server = Server(
+    return Server(
         minio.endpoint,
         minio.access_key,
         minio.secret_key,
@@ -30,8 +37,11 @@ def objects(settings: Settings, connections: int | None = None) -> Iterator[Obje
         timeout_s=minio.head_timeout.total_seconds(),
         ca_file=minio.ca_file or "",
     )
-    with Objects(server) as opened:
-        yield opened
+
+
+def storing(settings: Settings) -> Storing:
+    """Return what changes objects, to be closed by its owner."""
+    return Storing(server(settings))
 
 
 def mapping(settings: Settings, database: Database) -> Mapping:

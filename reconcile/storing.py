@@ -1,0 +1,149 @@
+"""What is done to objects: put, copied, removed, and brought back. Nothing here decides whether that may be.
+
+Beside objects.py, which only reads, the one module that imports the driver. Errors come out as there: Unavailable (no
+answer, 5xx), Misconfigured (an answer that stays the same until a person acts), and Gone where an object is not what
+it was expected to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
+from typing import BinaryIO, Self
+
+from minio.commonconfig import ComposeSource, CopySource
+from minio.error import S3Error
+
+from reconcile.model import ObjectRef, Present
+from reconcile.objects import asking, client, pool
+from reconcile.server import Server
+
+PATIENCE_S = 600.0
+ONE_COPY = 5 * 2**30  # bytes; more is copied in parts (S3's limit of one CopyObject)
+PARTS = 64 * 2**20
+_CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
+
+
+class Gone(Exception):
+    """The object is not there any more, or is another by now; nothing was done to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of an object, or a delete marker: what the bucket holds under a key."""
+
+    s3_version: str
+    is_latest: bool
+    is_marker: bool
+    size: int | None
+    etag: str | None
+    last_modified: datetime | None
+
+
+class Storing:
+    """One MinIO for one owner who changes objects; threads may share it. It waits as long as a copy may take."""
+
+    def __init__(self, server: Server) -> None:
+        self._pool = pool(server, PATIENCE_S)
+        self._client = client(server, self._pool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.clear()
+
+    def put(self, ref: ObjectRef, content: BinaryIO, size: int | None, media_type: str) -> Present:
+        """Store an object; of a size that is not known (None) it is sent in parts. Returns what was stored."""
+        with _doing(f"PUT {ref.bucket}/{ref.key}"):
+            done = self._client.put_object(
+                bucket_name=ref.bucket,
+                object_name=ref.key,
+                data=content,
+                length=-1 if size is None else size,
+                content_type=media_type,
+                part_size=PARTS if size is None else 0,
+            )
+        return Present(content.tell() if size is None else size, done.etag or "", done.version_id)
+
+    @contextmanager
+    def opened(self, ref: ObjectRef) -> Iterator[Iterator[bytes]]:
+        """Read an object as it arrives; raises Gone where there is none."""
+        with _doing(f"GET {ref.bucket}/{ref.key}"):
+            answer = self._client.get_object(
+                bucket_name=ref.bucket, object_name=ref.key, version_id=ref.s3_version or None
+            )
+            try:
+                yield answer.stream(2**20)
+            finally:
+                answer.close()
+                answer.release_conn()
+
+    def copy(self, source: ObjectRef, seen: Present, target: ObjectRef) -> str | None:
+        """Copy an object within the server, if it still is what was seen; returns the copy's version."""
+        with _doing(f"copy {source.bucket}/{source.key} to {target.bucket}/{target.key}"):
+            of = CopySource if seen.size <= ONE_COPY else ComposeSource
+            named = of(
+                bucket_name=source.bucket,
+                object_name=source.key,
+                version_id=source.s3_version or None,
+                match_etag=seen.etag,
+            )
+            if isinstance(named, ComposeSource):
+                done = self._client.compose_object(target.bucket, target.key, sources=[named])
+            else:
+                done = self._client.copy_object(target.bucket, target.key, source=named)
+            return done.version_id
+
+    def remove(self, ref: ObjectRef) -> None:
+        """Remove an object for good; of a versioned bucket the version that the reference names, and no other."""
+        with _doing(f"DELETE {ref.bucket}/{ref.key}"):
+            self._client.remove_object(bucket_name=ref.bucket, object_name=ref.key, version_id=ref.s3_version or None)
+
+    def hide(self, ref: ObjectRef) -> str:
+        """Put a delete marker over an object of a versioned bucket; returns the marker's version."""
+        self.remove(ref._replace(s3_version=""))
+        latest = next((one for one in self.versions(ref.bucket, ref.key) if one.is_latest), None)
+        if latest is None or not latest.is_marker:
+            raise Gone(f"{ref.key!r} was written anew in the same moment")
+        return latest.s3_version
+
+    def versions(self, bucket: str, key: str) -> list[Stored]:
+        """Return every version of a key, and its delete markers, the latest first."""
+        with _doing(f"versions of {bucket}/{key}"):
+            listed = self._client.list_objects(bucket_name=bucket, prefix=key, include_version=True, recursive=True)
+            own = takewhile(lambda one: one.object_name == key, listed)  # a key comes before all that it begins
+            return [
+                Stored(
+                    one.version_id or "",
+                    bool(one.is_latest),
+                    bool(one.is_delete_marker),
+                    one.size,
+                    (one.etag or "").strip('"') or None,
+                    one.last_modified,
+                )
+                for one in own
+            ]
+
+    def uploads(self, bucket: str, prefix: str) -> set[str]:
+        """Return the keys below a prefix with an upload in parts that has not ended.
+
+        MinIO lists them only for a whole key (docs/facts.md, Multipart uploads): ask with one.
+        """
+        with _doing(f"uploads of {bucket}/{prefix}"):
+            listed = self._client._list_multipart_uploads(bucket_name=bucket, prefix=prefix)  # noqa: SLF001
+            return {one.object_name for one in listed.uploads if one.object_name}
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    with asking(what):
+        try:
+            yield
+        except S3Error as error:
+            if error.code in _CHANGED:
+                raise Gone(f"{what}: {error.code}") from error
+            raise

@@ -1,0 +1,150 @@
+"""A person's act on findings: decided after a look at both sides, by the one reconciler, kept with who and why.
+
+A deed decides as a look does, and goes on where that leaves the finding as it is. The same deed over a Trial is its
+plan: nothing else in the project is a dry run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from reconcile.life import Input, Subject, by_hand, step, subjects
+from reconcile.model import Drift, Facts, Hint, Known, ObjectRef, ObjectSide, Policy, Told, Undecided
+from reconcile.reconciler import World, reconcile
+from reconcile.steps import Change, Effect, Look, Step
+
+TOGETHER = 200
+TRIES = 3
+T = TypeVar("T")
+
+
+def batches(things: Iterable[T], together: int = TOGETHER) -> Iterator[list[T]]:
+    """Yield things some at a time."""
+    there = iter(things)
+    while batch := list(islice(there, together)):
+        yield batch
+
+
+class Named(NamedTuple):
+    """A finding by its id, or a row that has none yet, and where it is."""
+
+    finding: int | None
+    ref: ObjectRef
+    row_id: str = ""
+
+
+class Outcome(NamedTuple):
+    """What became of one: done, or why not, in words for a person."""
+
+    named: Named
+    done: bool
+    told: str
+
+
+Unfit = Callable[[Subject, ObjectSide, datetime], str]
+
+
+def as_it_is(_: Subject, __: ObjectSide, ___: datetime) -> str:
+    """Ask nothing of the two sides."""
+    return ""
+
+
+def still_drifting(subject: Subject, _: ObjectSide, __: datetime) -> str:
+    """Say why a finding is not what it was, `''` where a look just proved that it is."""
+    match subject.verdict:
+        case Drift(kind) if subject.finding is None or kind is subject.finding.kind:
+            return ""
+        case Drift(kind):
+            return f"it is {kind} by now"
+        case Undecided(reason):
+            return f"nothing could be proven: {reason}"
+        case verdict:
+            return getattr(verdict, "why", "the row carries a flag that is not ours")
+
+
+@dataclass
+class Deed:
+    """One act on many findings.
+
+    `unfit` says why a finding is left alone; `effect` is what happens to the row besides, `facts` go into the evidence,
+    and `after` is when it is looked at again (None: as its life says).
+    """
+
+    act: Input
+    why: str = ""
+    unfit: Unfit = still_drifting
+    effect: Callable[[Subject], Effect | None] = lambda _: None
+    facts: Callable[[Subject, ObjectSide], Facts] = lambda _, __: {}
+    held_by: str | None = None
+    previous_status: str | None = None
+    after: timedelta | None = None
+    wanted: dict[tuple[ObjectRef, str], Named] = field(default_factory=dict)
+    outcomes: dict[Named, Outcome] = field(default_factory=dict)
+
+    def decide(self, ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy) -> Step:
+        """Do what a look does, and the act on whatever it leaves as it is."""
+        looked = step(ref, known, side, now, policy)
+        moved = {change.row_id: change for change in looked.changes}
+        mine: list[Change] = []
+        for subject in subjects(ref, known, side):
+            named = self.wanted.get((ref, subject.row_id))
+            if named is None or (named.finding and (subject.finding is None or subject.finding.id != named.finding)):
+                continue
+            change, why = self._changed(subject, moved.get(subject.row_id), side, now)
+            if change is None:
+                self.outcomes[named] = Outcome(named, done=False, told=why)
+            else:
+                mine.append(change)
+        if not mine:
+            return looked
+        again = looked.look if self.after is None else Look(self.after, 0, mine[0].act)
+        kept = tuple(change for change in looked.changes if change.row_id not in {one.row_id for one in mine})
+        return Step(ref, (*kept, *mine), again, side)
+
+    def _changed(
+        self, subject: Subject, moved: Change | None, side: ObjectSide, now: datetime
+    ) -> tuple[Change | None, str]:
+        if moved is not None and subject.finding is not None:
+            return None, f"a look changed it: {moved.act}{f', {moved.why}' if moved.why else ''}"
+        if why := self.unfit(subject, side, now):
+            return None, why
+        change = by_hand(subject, self.act)
+        if change is None:
+            return None, f"it is {subject.finding.state}" if subject.finding else "it is none of ours"
+        held_by = self.held_by if self.act is Input.IGNORE else None
+        return replace(
+            change,
+            why=self.why,
+            effect=self.effect(subject),
+            facts=self.facts(subject, side),
+            held_by=held_by,
+            previous_status=self.previous_status or change.previous_status,
+        ), ""
+
+    def hear(self, steps: Sequence[Step]) -> None:
+        """Take down what was committed."""
+        for one in steps:
+            for change in one.changes:
+                named = self.wanted.get((one.ref, change.row_id))
+                if named is not None and (change.before is None or change.before.id == named.finding):
+                    refused = change.act == "refused"
+                    told = change.why if refused else change.act
+                    self.outcomes.setdefault(named, Outcome(named, not refused, told))
+
+
+def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "triage") -> Iterator[Outcome]:
+    """Do the deed on each, some at a time, and yield what became of it; one that was busy is tried again."""
+    for batch in batches(named):
+        deed.wanted = {(one.ref, one.row_id): one for one in batch}
+        deed.outcomes = {}
+        for _ in range(TRIES):
+            left = [one for one in batch if one not in deed.outcomes]
+            refs = dict.fromkeys(one.ref for one in left)
+            hints = [Hint(ref, named_by=by, evidence=Told({"named_by": by})) for ref in refs]
+            reconcile(world, hints, deed.decide, deed.hear)
+        for one in batch:
+            yield deed.outcomes.get(one, Outcome(one, done=False, told="it is gone, or busy; try again"))
