@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
+from consumer.commands.choosing import wanted_by
 from reconcile import inquiry
-from reconcile.inquiry import Filter, Page, Record
+from reconcile.inquiry import Page, Record
 from reconcile.model import FINAL, Misconfigured, State
 from reconcile.report import Section, Table
-from reconcile.values import Unfit, duration
 
 LISTED = ("id", "kind", "state", "key", "version_id", "cause", "size_bytes", "suspected_at")
 GROUPED = ("findings", "suspected", "open", "held", "size_bytes", "first_suspected_at", "last_suspected_at")
@@ -33,38 +32,6 @@ def listing(call: Call) -> Answer:
             return Answer(groups(options.group_by, records), now, drift=bool(records))
         page = inquiry.findings(connection, wanted, options.limit, options.after)
     return Answer(listed(page, options), now, drift=page.total > 0)
-
-
-def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:
-    """Return the filter that the options describe."""
-    states = list(State) if "all" in (options.state or ()) else options.state
-    return Filter(
-        states=[str(state) for state in states] if states else None,
-        kinds=options.kind,
-        bucket=options.bucket,
-        prefix=options.prefix,
-        group=options.group,
-        owner=options.owner,
-        cause=options.cause,
-        principal=options.principal,
-        since=moment(options.since, now) if options.since else None,
-        held=options.held,
-    )
-
-
-def moment(written: str, now: datetime) -> datetime:
-    """Return the time that is meant by a duration ago, or by a time; one without a zone is UTC."""
-    try:
-        return now - duration(written)
-    except Unfit:
-        pass
-    try:
-        at = datetime.fromisoformat(written)
-    except ValueError:
-        raise Misconfigured(
-            f"--since {written!r}: must be a duration ago such as 90m, 24h or 7d, or a time such as 2025-01-31T12:00"
-        ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def groups(by: str, records: Sequence[Record]) -> Table:

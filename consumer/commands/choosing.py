@@ -1,0 +1,42 @@
+"""Which findings a command is about: the filter that its options describe (parsing.choosing)."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+
+from reconcile.inquiry import Filter
+from reconcile.model import Misconfigured, State
+from reconcile.values import Unfit, duration
+
+
+def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:
+    """Return the filter that the options describe."""
+    states = list(State) if "all" in (getattr(options, "state", None) or ()) else getattr(options, "state", None)
+    return Filter(
+        states=[str(state) for state in states] if states else None,
+        kinds=options.kind,
+        bucket=options.bucket,
+        prefix=options.prefix,
+        group=options.group,
+        owner=options.owner,
+        cause=options.cause,
+        principal=options.principal,
+        since=moment(options.since, now) if options.since else None,
+        held=options.held,
+    )
+
+
+def moment(written: str, now: datetime) -> datetime:
+    """Return the time that is meant by a duration ago, or by a time; one without a zone is UTC."""
+    try:
+        return now - duration(written)
+    except Unfit:
+        pass
+    try:
+        at = datetime.fromisoformat(written)
+    except ValueError:
+        raise Misconfigured(
+            f"--since {written!r}: must be a duration ago such as 90m, 24h or 7d, or a time such as 2025-01-31T12:00"
+        ) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,35 @@
+"""The parser of `sweep`."""
+
+from __future__ import annotations
+
+import argparse
+
+from consumer.parsing import Subparsers, command, exit_code
+
+
+def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Add the commands."""
+    sweep = command(commands, "sweep", "sweep:sweep", common, "compare every object of a bucket with every row")
+    mode = sweep.add_mutually_exclusive_group()
+    mode.add_argument("--report-only", action="store_true", help="write nothing but the report (the default)")
+    mode.add_argument("--fix", action="store_true", help="let the reconciler keep and flag what is found")
+    mode.add_argument("--apply", action="store_true", default=argparse.SUPPRESS, help="the same as --fix")
+    mode.add_argument(
+        "--baseline", action="store_true", help="take what is found as known: kept for triage, and silent in alerts"
+    )
+    sweep.add_argument("--bucket", metavar="NAME", help="the bucket (those that the configuration names)")
+    sweep.add_argument("--prefix", default="", metavar="PREFIX", help="compare only keys that begin so")
+    sweep.add_argument("--listing", metavar="FILE", help="the bucket's keys: lines, mc ls --json, rclone lsjson, CSV")
+    taking = sweep.add_mutually_exclusive_group()
+    taking.add_argument("--resume", action="store_true", help="go on with a sweep that was interrupted")
+    taking.add_argument("--join", type=int, metavar="ID", help="take part in a sweep that is running")
+    sweep.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (1)")
+    sweep.add_argument(
+        "--ranges", type=int, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
+    )
+    sweep.add_argument(
+        "--margin", type=float, metavar="SECONDS", help="between the two looks at a difference (policy.missing_grace)"
+    )
+    sweep.add_argument("--spool", metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
+    sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
+    exit_code(sweep)

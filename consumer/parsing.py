@@ -1,0 +1,74 @@
+"""What the parsers share: the common options, a command, a family of them, what changes or chooses something."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+FORMATS = ("table", "json", "jsonl", "csv", "html")
+LEVELS = ("debug", "info", "warning", "error")
+KINDS = ("missing", "orphan", "mismatch", "leftover")
+Subparsers = Any  # argparse keeps the type of its subparsers to itself
+
+
+def common_options() -> argparse.ArgumentParser:
+    """Return the options that every command has, before and after its name."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = common.add_argument_group("common options")
+    group.add_argument("--config", metavar="FILE", help="configuration (RECONCILER_CONFIG, ./reconciler.toml)")
+    group.add_argument("-o", "--format", choices=FORMATS, help="form of the result (table)")
+    group.add_argument("--output-file", metavar="FILE", help="write the result here instead of stdout")
+    group.add_argument("--log-level", choices=LEVELS, help="least level of the log on stderr (info)")
+    group.add_argument("--log-format", choices=("console", "json"), help="form of the log on stderr (console)")
+    group.add_argument(
+        "--dry-run", action="store_true", help="change nothing; the default of every command but consume"
+    )
+    return common
+
+
+def command(
+    commands: Subparsers, name: str, run_name: str, common: argparse.ArgumentParser, help_text: str
+) -> argparse.ArgumentParser:
+    """Add one command, which runs `module:function` below consumer/commands."""
+    added: argparse.ArgumentParser = commands.add_parser(
+        name, parents=[common], help=help_text, description=help_text[0].upper() + help_text[1:] + "."
+    )
+    added.set_defaults(run=run_name)
+    return added
+
+
+def family(commands: Subparsers, name: str, help_text: str) -> Subparsers:
+    """Add a family of commands and return what they are added to."""
+    named = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    return named.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def changes(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has that changes something."""
+    parser.add_argument("--apply", action="store_true", default=argparse.SUPPRESS, help="do what the plan says")
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, kept in the history")
+    parser.add_argument("--who", default=None, metavar="NAME", help="who does it, kept in the history (your user name)")
+
+
+def exit_code(parser: argparse.ArgumentParser) -> None:
+    """Add the wish to exit with 3 if there is drift."""
+    parser.add_argument(
+        "--exit-code", action="store_true", default=argparse.SUPPRESS, help="exit with 3 if there is drift"
+    )
+
+
+def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS) -> None:
+    """Add the filter of findings; commands/choosing.py reads it."""
+    parser.add_argument("--kind", action="append", choices=tuple(kinds), help="of this kind (repeatable)")
+    for name, help_text in (
+        ("bucket", "in this bucket"),
+        ("prefix", "whose key begins so"),
+        ("group", "of this group"),
+        ("owner", "of this owner"),
+        ("cause", "whose cause contains this"),
+        ("principal", "named by an event of this principal"),
+    ):
+        parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
+    parser.add_argument("--held", action="store_true", help="held by the brake")
+    parser.add_argument("--since", metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)")
