@@ -33,7 +33,7 @@ class Turn:
     world: LiveWorld
     checkpoint: str | None
     keep: Callable[[str], bool]
-    watched: Callable[[ObjectRef], bool]
+    watched: Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def look_at_young(turn: Turn, later: timedelta) -> None:
         upper = now - world.policy.missing_grace - later
         lower, after = _checkpoint(turn.checkpoint) or (upper - SECOND_LOOK, None)
         page = rows.young(connection, world.mapping, lower, upper, PAGE, after)
-    reconcile(world, [_hint(row) for row in page if turn.watched(ObjectRef(row.bucket, row.key))])
+    reconcile(world, [_hint(row) for row in page if turn.watched(row.bucket, row.key)])
     last = page[-1] if len(page) == PAGE else None
     turn.keep(f"{last.created_at} {last.row_id}" if last else f"{upper}")
 
@@ -121,7 +121,7 @@ class Roster:
 
 
 def attend(
-    world: LiveWorld, duties: Sequence[Duty], watched: Callable[[ObjectRef], bool], wait: Callable[[float], bool]
+    world: LiveWorld, duties: Sequence[Duty], watched: Callable[[str, str], bool], wait: Callable[[float], bool]
 ) -> None:
     """Do what is due until `wait(seconds)` says that it is time to stop."""
     roster = Roster(duties)
@@ -145,7 +145,7 @@ def let_go(world: LiveWorld, duties: Sequence[Duty]) -> None:
     world.database.close()
 
 
-def do_one(world: LiveWorld, duty: Duty, watched: Callable[[ObjectRef], bool]) -> None:
+def do_one(world: LiveWorld, duty: Duty, watched: Callable[[str, str], bool]) -> None:
     """Do one duty, if its lease can be had."""
     task, owner = f"duty {duty.name}", world.actor
     lease_s = max(LEASE_S, duty.interval_s)

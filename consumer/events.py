@@ -7,7 +7,7 @@ function from a record's value to events, and `DIALECTS` names them all: another
 from __future__ import annotations
 
 from binascii import a2b_qp
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -72,44 +72,13 @@ class Sighting(msgspec.Struct, gc=False, eq=False):
             return None
 
 
-class Decoded(NamedTuple):
-    """What a batch came to; `ignored` counts events of no interest."""
-
-    hints: list[Hint]
-    poison: list[Poison]
-    ignored: int
-
-
 Dialect = Callable[[bytes | None], Sequence[Event]]
-
-
-def decode_all(records: Iterable[Record], dialect: Dialect, read_at: float, *, versioned: bool = False) -> Decoded:
-    """Decode a batch; a record is decoded whole or is poison, and poison hinders no other record."""
-    hints: list[Hint] = []
-    poison: list[Poison] = []
-    ignored = 0
-    for record in records:
-        mark = len(hints)
-        topic, partition, offset, value = record[:4]
-        try:
-            for event in dialect(value):
-                hint = hint_of(Sighting(event, topic, partition, offset, read_at))
-                if hint is None:
-                    ignored += 1
-                elif hint.ref.s3_version:
-                    hints += aim(hint, versioned=versioned)
-                else:
-                    hints.append(hint)
-        except Undecodable as fault:
-            del hints[mark:]
-            poison.append(Poison(record, fault.reason, fault.detail))
-    return Decoded(hints, poison, ignored)
 
 
 def hint_of(sighting: Sighting, named_by: str = "event") -> Hint | None:
     """Return what an event hints at, or None if no object can have come or gone by it."""
     event = sighting.event
-    action, size = _meaning(event.event_name)
+    action, size = meaning(event.event_name)
     if action is None:
         return None
     target = event.s3.object
@@ -215,7 +184,7 @@ _UPLOADS = frozenset({"CompleteMultipartUpload", "Copy", "Post", "Put"})
 
 
 @lru_cache(maxsize=256)
-def _meaning(event_name: str) -> tuple[Action | None, int | None]:
+def meaning(event_name: str) -> tuple[Action | None, int | None]:
     """Return the action, and the size meant where none is given: an upload leaves a size of 0 out.
 
     A change of metadata repeats the object's size and tells no more than an upload would. An unknown name is a

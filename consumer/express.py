@@ -15,7 +15,7 @@ import structlog
 from consumer.events import Sighting, aim, decode_minio_listen, hint_of
 from reconcile import ledger
 from reconcile.database import Busy
-from reconcile.model import Hint, Misconfigured, ObjectRef, Unavailable, Undecodable
+from reconcile.model import Hint, Misconfigured, Unavailable, Undecodable
 from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.reconciler import reconcile
 from reconcile.verdict import settled
@@ -34,7 +34,7 @@ class Lane:
     world: LiveWorld
     objects: Objects
     bucket: str
-    watched: Callable[[ObjectRef], bool]
+    watched: Callable[[str, str], bool]
     wait: Callable[[float], bool]
     versioned: bool = False
     state: str = "express.waiting"
@@ -93,7 +93,7 @@ class Lane:
             log.warning("express.undecodable", why=str(fault), line=line[:200])
             return []
         aimed = [one for hint in found if hint for one in aim(hint, versioned=self.versioned)]
-        return [hint for hint in aimed if self.watched(hint.ref)]
+        return [hint for hint in aimed if self.watched(*hint.ref[:2])]
 
     def look(self, hints: list[Hint]) -> None:
         """Look at what a glance does not settle."""

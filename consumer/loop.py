@@ -15,10 +15,12 @@ from itertools import chain, zip_longest
 
 import structlog
 
-from consumer.events import Dialect, Poison, Record, decode_all
+from consumer.events import Dialect, Poison, Record
 from consumer.hold import Hold
+from consumer.sheet import decode_all
 from consumer.topic import Topic
-from reconcile.model import NOTHING_KNOWN, Action, Hint, ObjectRef, Unavailable
+from reconcile.batch import removals_of
+from reconcile.model import NOTHING_KNOWN, Action, Hint, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally
 from reconcile.verdict import settled
@@ -33,14 +35,14 @@ MOST_LEAST = 250
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What the loop reads and how: the dialect, whether rows name S3 versions, which references are watched.
+    """What the loop reads and how: the dialect, whether rows name S3 versions, which (bucket, key) are watched.
 
     A turn asks MinIO for at most `looks` references; while more events are waiting for at most `looks_behind`, half of
     them new.
     """
 
     dialect: Dialect
-    watched: Callable[[ObjectRef], bool]
+    watched: Callable[[str, str], bool]
     versioned: bool = False
     batch: int = 3000
     looks: int = 400
@@ -56,15 +58,17 @@ class Reading:
     poison: list[Poison] = field(default_factory=list)
     skipped: int = 0
 
-    def hints(self, records: Sequence[Record]) -> Iterator[list[Hint]]:
+    def hints(self, records: Sequence[Record]) -> Iterator[Sequence[Hint]]:
         """Yield the hints of each chunk that are watched."""
         for start in range(0, len(records), CHUNK):
             chunk = records[start : start + CHUNK]
-            decoded = decode_all(chunk, self.stream.dialect, self.read_at, versioned=self.stream.versioned)
-            watched = [hint for hint in decoded.hints if self.stream.watched(hint.ref)]
+            stream = self.stream
+            decoded = decode_all(
+                chunk, stream.dialect, self.read_at, versioned=stream.versioned, watched=stream.watched
+            )
             self.poison += decoded.poison
-            self.skipped += decoded.ignored + len(decoded.hints) - len(watched)
-            yield watched
+            self.skipped += decoded.ignored
+            yield decoded.hints
 
 
 @dataclass(slots=True)
@@ -172,7 +176,7 @@ class Consumer:
         self.asked = 0
         for hints in filter(None, batches):
             self.asked += len(hints)
-            self.hold.read({}, hints, self.now())
+            self.hold.read({}, removals_of(hints), self.now())
             yield hints
 
     def run(self, stopping: Callable[[], bool], count: Callable[[Tally], None]) -> None:

@@ -30,7 +30,7 @@ from reconcile import opening
 from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
-from reconcile.model import ObjectRef, Unavailable
+from reconcile.model import Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
 from reconcile.steps import Tally
@@ -74,13 +74,13 @@ class Service:
         """Return both sides for one thread."""
         return opening.world(self.settings, self.database(), objects, self.name, mapping)
 
-    def is_watched(self) -> Callable[[ObjectRef], bool]:
-        """Return which references are ours: of the configured buckets, and passing the filters."""
+    def is_watched(self) -> Callable[[str, str], bool]:
+        """Return which (bucket, key) are ours: of the configured buckets, and passing the filters."""
         key_watched = watched(self.settings.filters.include, self.settings.filters.exclude)
         buckets = frozenset(buckets_of(self.settings))
         if not buckets:
-            return lambda ref: key_watched(ref.key)
-        return lambda ref: ref.bucket in buckets and key_watched(ref.key)
+            return lambda _, key: key_watched(key)
+        return lambda bucket, key: bucket in buckets and key_watched(key)
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether it is time to stop."""

@@ -54,6 +54,15 @@ def texts(values: Iterable[str]) -> Texts:
     return Texts(_header(25, len(encoded)) + b"".join(elements))
 
 
+def same_texts(values: Sequence[str]) -> Texts:
+    """Return the array of texts that are mostly one and the same, such as a batch's buckets."""
+    first = values[0] if values else ""
+    if values.count(first) < len(values):
+        return texts(values)
+    encoded = first.encode()
+    return Texts(_header(25, len(values)) + (len(encoded).to_bytes(4, "big") + encoded) * len(values))
+
+
 def bigints(values: Sequence[int | None]) -> Bigints:
     """Return the array of these integers, or NULLs."""
     elements = [NULL if value is None else EIGHT + value.to_bytes(8, "big", signed=True) for value in values]

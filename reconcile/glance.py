@@ -18,10 +18,11 @@ import psycopg
 from psycopg import sql
 
 from reconcile import ledger, rows
-from reconcile.arrays import bigints, texts
+from reconcile.arrays import bigints, same_texts, texts
+from reconcile.batch import columns_of
 from reconcile.database import SQL, Connection
 from reconcile.mapping import Mapping
-from reconcile.model import NOTHING_KNOWN, Action, Hint, Known, ObjectRef, Row
+from reconcile.model import NOTHING_KNOWN, Hint, Known, ObjectRef, Row
 
 Kept = tuple[str, str, str, str, str, str]  # 'finding' or 'look', bucket, key, S3 version, row id, JSON
 Unsettled = list[tuple[Hint, Known]]
@@ -31,6 +32,7 @@ class Sent(NamedTuple):
     """A question that was sent and is not yet answered: which hints are not plain, and which keys have findings."""
 
     hints: Sequence[Hint]
+    keys: Sequence[str]
     not_plain: psycopg.Cursor[tuple[int, bool]]
     drifting: psycopg.Cursor[tuple[str]]
 
@@ -79,33 +81,29 @@ class Glance:
         return encoded | {"keys": ours}
 
     def _send(self, connection: Connection, hints: Sequence[Hint], doubtful: Container[ObjectRef]) -> Sent:
-        asked = self._asked([hint.ref.key for hint in hints])
-        asked["buckets"] = texts([hint.ref.bucket for hint in hints])
-        asked["sizes"] = bigints([_plain_size(hint, doubtful) for hint in hints])
-        asked["etags"] = texts([hint.etag or "" for hint in hints] if self.mapping.has_etag else [])
+        columns = columns_of(hints, doubtful, etags=self.mapping.has_etag)
+        asked = self._asked(columns.keys)
+        asked |= {
+            "buckets": same_texts(columns.buckets),
+            "sizes": bigints(columns.sizes),
+            "etags": texts(columns.etags),
+        }
         not_plain = connection.cursor(binary=True).execute(self._not_plain, asked)
         drifting = connection.cursor(binary=True).execute(SQL["drifting"], {"keys": asked["keys"]})
         connection.pgconn.send_flush_request()  # else the answer would wait for whatever is asked after it
         connection.pgconn.flush()
-        return Sent(hints, not_plain, drifting)
+        return Sent(hints, columns.keys, not_plain, drifting)
 
     def _answer(self, connection: Connection, sent: Sent) -> Unsettled:
         """Read in full what has rows or findings; what has neither needs no second question."""
         named: dict[int, bool] = dict(sent.not_plain.fetchall())
         drifting = {key for (key,) in sent.drifting.fetchall()}
         if drifting:
-            named |= {number: True for number, hint in enumerate(sent.hints) if hint.ref.key in drifting}
+            named |= {number: True for number, key in enumerate(sent.keys) if key in drifting}
         hints = [sent.hints[number] for number in sorted(named)]
-        to_read = list({sent.hints[number].ref for number, has_rows in named.items() if has_rows})
+        to_read = list({hint.ref for number, hint in zip(sorted(named), hints, strict=True) if named[number]})
         known = self.read(connection, to_read) if to_read else {}
         return [(hint, known.get(hint.ref, NOTHING_KNOWN)) for hint in hints]
-
-
-def _plain_size(hint: Hint, doubtful: Container[ObjectRef]) -> int | None:
-    """Return the size that plain rows must have; None where no row makes the hint plain."""
-    if hint.action is not Action.CREATED or hint.ref.s3_version or hint.s3_version or hint.ref in doubtful:
-        return None
-    return hint.size
 
 
 def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Sequence[Kept]) -> dict[ObjectRef, Known]:

@@ -48,7 +48,7 @@ def of(name: str, retention: Retention | None = None) -> duties.Duty:
     return next(duty for duty in all_duties(retention or Retention()) if duty.name == name)
 
 
-def watched(_: object) -> bool:
+def watched(*_: object) -> bool:
     return True
 
 

@@ -347,7 +347,7 @@ def lane(settings: Settings, bucket: str, actor: str = "lane", minio_url: str = 
         both = world(settings, exits, actor)
         listened = world(settings, exits, actor, minio_url).objects
         made = Lane(
-            both, listened, bucket, lambda ref: ref.bucket == bucket, lambda s: stop.wait(s) if s else stop.is_set()
+            both, listened, bucket, lambda named, _: named == bucket, lambda s: stop.wait(s) if s else stop.is_set()
         )
         with beside(made.run, stop):
             yield made
