@@ -19,6 +19,7 @@ class Family(StrEnum):
     DATE = "date"
     TIMESTAMP = "timestamp"
     TIMESTAMPTZ = "timestamptz"
+    BYTES = "bytes"
     OTHER = "other"
 
 
@@ -36,6 +37,7 @@ FAMILIES = {
     "date": Family.DATE,
     "timestamp": Family.TIMESTAMP,
     "timestamptz": Family.TIMESTAMPTZ,
+    "bytea": Family.BYTES,
 }
 
 FREE = r".*%"

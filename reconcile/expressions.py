@@ -110,7 +110,18 @@ def columns(of: Tables) -> list[sql.Composable]:
         state(of),
         *(as_text(reference(name)) if name else nothing for name in (of.settings.group, of.settings.owner)),
         created_at(of),
+        checksum(of),
     ]
+
+
+def checksum(of: Tables) -> sql.Composable:
+    """Return the content's SHA-256 as it is written; of bytes their hex."""
+    column = of.settings.version.sha256
+    if not column:
+        return sql.SQL("NULL::text")
+    if of.column(Ref("version", column)).family is Family.BYTES:
+        return sql.SQL("encode({}, 'hex')").format(of_version(column))
+    return sql.SQL("NULLIF(btrim({}::text), '')").format(of_version(column))
 
 
 def bucket(of: Tables) -> sql.Composable:

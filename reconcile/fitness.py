@@ -22,6 +22,7 @@ RULES = {
     MOMENTS: "must be a timestamp, with or without time zone",
     DELETIONS: "must be a timestamp, a date or a boolean",
     frozenset({Family.TEXT}): "must be text",
+    frozenset({Family.TEXT, Family.BYTES}): "must be text or bytea",
     frozenset({Family.INTEGER}): "must be an integer",
     NAMES | {Family.ENUM}: "must be text, uuid, an enum or an integer",
 }
@@ -48,7 +49,7 @@ def uses(settings: MappingSettings) -> Iterator[Use]:
         ("version.s3_version", version.s3_version, text | {Family.UUID}),
         ("version.created_at", version.created_at, MOMENTS),
         ("version.number", version.number, whole),
-        ("version.sha256", version.sha256, text),
+        ("version.sha256", version.sha256, text | {Family.BYTES}),
         ("version.deleted", version.deleted, DELETIONS),
     ]
     if file.table:

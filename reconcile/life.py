@@ -15,8 +15,10 @@ from typing import NamedTuple
 from reconcile.model import (
     FINAL,
     Drift,
+    Facts,
     Finding,
     Foreign,
+    Hashed,
     Healthy,
     Kind,
     Known,
@@ -86,11 +88,13 @@ class Subject(NamedTuple):
     verdict: Verdict
 
 
-def step(ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy) -> Step:
-    """Decide what follows from one look at one reference."""
+def step(
+    ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy, hashed: Hashed | None = None
+) -> Step:
+    """Decide what follows from one look at one reference; `hashed` is what was just read of the object, if it was."""
     changes: list[Change] = []
     looks: list[Look] = []
-    for subject in subjects(ref, known, side):
+    for subject in subjects(ref, known, side, hashed):
         change = next_change(subject, now, policy)
         look = next_look(subject, change, known.attempt, now, policy)
         if change is not None:
@@ -100,13 +104,13 @@ def step(ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: 
     return Step(ref, tuple(changes), min(looks, key=lambda look: look.after, default=None), side)
 
 
-def subjects(ref: ObjectRef, known: Known, side: ObjectSide) -> Iterable[Subject]:
+def subjects(ref: ObjectRef, known: Known, side: ObjectSide, hashed: Hashed | None = None) -> Iterable[Subject]:
     """Yield each row of the reference, then findings whose row is gone, then the object."""
     ours = {finding.row_id: finding for finding in known.findings}
     of_object = ours.pop("", None)
     for row in rows_of(ref, known):
         finding = ours.pop(row.row_id, None)
-        yield Subject(row.row_id, row, finding, judge_row(row, finding, side))
+        yield Subject(row.row_id, row, finding, judge_row(row, finding, side, hashed))
     for gone, finding in sorted(ours.items()):
         yield Subject(gone, None, finding, Healthy("the row is gone, or names another key"))
     yield Subject("", None, of_object, judge_object(known.rows, side, ref.s3_version))
@@ -131,8 +135,23 @@ def next_change(subject: Subject, now: datetime, policy: Policy) -> Change | Non
         previous_status=finding.previous_status if finding else None,
         held_by=finding.held_by if finding and state not in FINAL else None,
         why=verdict.why if isinstance(verdict, Healthy) else "",
+        facts=_facts(subject),
     )
     return _with_effect(change, policy)
+
+
+def _facts(subject: Subject) -> Facts:
+    """Return what a verdict rests on that the finding has to remember: the content that was read."""
+    if not isinstance(subject.verdict, Drift) or subject.verdict.hashed is None:
+        return {}
+    content = subject.verdict.hashed
+    return {
+        "row_sha256": subject.row.sha256 if subject.row else None,
+        "content_sha256": content.sha256,
+        "content_etag": content.etag,
+        "content_s3_version": content.s3_version,
+        "content_modified": content.modified,
+    }
 
 
 def by_hand(subject: Subject, act: Input) -> Change | None:
@@ -161,8 +180,8 @@ def by_hand(subject: Subject, act: Input) -> Change | None:
 
 def _input(subject: Subject, now: datetime, policy: Policy) -> Input | None:
     match subject.verdict:
-        case Drift(kind):
-            if subject.finding is not None and subject.finding.kind is not kind:
+        case Drift():
+            if _is_another(subject.finding, subject.verdict):
                 return Input.OTHER
             return Input.RIPE if _grace_over(subject, now, policy) else Input.DRIFT
         case Healthy():
@@ -171,6 +190,13 @@ def _input(subject: Subject, now: datetime, policy: Policy) -> Input | None:
             return Input.FOREIGN
         case Undecided():
             return None
+
+
+def _is_another(finding: Finding | None, drift: Drift) -> bool:
+    """Tell whether the drift is not the finding's: of another kind, or of a content that was read since."""
+    if finding is None:
+        return False
+    return finding.kind is not drift.kind or drift.hashed not in (None, finding.hashed)
 
 
 def _kind(subject: Subject) -> Kind:

@@ -86,8 +86,9 @@ class RowState(StrEnum):
 class Row(NamedTuple):
     """One version row of the application, in the shape every mapping yields.
 
-    `size`, `etag`, `status`, `group`, `owner`, `created_at` are None where they are not mapped or NULL. `state` may be
-    the plain word of a RowState, as the database returns it: compare by ==.
+    `size`, `etag`, `status`, `group`, `owner`, `created_at`, `sha256` are None where they are not mapped or NULL.
+    `state` may be the plain word of a RowState, as the database returns it: compare by ==. `sha256` is as it is
+    written (checksum.py reads it).
     """
 
     row_id: str
@@ -102,6 +103,7 @@ class Row(NamedTuple):
     group: str | None
     owner: str | None
     created_at: datetime | None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,21 @@ class NotAsked:
 ObjectSide = Present | Absent | Unknown | NotAsked
 
 
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A content that was read to its end: its SHA-256 (lower-case hex), and by what a HEAD knows it again."""
+
+    sha256: str
+    etag: str
+    s3_version: str | None = None
+    modified: datetime | None = None
+
+    def is_of(self, present: Present) -> bool:
+        """Tell whether the object is that very content, and was not written anew since."""
+        seen = (present.etag, present.s3_version, present.last_modified)
+        return (self.etag, self.s3_version, self.modified) == seen
+
+
 class Kind(StrEnum):
     """What is wrong."""
 
@@ -165,7 +182,7 @@ class Finding:
     """A drift that is kept: of one row (`row_id`), or of the object itself (`row_id == ''`).
 
     `previous_status` is set while the row carries our flag. `revision` grows with each change. `named_by` tells which
-    sources have named the reference so far.
+    sources have named the reference so far. `hashed` is the content on which the finding rests, if one was read.
     """
 
     id: int
@@ -179,6 +196,7 @@ class Finding:
     previous_status: str | None = None
     held_by: str | None = None
     named_by: tuple[str, ...] = ()
+    hashed: Hashed | None = None
 
 
 class Known(NamedTuple):
@@ -206,10 +224,11 @@ class Healthy:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The two sides disagree."""
+    """The two sides disagree; `hashed` is the content that was read, where only its checksum differs."""
 
     kind: Kind
     cause: str
+    hashed: Hashed | None = None
 
 
 @dataclass(frozen=True, slots=True)

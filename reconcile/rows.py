@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
+from reconcile.checksum import hex_of
 from reconcile.database import Connection
 from reconcile.mapping import Mapping, young_parameters
 from reconcile.model import Row, RowState
@@ -83,11 +84,12 @@ def siblings(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> li
 
 
 def checksums(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> dict[str, str]:
-    """Return the SHA-256 (lower-case hex) of the rows that have one."""
+    """Return the SHA-256 (lower-case hex) of the rows that have one that can be read."""
     if mapping.checksums is None:
         return {}
     with connection.cursor(binary=True) as cursor:
-        return dict(cursor.execute(mapping.checksums, mapping.ids(ids)))
+        found = [(row_id, hex_of(written)) for row_id, written in cursor.execute(mapping.checksums, mapping.ids(ids))]
+    return {row_id: read for row_id, read in found if read is not None}
 
 
 def flagged(connection: Connection, mapping: Mapping, after: str | None, limit: int) -> list[Row]:

@@ -98,13 +98,12 @@ def siblings(of: Tables) -> sql.Composed | None:
 
 
 def checksums(of: Tables) -> sql.Composed | None:
-    """Return (row id, SHA-256 in lower-case hex) for rows named by id that have one."""
-    column = of.settings.version.sha256
-    if column is None:
+    """Return (row id, SHA-256 as it is written) for rows named by id that have one."""
+    if of.settings.version.sha256 is None:
         return None
-    return sql.SQL("SELECT {id}::text, lower({sum}::text) FROM {source} WHERE {has_id} AND {sum} IS NOT NULL").format(
+    return sql.SQL("SELECT {id}::text, {sum} FROM {source} WHERE {has_id} AND {sum} IS NOT NULL").format(
         id=selection.row_id(of),
-        sum=expressions.of_version(column),
+        sum=expressions.checksum(of),
         source=selection.source(of),
         has_id=selection.has_id(of),
     )

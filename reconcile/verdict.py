@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reconcile.checksum import hex_of
 from reconcile.model import (
     Absent,
     Action,
     Drift,
     Finding,
     Foreign,
+    Hashed,
     Healthy,
     Hint,
     Kind,
@@ -29,16 +31,22 @@ from reconcile.model import (
     Verdict,
 )
 
+SHOWN = 12  # digits of a checksum that tell two apart
 
-def judge_row(row: Row, finding: Finding | None, side: ObjectSide) -> Verdict:
-    """Judge one row against its object; `finding` is ours for this row, if there is one."""
+
+def judge_row(row: Row, finding: Finding | None, side: ObjectSide, hashed: Hashed | None = None) -> Verdict:
+    """Judge one row against its object; `finding` is ours for this row, if there is one.
+
+    `hashed` is what was just read of the object; without it what the finding remembers is still so, while the object is
+    that very content.
+    """
     match row.state:
         case RowState.EXPECTS_ABSENCE:
             return expecting_absence(side)
         case RowState.FLAGGED if finding is None or finding.previous_status is None:
             return Foreign()
         case RowState.FLAGGED | RowState.LIVE:
-            return claiming(row, side)
+            return claiming(row, side, hashed or (finding.hashed if finding else None))
 
 
 def expecting_absence(side: ObjectSide) -> Verdict:
@@ -52,12 +60,12 @@ def expecting_absence(side: ObjectSide) -> Verdict:
             return Undecided("not asked", asked=False)
 
 
-def claiming(row: Row, side: ObjectSide) -> Verdict:
+def claiming(row: Row, side: ObjectSide, hashed: Hashed | None = None) -> Verdict:
     """Judge a row that says its object should be there."""
     match side:
         case Present():
             differs = difference(row, side)
-            return Drift(Kind.MISMATCH, differs) if differs else Healthy("the object is there and agrees")
+            return Drift(Kind.MISMATCH, differs) if differs else agreeing(row, side, hashed)
         case Absent(code, None):
             return Drift(Kind.MISSING, code)
         case Absent(_, marker):
@@ -75,6 +83,21 @@ def difference(row: Row, present: Present) -> str:
     if row.etag is not None and row.etag != present.etag:
         return f"etag: row {row.etag}, object {present.etag}"
     return ""
+
+
+def agreeing(row: Row, present: Present, hashed: Hashed | None) -> Verdict:
+    """Judge a row whose object agrees in all that a HEAD tells, by what is known of its content."""
+    if hashed is None:
+        return Healthy("the object is there and agrees")
+    if not hashed.is_of(present):
+        return Healthy("the object was written anew; scrub will read it")
+    expected = hex_of(row.sha256) if row.sha256 else None
+    if expected is None:
+        return Healthy("the row has no checksum any more")
+    if expected == hashed.sha256:
+        return Healthy("the object is there, and its content has the row's checksum")
+    cause = f"sha256: row {expected[:SHOWN]}, object {hashed.sha256[:SHOWN]}"
+    return Drift(Kind.MISMATCH, cause, hashed)
 
 
 def judge_object(rows: Sequence[Row], side: ObjectSide, s3_version: str = "") -> Verdict:

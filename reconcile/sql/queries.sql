@@ -5,7 +5,11 @@
 SELECT 'finding', f.bucket, f.key, f.s3_version, f.row_id,
        jsonb_build_object('id', f.id, 'kind', f.kind, 'state', f.state, 'revision', f.revision, 'cause', f.cause,
                           'suspected_at', f.suspected_at, 'previous_status', f.previous_status,
-                          'held_by', f.held_by, 'named_by', f.named_by)::text
+                          'held_by', f.held_by, 'named_by', f.named_by, 'hashed',
+                          CASE WHEN f.evidence ? 'content_sha256' THEN jsonb_build_object(
+                              'sha256', f.evidence -> 'content_sha256', 'etag', f.evidence -> 'content_etag',
+                              's3_version', f.evidence -> 'content_s3_version',
+                              'modified', f.evidence -> 'content_modified') END)::text
 FROM reconciler.finding AS f
 WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
 UNION ALL

@@ -29,7 +29,7 @@ TABLES = """
 CREATE TABLE parent (id text PRIMARY KEY, deleted_at timestamptz);
 CREATE TABLE version (
     id text PRIMARY KEY, parent_id text NOT NULL REFERENCES parent, bucket text NOT NULL, key text NOT NULL,
-    size bigint, etag text, status text NOT NULL, s3_version text, created_at timestamptz
+    size bigint, etag text, status text NOT NULL, s3_version text, created_at timestamptz, sha256 text
 );
 CREATE INDEX ON version (key);
 CREATE TABLE refused (id text PRIMARY KEY);
@@ -49,6 +49,7 @@ MAPPING = MappingSettings(
         status="status",
         s3_version="s3_version",
         created_at="created_at",
+        sha256="sha256",
     ),
     file=FileTable(table="parent", deleted="deleted_at"),
     status=StatusWords(expects_absence=("pending", "deleted")),

@@ -200,7 +200,7 @@ def test_every_statement_can_be_prepared(world):
 def test_a_lookup_is_an_arm_of_a_union(world):
     """Somebody else's columns go below a lookup's, though the tables' collations differ."""
     union = sql.SQL("SELECT * FROM ({}) AS r UNION ALL SELECT {} ").format(
-        world.mapping.lookup, sql.SQL("'a','b','c','d','e',1::int8,'g','h','i' COLLATE \"C\",'j','k',now()")
+        world.mapping.lookup, sql.SQL("'a','b','c','d','e',1::int8,'g','h','i' COLLATE \"C\",'j','k',now(),'m'")
     )
     keys = [key for key, _, _ in world.put.values()]
     found = world.connection.execute(union, world.mapping.parameters(keys), binary=True).fetchall()

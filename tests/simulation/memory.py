@@ -16,6 +16,7 @@ from reconcile.model import (
     Brake,
     Facts,
     Finding,
+    Hashed,
     Hint,
     Kind,
     Known,
@@ -186,9 +187,10 @@ class MemoryTxn:
             before.named_by if before else (),
             str(facts.get("named_by") or (before.named_by[0] if before and before.named_by else "look")),
         )
-        held = (change.cause, change.previous_status, change.held_by, named)
+        facts = {**(tables.findings[number].evidence if before else {}), **facts, **change.facts}
+        held = (change.cause, change.previous_status, change.held_by, named, content_of(facts))
         finding = Finding(number, ref, change.row_id, change.kind, change.state, revision, since, *held)
-        tables.findings[number] = Kept(finding, {**(tables.findings[number].evidence if before else {}), **facts})
+        tables.findings[number] = Kept(finding, facts)
         tables.history.append(Line(self.now, self.world.actor, change.act, number, change.state, change.why))
 
     def _witness(self, tables: Tables, ref: ObjectRef, hint: Hint | None) -> None:
@@ -216,6 +218,13 @@ class MemoryTxn:
             tables.looks[step.ref] = Pending(due_at, step.look.attempt, count, step.look.reason, facts)
         elif pending and pending.asks == asks:
             del tables.looks[step.ref]
+
+
+def content_of(facts: Facts) -> Hashed | None:
+    """Return the content that the evidence remembers."""
+    if "content_sha256" not in facts:
+        return None
+    return Hashed(*(facts[f"content_{name}"] for name in ("sha256", "etag", "s3_version", "modified")))  # type: ignore[arg-type]
 
 
 def as_given(change: Change, given: set[str]) -> Change:

@@ -45,6 +45,7 @@ class Stored(NamedTuple):
     s3_version: str = ""
     deleted: bool = False  # its parent is soft-deleted
     created_at: datetime | None = None
+    sha256: str | None = None
 
     def ref(self) -> ObjectRef:
         """Return what it names."""
@@ -56,7 +57,7 @@ class Stored(NamedTuple):
         if self.deleted or self.status in {"pending", "deleted"}:
             state = RowState.EXPECTS_ABSENCE
         named = (self.row_id, None, self.bucket, self.key, self.s3_version, self.size, self.etag, self.status)
-        return Row(*named, state, None, None, self.created_at)
+        return Row(*named, state, None, None, self.created_at, self.sha256)
 
 
 class Kept(NamedTuple):
