@@ -1,7 +1,9 @@
 """What is done about a finding, on real tables of every shape: purge, versions beside it, checksums."""
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import psycopg
 import pytest
@@ -14,6 +16,7 @@ from reconcile.settings import MappingSettings
 from tests.support.composed import COMPOSED, TEMPLATE_OF_PARENT
 from tests.support.shapes import ENUM, S3_VERSIONS, SEED, SHAPES, Shape
 
+SUM = sha256(b"content").digest()
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 every_shape = pytest.mark.parametrize("shape", [*SHAPES, *COMPOSED], ids=lambda shape: shape.name)
 
@@ -143,12 +146,26 @@ def test_a_number_tells_what_came_later(connection, shape, column):
     assert before.later is False
 
 
-def test_checksums_are_told_in_lower_case(connection):
-    """Of the rows that have one; none where none is mapped."""
-    connection.execute("ALTER TABLE file_versions ADD sha256 text")
+@pytest.mark.parametrize(
+    ("kind", "written", "told"),
+    [
+        ("text", f" {SUM.hex().upper()}", SUM.hex()),
+        ("char(80)", SUM.hex(), SUM.hex()),
+        ("text", b64encode(SUM).decode(), SUM.hex()),
+        ("bytea", SUM, SUM.hex()),
+        ("text", "AB12", None),
+        ("text", "", None),
+    ],
+)
+def test_checksums_are_told_in_hex_however_they_are_written(connection, kind, written, told):
+    """Of the rows that have one that can be read, in a row itself as it is written; none where none is mapped."""
+    connection.execute(f"ALTER TABLE file_versions ADD sha256 {kind}".encode())
     application = Application(connection, SEED)
-    connection.execute("UPDATE file_versions SET sha256 = 'AB12' WHERE id = %s", [application.live])
+    connection.execute("UPDATE file_versions SET sha256 = %s WHERE id = %s", [written, application.live])
     mapping = catalog.compiled(connection, numbered(SEED, sha256="sha256"))
     both = [application.live, application.flagged]
-    assert rows.checksums(connection, mapping, both) == {application.live: "ab12"}
+    assert rows.checksums(connection, mapping, both) == ({application.live: told} if told else {})
+    found = {row.row_id: row.sha256 for row in rows.by_id(connection, mapping, both)}
+    in_full = written.hex() if isinstance(written, bytes) else written.strip()
+    assert found == {application.live: in_full or None, application.flagged: None}
     assert rows.checksums(connection, application.mapping, both) == {}
