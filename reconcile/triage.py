@@ -38,11 +38,12 @@ class Named(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one: done, or why not, in words for a person."""
+    """What became of one: done, or why not, in words for a person; `again` where another try may do it."""
 
     named: Named
     done: bool
     told: str
+    again: bool = False
 
 
 Unfit = Callable[[Subject, ObjectSide, datetime], str]
@@ -96,7 +97,8 @@ class Deed:
                 continue
             change, why = self._changed(subject, moved.get(subject.row_id), side, now)
             if change is None:
-                self.outcomes[named] = Outcome(named, done=False, told=why)
+                undecided = isinstance(subject.verdict, Undecided)
+                self.outcomes[named] = Outcome(named, done=False, told=why, again=undecided)
             else:
                 mine.append(change)
         if not mine:
@@ -133,7 +135,7 @@ class Deed:
                 if named is not None and (change.before is None or change.before.id == named.finding):
                     refused = change.act == "refused"
                     told = change.why if refused else change.act
-                    self.outcomes.setdefault(named, Outcome(named, not refused, told))
+                    self.outcomes.setdefault(named, Outcome(named, not refused, told, again=refused))
 
 
 def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "triage") -> Iterator[Outcome]:
@@ -147,4 +149,4 @@ def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "tri
             hints = [Hint(ref, named_by=by, evidence=Told({"named_by": by})) for ref in refs]
             reconcile(world, hints, deed.decide, deed.hear)
         for one in batch:
-            yield deed.outcomes.get(one, Outcome(one, done=False, told="it is gone, or busy; try again"))
+            yield deed.outcomes.get(one, Outcome(one, done=False, told="it is gone, or busy; try again", again=True))

@@ -60,13 +60,13 @@ class Application:
 
     def _write(self, setting: str, *given: object) -> None:
         of, version = self.mapping.tables, self.settings.version
-        names = {
+        names: dict[str, sql.Composable] = {
             "table": expressions.table_name(of.version),
             "id": expressions.plain(version.id),
             "file": expressions.plain(version.file_id or ""),
         }
-        update = f"UPDATE {{table}} SET {setting} WHERE {{id}}::text = %s"
-        self.connection.execute(sql.SQL(update).format(**names), given)
+        names["setting"] = sql.SQL(setting).format(**names)
+        self.connection.execute(sql.SQL("UPDATE {table} SET {setting} WHERE {id}::text = %s").format(**names), given)
 
     def state(self, row_id: str) -> RowState | None:
         """Return what a row says, None where it is gone."""
@@ -104,7 +104,7 @@ def test_a_purge_deletes_flagged_rows_that_have_another_live_version(application
 
 @pytest.mark.parametrize("shape", [SEED, ENUM, S3_VERSIONS, TEMPLATE_OF_PARENT], ids=lambda shape: shape.name)
 def test_a_version_that_is_flagged_or_gone_saves_nobody_and_a_purge_may_set_a_status(application):
-    """Two flagged versions of one file are both kept, and one beside a pending one; a row that stays expects nothing."""
+    """Two flagged versions of one file are both kept, and one beside a pending one; a row that stays expects none."""
     gone = application.put("pending")
     application.part(gone)
     application.join(application.flagged, gone)
