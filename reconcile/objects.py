@@ -34,7 +34,7 @@ RULE_ID = "storage-reconciler"
 _OK, _FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 200, 403, 429, 500
 _PERMIT = "; grant the access key admin:Prometheus, or start MinIO with MINIO_PROMETHEUS_AUTH_TYPE=public"
 _NO_BUCKET = "HTTP 404 NoSuchBucket"
-_CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
+CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 _PING = b'{"Records":null}'
 
 
@@ -201,7 +201,7 @@ class Objects:
         except ConnectionError as error:
             raise Unavailable("minio", f"GET {target}: {error}") from error
         except Refused as error:
-            code = _CODE.search(error.body)
+            code = CODE.search(error.body)
             told = f"GET {target}: HTTP {error.status} {code[1].decode() if code else ''}".rstrip()
             if error.status >= _SERVER_ERRORS or error.status == _TOO_MANY:
                 raise Unavailable("minio", told) from error
@@ -237,10 +237,13 @@ def client(server: Server, connections: urllib3.PoolManager) -> Minio:
     )
 
 
-def pool(server: Server, timeout_s: float) -> urllib3.PoolManager:
-    """Return a pool that never stalls: MinIO's 503 says Retry-After 60, and it is not for the driver to obey."""
+def pool(server: Server, timeout_s: float, kept: int = 4) -> urllib3.PoolManager:
+    """Return a pool that never stalls: MinIO's 503 says Retry-After 60, and it is not for the driver to obey.
+
+    Of the connections to a server, `kept` stay open for the next request.
+    """
     return urllib3.PoolManager(
-        maxsize=4,
+        maxsize=kept,
         timeout=urllib3.Timeout(connect=server.connect_s, read=timeout_s),
         retries=urllib3.Retry(total=1, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False),
         ssl_context=server.tls(),

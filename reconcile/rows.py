@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import sql
 
 from reconcile.checksum import hex_of
@@ -35,8 +36,8 @@ def as_rows(_: object) -> Callable[[Sequence[Any]], Row]:
 
 
 def _rows(connection: Connection, query: sql.Composed, parameters: Lists | Parameters) -> list[Row]:
-    with connection.cursor(binary=True, row_factory=as_rows) as cursor:
-        return cursor.execute(query, parameters).fetchall()
+    with psycopg.Cursor(connection, row_factory=as_rows) as cursor:  # a caller's connection may make others
+        return cursor.execute(query, parameters, binary=True).fetchall()
 
 
 def _first_columns(connection: Connection, query: sql.Composed, parameters: Parameters) -> list[str]:

@@ -10,20 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from minio.commonconfig import ComposeSource, CopySource
 from minio.error import S3Error
 
-from reconcile.model import ObjectRef, Present
-from reconcile.objects import asking, client, pool
+from reconcile.heads import NO_NAME, Reply, side, target_of
+from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
+from reconcile.objects import CODE, asking, client, pool
 from reconcile.server import Server
 
 PATIENCE_S = 600.0
 ONE_COPY = 5 * 2**30  # bytes; more is copied in parts (S3's limit of one CopyObject)
 PARTS = 64 * 2**20
+MOST_PARTS = 10_000
+READING = timedelta(minutes=5)  # how long a signature holds
+_OK, _ERROR_BYTES = 200, 65_536
 _CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 
 
@@ -43,18 +47,66 @@ class Stored:
     last_modified: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """An object as it arrives, its bytes as they are stored; to be closed, read to its end or not."""
+
+    ref: ObjectRef
+    seen: Present
+    media_type: str
+    _answer: Any
+
+    def read(self, most: int | None = None) -> bytes:
+        """Return the next bytes, `b''` at the end, all without `most`; raises Unavailable where they break off."""
+        with _doing(f"GET {self.ref.bucket}/{self.ref.key}"):
+            return bytes(self._answer.read(most, decode_content=False))
+
+    def close(self) -> None:
+        """Give the connection back, or close it where the object was not read to its end."""
+        self._answer.close()
+        self._answer.release_conn()
+
+
 class Storing:
     """One MinIO for one owner who changes objects; threads may share it. It waits as long as a copy may take."""
 
-    def __init__(self, server: Server) -> None:
-        self._pool = pool(server, PATIENCE_S)
+    def __init__(self, server: Server, patience_s: float = PATIENCE_S, kept: int = 4) -> None:
+        self._pool = pool(server, patience_s, kept)
         self._client = client(server, self._pool)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
         self._pool.clear()
+
+    def read(self, ref: ObjectRef) -> Arriving | Absent | Unknown | NotAsked:
+        """Ask for an object; what has no answer, or one that proves nothing, is Unknown, as for a HEAD."""
+        if target_of(ref) is None:
+            return NO_NAME
+        try:
+            with asking(f"GET {ref.bucket}/{ref.key}"):
+                return self._read(ref)
+        except (Unavailable, Misconfigured) as error:
+            return Unknown(str(error))
+
+    def _read(self, ref: ObjectRef) -> Arriving | Absent | Unknown | NotAsked:
+        url = self._client.get_presigned_url("GET", ref.bucket, ref.key, READING, version_id=ref.s3_version or None)
+        answer = self._pool.request("GET", url, preload_content=False)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if answer.status != _OK:
+            code = CODE.search(answer.read(_ERROR_BYTES))
+            headers.setdefault("x-minio-error-code", code[1].decode() if code else "")
+        seen = side(Reply(answer.status, headers), ref)
+        if isinstance(seen, Present):
+            return Arriving(ref, seen, headers.get("content-type", ""), answer)
+        answer.close()
+        answer.release_conn()
+        return seen
 
     def put(self, ref: ObjectRef, content: BinaryIO, size: int | None, media_type: str) -> Present:
         """Store an object; of a size that is not known (None) it is sent in parts. Returns what was stored."""
@@ -65,7 +117,7 @@ class Storing:
                 data=content,
                 length=-1 if size is None else size,
                 content_type=media_type,
-                part_size=PARTS if size is None else 0,
+                part_size=PARTS if size is None or PARTS < size <= PARTS * MOST_PARTS else 0,  # held in memory
             )
         return Present(content.tell() if size is None else size, done.etag or "", done.version_id)
 
@@ -77,7 +129,7 @@ class Storing:
                 bucket_name=ref.bucket, object_name=ref.key, version_id=ref.s3_version or None
             )
             try:
-                yield answer.stream(2**20)
+                yield answer.stream(2**20, decode_content=False)
             finally:
                 answer.close()
                 answer.release_conn()
