@@ -55,7 +55,7 @@ class Member:
             self._unsure = True
             raise raised(fault.args[0], self._topic) from fault
         finally:  # whatever the driver did, what reached us is read again from its first
-            records = self.assignment.kept(_record(message) for message in messages if message.error() is None)
+            records = self.assignment.kept(record_of(message) for message in messages if message.error() is None)
         self._judge(messages)
         return records
 
@@ -82,7 +82,7 @@ class Member:
             self._unsure, message = True, None
         self.assignment.begin()
         if message is not None and message.error() is None:
-            self.assignment.kept([_record(message)])
+            self.assignment.kept([record_of(message)])
         if self.assignment.fresh:
             self.pause()
 
@@ -104,7 +104,7 @@ class Member:
 
     def exists(self, topic: str) -> bool:
         """Ask whether a topic exists: the driver waits for a missing one without a word."""
-        with _asking(topic):
+        with asking(topic):
             error = self._consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error
         if error is not None and error.name() not in kafka_faults.NOT_THERE:
             raise raised(error, topic)
@@ -239,7 +239,7 @@ def open_producer(kafka: Settings) -> Producer:
 def positions(topic: str, kafka: Settings) -> list[Position]:
     """Ask how far the group is with a topic, without joining it."""
     consumer = open_consumer(kafka)
-    with closing(consumer), _asking(topic):
+    with closing(consumer), asking(topic):
         found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
         if found.error is not None:
             raise raised(found.error, topic)
@@ -252,7 +252,7 @@ def positions(topic: str, kafka: Settings) -> list[Position]:
 
 def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:
     """Return which topics would have to be created: what `init` plans."""
-    with _asking():
+    with asking():
         there = _admin(kafka).list_topics(timeout=ASK_SECONDS).topics
     return [topic for topic in wanted if topic.name not in there]
 
@@ -262,14 +262,15 @@ def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
     new = [NewTopic(topic.name, topic.partitions, topic.replication, config={**topic.config}) for topic in missing]
     admin = _admin(kafka)  # kept in a name: its answers end with it
     for name, created in (admin.create_topics(new, request_timeout=ADMIN_SECONDS) if new else {}).items():
-        with _asking(name):
+        with asking(name):
             refusal = created.exception()
             if refusal is None or refusal.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 created.result()
 
 
 @contextmanager
-def _asking(topic: str = "") -> Iterator[None]:
+def asking(topic: str = "") -> Iterator[None]:
+    """Say in our words what a question to a broker came to."""
     try:
         yield
     except KafkaException as fault:
@@ -288,10 +289,10 @@ def _made(driver: type[Driver], settings: dict[str, Any]) -> Driver:
 
 
 def _ignore(_: KafkaError) -> None:
-    """Leave a trouble to whoever asks: every call says for itself whether it succeeded."""
+    """Leave a trouble to whoever asks."""
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
     """Return a message's parts; made as a plain tuple, in half the time, since this runs for every record."""
     headers = message.headers()
     told = tuple(headers) if isinstance(headers, list) else ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import NamedTuple
 
-from consumer.events import Poison
+from consumer.events import Poison, Record
 
 Header = tuple[str, str | bytes | None]
 
+PREFIX = "reconciler."  # of our headers
 BEGINNING_BYTES = 4096  # of a value that is too large to be buried whole
 KEY_MOST_BYTES = 1024  # of its key, likewise
 DETAIL_MOST = 500  # characters
@@ -39,11 +40,55 @@ def letter_of(poison: Poison) -> Letter:
 def beginning_of(letter: Letter) -> Letter:
     """Return what is kept of a letter that is too large: its size, hash, origin and beginning."""
     value = letter.value or b""
-    ours = tuple(header for header in letter.headers if header[0].startswith("reconciler."))[-6:]
+    ours = tuple(header for header in letter.headers if header[0].startswith(PREFIX))[-6:]
     cut: dict[str, str | int] = {"size": len(value), "sha256": sha256(value).hexdigest()}
     key = letter.key and letter.key[:KEY_MOST_BYTES]
     return Letter(key, value[:BEGINNING_BYTES], (*ours, *_headers(cut)))
 
 
+class Origin(NamedTuple):
+    """Where a dead letter's record came from last; its name for a person is PARTITION:OFFSET."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.offset}"
+
+
+class Buried(NamedTuple):
+    """A dead letter as it is read: the record as it was, with what is said of it.
+
+    `whole_bytes` and `sha256` are of a value of which only the beginning is kept, else None and `''`.
+    """
+
+    origin: Origin
+    record: Record
+    reason: str
+    detail: str
+    whole_bytes: int | None = None
+    sha256: str = ""
+
+
+def buried(record: Record) -> Buried | None:
+    """Read a record of the dead letter topic; None for what is none of our letters."""
+    said = {name: _text(value) for name, value in record.headers if name.startswith(PREFIX)}
+    told = {name.removeprefix(PREFIX): value for name, value in said.items()}
+    try:
+        origin = Origin(told["topic"], int(told["partition"]), int(told["offset"]))
+        at = int(told.get("timestamp", "-1"))
+        whole = int(told["size"]) if "size" in told else None
+    except (KeyError, ValueError):
+        return None
+    theirs = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
+    original = Record(*origin, record.value, record.key, theirs, at)
+    return Buried(origin, original, told.get("reason", ""), told.get("detail", ""), whole, told.get("sha256", ""))
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+
+
 def _headers(facts: dict[str, str | int]) -> tuple[Header, ...]:
-    return tuple((f"reconciler.{name}", str(fact).encode(errors="replace")) for name, fact in facts.items())
+    return tuple((f"{PREFIX}{name}", str(fact).encode(errors="replace")) for name, fact in facts.items())

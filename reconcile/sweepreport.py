@@ -61,9 +61,9 @@ def shown(report: SweepReport) -> Section:
         (
             _by_kind(report),
             _totals(report.totals),
-            _counts("by_group", "group", report.by_group),
-            _counts("by_prefix", "prefix", report.by_prefix),
-            _counts("by_age", "age", report.by_age),
+            counts("by_group", "group", report.by_group),
+            counts("by_prefix", "prefix", report.by_prefix),
+            counts("by_age", "age", report.by_age),
             _meter(report),
             drifts(report),
             _history(report),
@@ -199,10 +199,11 @@ def _by_kind(report: SweepReport) -> Table:
     return Table("by_kind", columns, rows, "By kind", none="", notes=notes)
 
 
-def _counts(name: str, what: str, counts: Sequence[Count]) -> Table:
+def counts(name: str, what: str, found: Sequence[Count]) -> Table:
+    """Return the counts by one thing, the first of many."""
     columns = (what, *Count._fields[1:])
-    rows = counts[:TOP]
-    notes = (f"{TOP} of {len(counts):,}",) if len(counts) > TOP else ()
+    rows = found[:TOP]
+    notes = (f"{TOP} of {len(found):,}",) if len(found) > TOP else ()
     brief = _filled(columns, rows, columns)
     return Table(name, columns, rows, f"By {what}", none="", notes=notes, brief=brief)
 

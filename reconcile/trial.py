@@ -67,6 +67,9 @@ class Trial:
         self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
     ) -> Iterator[Sequence[tuple[Hint, Known]]]:
         """Yield of each batch what a glance does not settle."""
+        if self.has_kept:
+            yield from self.live.unsettled(batches, doubtful)
+            return
         for hints in batches:
             known = self.glance([hint.ref for hint in hints])
             left = [(hint, known[hint.ref]) for hint in hints]

@@ -146,3 +146,8 @@ ORDER BY h.at DESC LIMIT 1000
 SELECT h.act, count(*), max(h.at) FROM reconciler.history AS h
 WHERE h.at > now() - interval '1 day' AND h.act = ANY (%(acts)s::text[])
 GROUP BY 1 ORDER BY 2 DESC, 1
+
+-- name: decided
+-- What was decided last of each dead letter.
+SELECT DISTINCT ON (h.subject) h.subject, h.act FROM reconciler.history AS h
+WHERE h.act = ANY (%(acts)s::text[]) ORDER BY h.subject, h.id DESC

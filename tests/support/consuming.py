@@ -26,8 +26,10 @@ import confluent_kafka as ck
 import minio as minio_py
 import psycopg
 
+from consumer.events import Poison, Record
 from consumer.express import Lane
 from consumer.hold import Hold
+from consumer.letters import Letter, letter_of
 from consumer.loop import Consumer
 from consumer.service import Service, server_ahead, stream_of
 from consumer.topic import Topic
@@ -165,6 +167,18 @@ class Site:
             until(lambda: (read.extend(reader.consume(end, 0.2)), len(read) >= end)[1], seconds, "the dead letters")
         return read
 
+    def bury(self, letters: Sequence[Letter]) -> None:
+        """Write dead letters, as an older version would have."""
+        for letter in letters:
+            self.producer.produce(f"{self.topic}.dead-letter", letter.value, letter.key, headers=list(letter.headers))
+        self.producer.flush(30)
+
+    def delete_records(self, partition: int, before: int) -> None:
+        """Let retention eat the records before an offset."""
+        admin = ck.admin.AdminClient({"bootstrap.servers": self.kafka["bootstrap.servers"], "log_level": 0})
+        place = ck.TopicPartition(self.topic, partition, before)
+        admin.delete_records([place], operation_timeout=10)[place].result()
+
     def members(self) -> list[tuple[str, str]]:
         """Return the group's members by id and client, as the broker knows them."""
         admin = ck.admin.AdminClient({"bootstrap.servers": self.kafka["bootstrap.servers"], "log_level": 0})
@@ -217,6 +231,11 @@ class Site:
     def _partitions(self) -> list[ck.TopicPartition]:
         known = self.asker.list_topics(self.topic, timeout=10).topics[self.topic].partitions
         return [ck.TopicPartition(self.topic, partition) for partition in sorted(known)]
+
+
+def letter(site: Site, value: bytes, offset: int) -> Letter:
+    """Return the dead letter of a record."""
+    return letter_of(Poison(Record(site.topic, 0, offset, value), "not-json", "as it was then"))
 
 
 def insert(connection: psycopg.Connection, key: str, size: int = SIZE, **columns: object) -> str:

@@ -1,0 +1,84 @@
+"""`replay`: a range of the topic again, beside the running consumer; prints what would change, and does it if told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace as changed
+
+from consumer.commands.answer import Answer
+from consumer.commands.call import Call
+from consumer.commands.progress import Progress
+from consumer.edges import edge
+from consumer.kafka_range import Range, RangeReader
+from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
+from reconcile import acts, replayreport
+from reconcile.acts import Who
+from reconcile.human import duration
+from reconcile.model import Misconfigured
+from reconcile.settings import NEEDED, Settings
+
+NO_KAFKA = 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
+
+
+def replay(call: Call) -> Answer:
+    """Replay a range."""
+    settings, options = call.settings(*NEEDED), call.options
+    if not settings.kafka:
+        raise Misconfigured(NO_KAFKA)
+    first, last = (edge(name, written, now()) for name, written in (("--from", options.first), ("--to", options.last)))
+    chosen = Chosen(options.bucket, options.prefix, options.event or ())
+    topic = settings.stream.topic
+    with RangeReader(topic, of_kafka(settings)) as reader, replaying(settings, chosen) as found:
+        ranges = reader.ranges(first, last, options.partition)
+        reader.start(ranges)
+        with Progress(topic) as progress:
+            tell = telling(progress, sum(map(len, ranges)))
+            if options.apply:
+                must_keep(found)
+                found.live = changed(found.live, actor=call.who())
+                outcome = found.apply(reader, tell)
+                done = {"from": options.first, "to": options.last, "partition": options.partition}
+                acts.tell(found.live.database, Who(call.who(), options.why), "replayed", topic, done)
+            else:
+                outcome = found.plan(reader, tell)
+    return answer(topic, ranges, outcome, applied=options.apply)
+
+
+def of_kafka(settings: Settings) -> dict[str, object]:
+    """Return what the driver is told."""
+    return {**settings.kafka, **settings.kafka_topic}
+
+
+def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bool) -> Answer:
+    """Return the report."""
+    if applied:
+        parts, told = replayreport.done(outcome.tally.acts)
+    else:
+        parts, told = replayreport.planned(topic, outcome.drifts, len(outcome.healed))
+    shown = replayreport.report(
+        topic,
+        [(one.partition, one.first, one.end, one.eaten, one.exact) for one in ranges],
+        outcome.totals,
+        (outcome.started_at, outcome.finished_at),
+        parts,
+        told,
+    )
+    return Answer(
+        shown,
+        outcome.finished_at,
+        drift=bool(outcome.drifts.total or outcome.tally.acts),
+        incomplete=bool(outcome.totals["unknown"]),
+    )
+
+
+def telling(progress: Progress, records: int) -> Callable[[Counter[str]], None]:
+    """Return what shows records, rate and the time left."""
+
+    def tell(totals: Counter[str]) -> None:
+        rate = totals["records"] / max(progress.seconds, 1e-3)
+        left = f", {duration((records - totals['records']) / rate)} left" if rate else ""
+        looked = f"{totals['looked_at']:,} looked at"
+        progress.show(f"{totals['records']:,} of {records:,} records, {rate:,.0f}/s, {looked}{left}")
+
+    return tell

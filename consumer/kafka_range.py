@@ -1,0 +1,142 @@
+"""A range of a topic, read beside the group and without it: nothing is joined, stored or committed.
+
+Beside kafka.py the one module that imports the driver. Where a range ends is settled before the first record is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from confluent_kafka import Message, TopicPartition
+
+from consumer.events import Record
+from consumer.kafka import ASK_SECONDS, asking, open_consumer, record_of
+from consumer.kafka_faults import HARMLESS, raised
+from consumer.kafka_settings import Settings
+from reconcile.model import Misconfigured
+
+NO_GROUP = "storage-reconciler-reads-beside"  # the driver wants a name; nobody joins it
+Edge = int | datetime | str  # an offset, a time (aware), 'earliest' or 'latest'
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The offsets [first, end) of one partition; of those that were asked for, retention has eaten `eaten` at most.
+
+    By offset that number is exact; by a time it is how many records there ever were before the first.
+    """
+
+    partition: int
+    first: int
+    end: int
+    eaten: int = 0
+    exact: bool = True
+
+    def __len__(self) -> int:
+        return max(self.end - self.first, 0)
+
+
+class RangeReader:
+    """Reads ranges of one topic to their ends. One thread owns it; Kafka's troubles are raised as Unavailable."""
+
+    def __init__(self, topic: str, kafka: Settings) -> None:
+        self._topic = topic
+        given = {**kafka, "group.id": NO_GROUP, "enable.partition.eof": True, "auto.offset.reset": "error"}
+        self._consumer = open_consumer(given)
+        self._ends: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def ranges(self, first: Edge, last: Edge = "latest", partition: int | None = None) -> list[Range]:
+        """Return the ranges between two edges, the last one not included, as the topic is now."""
+        found = []
+        for number in self._partitions(partition):
+            place = TopicPartition(self._topic, number)
+            with asking(self._topic):
+                low, high = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
+            begin, end = (self._offset(place, edge, low, high) for edge in (first, last))
+            by_time = isinstance(first, datetime) and begin <= low
+            eaten = low if by_time else max(low - begin, 0) if isinstance(first, int) else 0
+            found.append(Range(number, min(max(begin, low), high), max(min(end, high), low), eaten, exact=not by_time))
+        return found
+
+    def start(self, ranges: Iterable[Range]) -> None:
+        """Begin to read these, and no others."""
+        self._ends = {one.partition: one.end for one in ranges if len(one)}
+        places = [TopicPartition(self._topic, one.partition, one.first) for one in ranges if len(one)]
+        with asking(self._topic):
+            self._consumer.assign(places)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether every range is read to its end."""
+        return not self._ends
+
+    def read(self, patience: float, most: int) -> list[Record]:
+        """Wait so many seconds for a record, and return it with what is there already, of our ranges only."""
+        with asking(self._topic):
+            messages = self._consumer.consume(most, patience)
+        records = []
+        for message in messages:
+            if message.error() is not None:
+                self._judge(message)
+            else:
+                record = record_of(message)
+                end = self._ends.get(record.partition)
+                if end is not None and record.offset < end:
+                    records.append(record)
+                if end is not None and record.offset >= end - 1:
+                    self._end(record.partition)
+        return records
+
+    def _judge(self, message: Message) -> None:
+        fault = message.error()
+        if fault is None:
+            return
+        if fault.name() == "_PARTITION_EOF":  # what is left of the range are marks of transactions
+            self._end(message.partition() or 0)
+        elif fault.name() in {"OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET"}:
+            raise Misconfigured(
+                f"topic {self._topic!r}, partition {message.partition()}: retention ate the range while it was read;"
+                " what is gone from the topic only a sweep finds"
+            )
+        elif fault.name() not in HARMLESS:
+            raise raised(fault, self._topic)
+
+    def _end(self, partition: int) -> None:
+        if self._ends.pop(partition, None) is not None:
+            with asking(self._topic):
+                self._consumer.pause([TopicPartition(self._topic, partition)])
+
+    def _partitions(self, wanted: int | None) -> Sequence[int]:
+        with asking(self._topic):
+            found = self._consumer.list_topics(self._topic, timeout=ASK_SECONDS).topics[self._topic]
+        if found.error is not None:
+            raise raised(found.error, self._topic)
+        there = sorted(found.partitions)
+        if wanted is not None and wanted not in there:
+            raise Misconfigured(
+                f"--partition {wanted}: topic {self._topic!r} has the partitions 0 to {there[-1]}; name one of them"
+            )
+        return there if wanted is None else [wanted]
+
+    def _offset(self, place: TopicPartition, edge: Edge, low: int, high: int) -> int:
+        match edge:
+            case int():
+                return edge
+            case datetime():
+                asked = TopicPartition(place.topic, place.partition, int(edge.timestamp() * 1000))
+                with asking(self._topic):
+                    [answer] = self._consumer.offsets_for_times([asked], timeout=ASK_SECONDS)
+                return answer.offset if answer.offset >= 0 else high
+            case "earliest":
+                return low
+            case _:
+                return high

@@ -1,0 +1,152 @@
+"""A replay on real servers: through which World it looks, and what came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from consumer.events import Dialect
+from consumer.loop import Stream
+from consumer.replay import Records, Replay, only, within
+from consumer.rights import may_read
+from consumer.seen import Seen
+from consumer.service import Service, stream_of
+from reconcile.confirm import Confirmed
+from reconcile.database import Database
+from reconcile.drift import Drift
+from reconcile.feeding import drain
+from reconcile.keeping import Unkept
+from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, State
+from reconcile.opening import objects
+from reconcile.reconciler import World, reconcile
+from reconcile.settings import Settings
+from reconcile.steps import Change, Step, Tally
+from reconcile.sums import Sums
+from reconcile.sweep import Sweep
+from reconcile.trial import Trial
+from reconcile.world import LiveWorld
+
+NO_SCHEMA = "--apply needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which events of the range are replayed: of a bucket, of keys that begin so, of names that match a pattern."""
+
+    bucket: str | None = None
+    prefix: str = ""
+    events: Sequence[str] = ()
+
+
+@dataclass
+class Outcome:
+    """What a replay came to: totals by name; of a trial what would change, of one that was applied its tally."""
+
+    started_at: datetime
+    finished_at: datetime
+    totals: Counter[str]
+    drifts: Sums
+    healed: list[Drift] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+
+class Replaying:
+    """One replay, its servers opened."""
+
+    def __init__(self, settings: Settings, world: LiveWorld, stream: Stream, *, has_kept: bool) -> None:
+        self.settings, self.live, self.stream = settings, world, stream
+        self.trial = Trial(world, has_kept)
+        self.began = now()
+
+    def plan(self, records: Records, tell: Callable[[Counter[str]], None]) -> Outcome:
+        """Look at everything and write nothing; returns what would change."""
+        found, sums = Confirmed(), Sums(self.began)
+
+        def look(hints: Sequence[Hint]) -> None:
+            of_bucket: dict[str, list[Hint]] = defaultdict(list)
+            for hint in hints:
+                of_bucket[hint.ref.bucket].append(hint)
+            for bucket, some in of_bucket.items():
+                seen = Sweep(self.trial, Unkept(), no_lines, no_lines, bucket, self.began, now).look(some)
+                found.totals.update(seen.totals)
+                found.healed += seen.healed
+                for one in seen.drifts:
+                    sums.add(one)
+
+        totals = self.read(records, self.trial, look, tell)
+        return Outcome(self.began, now(), totals + found.totals, sums, found.healed)
+
+    def apply(self, records: Records, tell: Callable[[Counter[str]], None]) -> Outcome:
+        """Let the reconciler look at everything as the consumer would, and drain what is due at the end of a grace."""
+        tally, suspected = Tally(), set[ObjectRef]()
+
+        def hear(steps: Sequence[Step]) -> None:
+            suspected.update(one.ref for one in steps if any(is_suspicion(change) for change in one.changes))
+
+        def look(hints: Sequence[Hint]) -> None:
+            nonlocal tally
+            tally += reconcile(self.live, hints, hear=hear)
+
+        totals = self.read(records, self.live, look, tell)
+        tally += drain(self.live, suspected)
+        return Outcome(self.began, now(), totals, Sums(self.began), tally=tally)
+
+    def read(
+        self,
+        records: Records,
+        world: World,
+        look: Callable[[Sequence[Hint]], None],
+        tell: Callable[[Counter[str]], None],
+    ) -> Counter[str]:
+        """Read to the end."""
+        with Seen() as seen:
+            return Replay(records, world, self.stream, seen, look, tell).run()
+
+
+@contextmanager
+def replaying(settings: Settings, chosen: Chosen, dialect: Dialect | None = None) -> Iterator[Replaying]:
+    """Open the servers of a replay."""
+    service = Service(settings, threading.Event(), name="replay")
+    with objects(settings) as store:
+        world = service.world(service.mapping(), store)
+        try:
+            stream = stream_of(service)
+            narrowed = replace(
+                stream,
+                dialect=only(dialect or stream.dialect, chosen.events),
+                watched=within(stream.watched, chosen.bucket, chosen.prefix),
+            )
+            yield Replaying(settings, world, narrowed, has_kept=has_findings(world.database))
+        finally:
+            world.database.close()
+
+
+def has_findings(database: Database) -> bool:
+    """Tell whether our findings are there and ours to read."""
+    with database.use() as connection:
+        return may_read(connection)
+
+
+def is_suspicion(change: Change) -> bool:
+    """Tell whether a change is the begin of what opens at the end of the short grace."""
+    return change.state is State.SUSPECTED and change.kind in {Kind.MISSING, Kind.MISMATCH}
+
+
+def must_keep(found: Replaying) -> None:
+    """Refuse what could not be kept."""
+    if not found.trial.has_kept:
+        raise Misconfigured(NO_SCHEMA)
+
+
+def no_lines(_: str, __: str | None) -> Iterator[list[bytes]]:
+    """List nothing."""
+    yield from ()
+
+
+def now() -> datetime:
+    """Return the time; what is kept is stamped by the database."""
+    return datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in

@@ -1,0 +1,65 @@
+"""A replay's report as Table and Section. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from reconcile.drift import SweepReport
+from reconcile.human import Value
+from reconcile.report import Section, Table
+from reconcile.sums import Sums
+from reconcile.sweepreport import counted, counts, drifts
+
+RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention")
+CHANGES = ("change", "findings", "of_them_known")
+NAMED = ("records", "settled", "looked_at", "repeated", "skipped", "poison", "young", "flagged_by_others", "unknown")
+EATEN = "what retention has eaten is gone from the topic; only a sweep finds what it told: storage-reconciler sweep"
+
+
+def report(
+    topic: str,
+    ranges: Sequence[tuple[int, int, int, int, bool]],
+    totals: Mapping[str, int],
+    times: tuple[datetime, datetime],
+    parts: Sequence[Table | Section],
+    outcome: str,
+) -> Section:
+    """Return the whole report; `ranges` are (partition, first, end, eaten, whether that is exact)."""
+    facts: dict[str, Value] = {"topic": topic, "started_at": times[0], "took_s": (times[1] - times[0]).total_seconds()}
+    facts |= {name: totals[name] for name in NAMED if totals.get(name)}
+    return Section("replay", f"Replay of {topic}: {outcome}", facts, (_ranges(ranges), *parts))
+
+
+def _ranges(ranges: Sequence[tuple[int, int, int, int, bool]]) -> Table:
+    rows = [
+        (partition, first, end, max(end - first, 0), eaten if exact or not eaten else f"at most {eaten:,}")
+        for partition, first, end, eaten, exact in ranges
+    ]
+    notes = (EATEN,) if any(eaten for *_, eaten, _ in ranges) else ()
+    return Table("ranges", RANGES, rows, "Ranges", none="the topic has no partition", notes=notes)
+
+
+def planned(topic: str, sums: Sums, healed: int) -> tuple[list[Table], str]:
+    """Return what would change, and the same in one line."""
+    found = [kind for kind in sums.by_kind() if kind.found]
+    rows: list[tuple[Value, ...]] = [(str(one.name), one.found, one.found - sums.unknown[one.name]) for one in found]  # type: ignore[index]  # the classes are words
+    if healed:
+        rows.append(("resolved, or given back", healed, healed))
+    held = SweepReport(topic, "replay", "complete", sums.now, drifts=sums.first, total_drifts=sums.total)
+    tables = [
+        Table("changes", CHANGES, rows, "What would change", none="nothing: both sides agree"),
+        counts("by_group", "group", sums.by("group")),
+        counts("by_prefix", "prefix", sums.by("prefix")),
+        drifts(held),
+    ]
+    told = ", ".join([*(counted(one.name, one.found) for one in found), *([f"{healed:,} healed"] if healed else [])])
+    return tables, f"would find {told}" if told else "nothing would change"
+
+
+def done(acts: Mapping[str, int]) -> tuple[list[Table], str]:
+    """Return what was changed, and the same in one line."""
+    rows = sorted(acts.items(), key=lambda item: (-item[1], item[0]))
+    told = ", ".join(f"{count:,} {act}" for act, count in rows)
+    table = Table("acts", ("act", "findings"), rows, "What was done", none="nothing had to be done")
+    return [table], told or "nothing had to be done"

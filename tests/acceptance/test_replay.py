@@ -1,0 +1,193 @@
+"""`replay` and `dead-letters` on real servers: what they tell, what they change, and what they leave alone."""
+
+import json
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.support import consuming
+from tests.support.waiting import until
+
+OPEN_SOON = {
+    "RECONCILER_POLICY__MISSING_GRACE": "300ms",
+    "RECONCILER_FLAGGING": "true",
+    "RECONCILER_BRAKE__BUCKET_FLOOR": "1000",
+}
+OLD = datetime(2025, 9, 7, tzinfo=UTC)
+POISON = (b"{", None, b'{"Records": null}', b"[" * 200_000)
+
+
+@pytest.fixture
+def site(tmp_path, database, minio, kafka, topic):
+    """Make an application with a topic to which the test alone writes."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+        yield made
+
+
+def told(ended) -> dict:
+    """Return what a command answered as JSON."""
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def changes(report: dict) -> dict[str, int]:
+    """Return what a plan says would change."""
+    return {change["change"]: change["findings"] for change in report["changes"]}
+
+
+def drifted(site) -> dict[str, str]:
+    """Write a day of events: a healthy pair, a missing object, an orphan, a pair that is gone; return the rows' ids."""
+    ids = {key: site.row(key, created_at=OLD) for key in ("healthy", "missing")}
+    site.put("healthy")
+    site.put("orphan")
+    events = [site.created(key, ago_s=7200) for key in ("healthy", "missing", "orphan", "gone")]
+    events += [site.removed("missing"), site.removed("gone"), *events]
+    site.spread(events)
+    return ids
+
+
+def test_a_replay_prints_what_would_change_and_writes_nothing(site):
+    """Invariant 9; each key is looked at once, though each was named more than once; a group is never joined."""
+    ids = drifted(site)
+    old_enough = {"RECONCILER_POLICY__ORPHAN_GRACE": "0s"}
+    report = told(site.program.run("replay", "--from", "earliest", "-o", "json", **old_enough))
+    assert changes(report) == {"missing": 1, "orphan": 1}
+    assert (report["records"], report["looked_at"]) == (10, 3)
+    assert {one["key"] for one in report["drifts"]} == {"missing", "orphan"}
+    assert site.nothing_written()
+    assert site.status(ids["missing"]) == "active"
+    assert site.committed() == {}
+    assert site.members() == []
+
+
+def test_a_replay_that_is_applied_does_it_and_says_who(site):
+    """The finding, the flag, and the note in the history; what was done once is not done again."""
+    ids = drifted(site)
+    words = ("replay", "--from", "earliest", "--apply", "--who", "ann", "--why", "a lost week", "-o", "json")
+    report = told(site.program.run(*words, **OPEN_SOON))
+    acts = {act["act"]: act["findings"] for act in report["acts"]}
+    assert acts == {"suspected": 2, "flagged": 1}
+    assert site.status(ids["missing"]) == "corrupted"
+    assert ("missing", "missing", "open") in site.open()
+    kept = site.sql("SELECT actor, why FROM reconciler.history WHERE act = 'replayed'")
+    assert kept == [("ann", "a lost week")]
+    actors = site.sql("SELECT DISTINCT actor FROM reconciler.history WHERE act = 'flagged'")
+    assert actors == [("ann",)]
+    again = told(site.program.run(*words, **OPEN_SOON))
+    assert "flagged" not in {act["act"] for act in again["acts"]}
+    assert site.committed() == {}
+
+
+def test_the_same_range_is_meant_by_offset_time_and_duration(site):
+    """An edge is an offset, a time, a duration ago, or a word; a partition may be chosen; the end is not included."""
+    site.send([site.created(f"k{number}") for number in range(10)], partition=1)
+    [(begun,)] = site.sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS')")
+    site.send([site.created(f"l{number}") for number in range(5)], partition=1)
+    site.send([site.created("m")], partition=2)
+
+    def records(*words: str) -> int:
+        return told(site.program.run("replay", *words, "-o", "json")).get("records", 0)
+
+    assert records("--from", "earliest") == 16
+    assert records("--from", "latest") == 0
+    assert records("--from", "3", "--to", "7", "--partition", "1") == 4
+    assert records("--from", begun) == 6
+    assert records("--from", "1h") == 16
+    assert records("--from", "1h", "--to", begun) == 10
+    assert records("--from", "0", "--partition", "2") == 1
+
+
+def test_filters_choose_by_bucket_prefix_and_event(site):
+    """What is left out is counted as skipped."""
+    site.send([site.created("a/1"), site.created("b/1"), site.removed("a/2")])
+
+    def settled(*words: str) -> tuple[int, int]:
+        report = told(site.program.run("replay", "--from", "earliest", *words, "-o", "json"))
+        return report.get("looked_at", 0) + report.get("settled", 0), report.get("skipped", 0)
+
+    assert settled() == (3, 0)
+    assert settled("--prefix", "a/") == (2, 1)
+    assert settled("--event", "s3:ObjectRemoved:*") == (1, 0)
+    assert settled("--bucket", "another") == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--from", "yesterday"), "--from 'yesterday': must be an offset"),
+        (("--from", "0", "--partition", "9"), "--partition 9: topic"),
+    ],
+)
+def test_a_bad_edge_is_named_with_the_rule(site, words, said):
+    """Status 2, the value and what may stand there."""
+    ended = site.program.run("replay", *words)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def test_what_retention_has_eaten_is_said_with_how_much(site):
+    """The records of the range that are gone, and that a sweep is the answer."""
+    site.send([site.created(f"k{number}") for number in range(10)], partition=0)
+    site.delete_records(0, 6)
+    ended = site.program.run("replay", "--from", "2", "--partition", "0", "-o", "json")
+    [part] = told(ended)["ranges"]
+    assert (part["eaten_by_retention"], part["from_offset"], part["records"]) == (4, 6, 4)
+    shown = site.program.run("replay", "--from", "2", "--partition", "0").stdout
+    assert "only a sweep finds" in shown
+
+
+def test_a_killed_replay_costs_time_and_nothing_else(site):
+    """After SIGKILL the same command comes to the same findings."""
+    drifted(site)
+    words = ("replay", "--from", "earliest", "--apply", "-o", "json")
+    with site.program.running(*words, **OPEN_SOON) as process:
+        until(lambda: site.open() or process.poll() is not None, 20)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    told(site.program.run(*words, **OPEN_SOON))
+    assert {key for key, _, _ in site.open()} == {"missing", "orphan"}
+
+
+def test_dead_letters_are_listed_shown_and_discarded(site):
+    """By reason and origin; a decision is kept with who and why, and takes them off the list."""
+    site.send(POISON)
+    with consuming.consuming(site.settings()) as consumer:
+        consuming.turning(consumer, until_true=site.caught_up)
+    report = told(site.program.run("dead-letters", "list", "-o", "json"))
+    reasons = {one["reason"]: one["letters"] for one in report["by_reason"]}
+    assert reasons == {"not-json": 1, "tombstone": 1, "no-records": 1, "wrong-shape": 1}
+    first = next(one for one in report["dead_letters"] if one["id"] == "0:0")
+    assert (first["reason"], first["size_bytes"], first["decision"]) == ("not-json", 1, None)
+    shown = told(site.program.run("dead-letters", "show", "0:0", "-o", "json"))
+    assert (shown["value"], shown["record_key"]) == ("{", "a key")
+    assert shown["today"].startswith("not-json")
+
+    plan = told(site.program.run("dead-letters", "discard", "0:0", "-o", "json"))
+    assert plan[0]["status"] == "planned"
+    assert len(told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]) == 4
+    told(site.program.run("dead-letters", "discard", "0:0", "--apply", "--who", "ann", "-o", "json"))
+    left = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
+    assert {one["id"] for one in left} == {"0:1", "0:2", "0:3"}
+    everything = told(site.program.run("dead-letters", "list", "--all", "-o", "json"))["dead_letters"]
+    assert {one["decision"] for one in everything} == {None, "dead letter discarded"}
+    told(site.program.run("dead-letters", "discard", "--apply", "-o", "json"))
+    assert told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"] == []
+    unknown = site.program.run("dead-letters", "discard", "7:1")
+    assert unknown.returncode == 2
+    assert "no dead letter has this origin" in unknown.stderr
+
+
+def test_what_decodes_by_now_is_sent_through_again(site):
+    """A record that an older version buried is looked at like any other; what still does not decode is left."""
+    row = site.row("missing", created_at=OLD)
+    buried = consuming.letter(site, site.removed("missing"), offset=17)
+    site.bury([buried, consuming.letter(site, b"{", offset=18)])
+    plan = told(site.program.run("dead-letters", "replay", "-o", "json"))
+    assert [act["detail"] for act in plan["acts"]] == ["0:17"]
+    assert [left["letters"] for left in plan["not_replayed"]] == [1]
+    assert site.nothing_written()
+    told(site.program.run("dead-letters", "replay", "--apply", "-o", "json", **OPEN_SOON))
+    assert site.status(row) == "corrupted"
+    left = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
+    assert [one["id"] for one in left] == ["0:18"]
