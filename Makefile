@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := reconcile consumer deploy benchmarks tests
+CODE := reconcile consumer deploy benchmarks examples tests
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
 
@@ -53,7 +53,7 @@ fmt: $(READY)  ## format, and mend what can be mended
 lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
-	for extra in go java postgres; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
+	for extra in go java postgres browser; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 
 up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them

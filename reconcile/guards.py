@@ -78,6 +78,11 @@ class Storage:
         settings = load(_document(Path(named)) if named else {}, os.environ, lambda file: Path(file).read_text("utf-8"))
         return cls(settings, connections=connections, actor=actor)
 
+    @property
+    def settings(self) -> Settings:
+        """What the configuration says, so that an application need not read it a second time."""
+        return self._settings
+
     def __enter__(self) -> Self:
         return self
 

