@@ -7,18 +7,21 @@ breaks what it stands beside, but an intent, which was asked for.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import TypeVar
 
+import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
 from reconcile import rows
-from reconcile.database import Connection, queries, sql_file
+from reconcile.database import Busy, Connection, queries, sql_file
 from reconcile.filters import Watched
+from reconcile.inquiry import explaining
 from reconcile.lending import Worlds
 from reconcile.life import grace, step
 from reconcile.model import (
@@ -46,6 +49,7 @@ LOOKS = 2
 NOW = timedelta(0)
 PATIENCE = timedelta(minutes=1)  # how long an intent waits for the next sign of life
 SIGN_S = 10.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -57,11 +61,8 @@ class Beside:
     source: str
 
     def row(self, version_id: str) -> Row | None:
-        """Return a row as everybody sees it; what broke while it was idle is opened once more."""
-        try:
-            return self._row(version_id)
-        except Unavailable:
-            return self._row(version_id)
+        """Return a row as everybody sees it."""
+        return _persistent(lambda: self._row(version_id))
 
     def _row(self, version_id: str) -> Row | None:
         with self.worlds.lent() as world, world.database.use() as connection:
@@ -71,7 +72,8 @@ class Beside:
         """Look at a reference now and do what follows: mark, or give back; whatever fails is logged."""
         if self.is_watched(ref.key):
             with self._harmless("not marked", ref):
-                self._look(Hint(ref, named_by="read", evidence=self._told("read", facts)))
+                hint = Hint(ref, named_by="read", evidence=self._told("read", facts))
+                _persistent(lambda: self._look(hint))
 
     def _look(self, hint: Hint) -> None:
         """Look twice where the first look begins a suspicion: it is over at once for a row older than its grace."""
@@ -87,23 +89,30 @@ class Beside:
         """Ask for a look; whatever fails is logged."""
         if self.is_watched(ref.key):
             hint = Hint(ref, named_by="upload", evidence=self._told("upload", facts))
-            with self._harmless("no look asked for", ref), self.worlds.lent() as world:
-                if self.worlds.has_kept(world):
-                    world.ask([hint], after, "an upload failed")
+            with self._harmless("no look asked for", ref):
+                _persistent(lambda: self._ask(hint, after))
+
+    def _ask(self, hint: Hint, after: timedelta) -> None:
+        with self.worlds.lent() as world:
+            if self.worlds.has_kept(world):
+                world.ask([hint], after, "an upload failed")
 
     def intend(self, ref: ObjectRef, facts: Facts) -> Intent:
-        """Keep what an upload is about to do; raises Unavailable where that cannot be kept."""
+        """Keep what an upload is about to do; raises Unavailable or Misconfigured where that cannot be kept."""
         named = {"bucket": ref.bucket, "key": ref.key, "id": uuid.uuid4().hex}
-        told = {**facts, "id": named["id"], "source": self.source}
+        intent = {**named, "patience": PATIENCE, "intent": Jsonb({**facts, "id": named["id"], "source": self.source})}
+        _persistent(lambda: self._intend(intent))
+        return Intent(self, ref, named)
+
+    def _intend(self, intent: Mapping[str, object]) -> None:
         with self.worlds.lent() as world:
             if not self.worlds.has_kept(world):
                 raise Misconfigured(
                     "intent: there is no schema reconciler to keep it in; run storage-reconciler init --apply, "
                     "or store without an intent"
                 )
-            with world.database.use() as connection:
-                connection.execute(SQL["intend"], {**named, "patience": PATIENCE, "intent": Jsonb(told)})
-        return Intent(self, ref, named)
+            with world.database.use() as connection, explaining():
+                connection.execute(SQL["intend"], intent)
 
     @contextmanager
     def kept(self, what: str, ref: ObjectRef) -> Iterator[Connection]:
@@ -119,7 +128,7 @@ class Beside:
         """Log what fails, and go on: a read and an upload are worth more than what is kept of them."""
         try:
             yield
-        except (Unavailable, Misconfigured) as error:
+        except (Unavailable, Misconfigured, Busy, psycopg.Error) as error:
             log.warning("guard.failed", what=what, bucket=ref.bucket, object_key=ref.key, why=str(error))
         except Exception:
             log.exception("guard.failed", what=what, bucket=ref.bucket, object_key=ref.key)
@@ -147,6 +156,16 @@ class Intent:
         """Leave nothing of it."""
         with self.beside.kept("intent not ended", self.ref) as connection:
             connection.execute(SQL["fulfilled"], self.named)
+
+
+def _persistent(work: Callable[[], T]) -> T:
+    """Do it once more where a connection broke, since that may have been while it was idle."""
+    try:
+        return work()
+    except Unavailable as error:
+        if error.server != "postgresql":
+            raise
+        return work()
 
 
 def at_once(ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy) -> Step:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ import structlog
 from reconcile import opening, rows, voice
 from reconcile.beside import Beside
 from reconcile.callers import Content, Transaction, driver_of
+from reconcile.configured import document, located, read_file
 from reconcile.database import UNAVAILABLE, first_line
 from reconcile.filters import watched
 from reconcile.handed import File, FileMissing, StorageUnavailable, Stored, UploadFailed, VersionNotFound
 from reconcile.lending import Worlds
-from reconcile.model import Absent, Misconfigured, ObjectRef, Row, RowState, Unavailable
+from reconcile.model import Absent, ObjectRef, Row, RowState, Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings, load
 from reconcile.storing import Arriving, Storing
@@ -32,7 +32,7 @@ from reconcile.uploading import Upload, Uploader
 __all__ = ["File", "FileMissing", "Storage", "StorageUnavailable", "Stored", "UploadFailed", "VersionNotFound"]
 
 log = structlog.get_logger("reconcile.guards")
-ANSWER_S = 60.0
+ANSWER_S = 30.0
 KEPT = 32
 MEDIA_TYPE = "application/octet-stream"
 
@@ -72,10 +72,9 @@ class Storage:
     def from_config(cls, path: str | Path | None = None, *, connections: int = 4, actor: str = "guard") -> Self:
         """Return the storage that a configuration file and the environment describe; raises Misconfigured.
 
-        Without a path it is what RECONCILER_CONFIG names, or the environment alone.
+        Without a path the file is what RECONCILER_CONFIG names, or ./reconciler.toml if it is there.
         """
-        named = path or os.environ.get("RECONCILER_CONFIG")
-        settings = load(_document(Path(named)) if named else {}, os.environ, lambda file: Path(file).read_text("utf-8"))
+        settings = load(document(located(path, os.environ)), os.environ, read_file)
         return cls(settings, connections=connections, actor=actor)
 
     @property
@@ -187,12 +186,3 @@ class Storage:
         worlds = Worlds(self._settings, objects, self._actor, self._connections)
         beside = Beside(worlds, watched(filters.include, filters.exclude), f"{socket.gethostname()}:{pid}")
         return Opened(pid, Storing(server, ANSWER_S, KEPT), objects, beside)
-
-
-def _document(path: Path) -> dict[str, object]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise Misconfigured(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Misconfigured(f"{path}: is not TOML: {error}") from error

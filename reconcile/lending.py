@@ -38,7 +38,7 @@ class Worlds:
 
     def __post_init__(self) -> None:
         self._room = threading.BoundedSemaphore(self.most)
-        self._compiling = threading.Lock()
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close all connections."""
@@ -47,7 +47,7 @@ class Worlds:
 
     def mapping(self) -> Mapping:
         """Return the mapping, compiled when it is first needed; raises Unavailable or Misconfigured."""
-        with self._compiling:
+        with self._lock:
             if self._mapping is None:
                 database = self._database()
                 try:
@@ -63,7 +63,8 @@ class Worlds:
         if not self._room.acquire(timeout=LEND_S):
             raise Unavailable("postgresql", f"all {self.most} connections beside the application's are in use")
         try:
-            world = self._free.pop() if self._free else self._world(mapping)
+            with self._lock:
+                world = self._free.pop() if self._free else self._world(mapping)
             try:
                 yield world
             finally:

@@ -106,7 +106,8 @@ class Uploader:
 
     def _put(self, ref: ObjectRef) -> Stored:
         content = cast("BinaryIO", Counted(self.upload.content, self.intent.sign if self.intent else _nothing))
-        done = self.storing.put(ref, content, self.upload.size, self.upload.media_type)
+        size = len(self.upload.content) if isinstance(self.upload.content, bytes) else self.upload.size
+        done = self.storing.put(ref, content, size, self.upload.media_type)
         return Stored(self.version_id, ref.bucket, ref.key, done.size, done.etag, done.s3_version or "", self.row)
 
     def _give_up(self, ref: ObjectRef, error: BaseException, after: timedelta) -> None:

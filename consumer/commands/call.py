@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconcile.configured import document, located, read_file
 from reconcile.database import Database
-from reconcile.model import Misconfigured
 from reconcile.settings import Settings, load
-
-DEFAULT_FILE = "reconciler.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +36,11 @@ class Call:
 
     def document(self) -> dict[str, Any]:
         """Return the configuration file as it is written; empty where none is named and none lies here."""
-        path = self.file()
-        if path is None:
-            return {}
-        try:
-            return tomllib.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise Misconfigured(f"{path}: cannot be read ({error.strerror}); name another with --config") from error
-        except UnicodeDecodeError as error:
-            raise Misconfigured(f"{path}: is not UTF-8 text; TOML must be") from error
-        except tomllib.TOMLDecodeError as error:
-            raise Misconfigured(f"{path}: is not TOML: {error}") from error
+        return document(self.file())
 
     def file(self) -> Path | None:
         """Return the configuration file's path: --config, RECONCILER_CONFIG, or ./reconciler.toml if it is there."""
-        named = self.options.config or self.environ.get("RECONCILER_CONFIG")
-        if named:
-            return Path(named)
-        here = Path(DEFAULT_FILE)
-        return here if here.exists() else None
-
-
-def read_file(path: str) -> str:
-    """Return a file's text, for secrets that are kept in one."""
-    return Path(path).read_text("utf-8")
+        return located(self.options.config, self.environ)
 
 
 @contextmanager
