@@ -15,7 +15,7 @@ from reconcile.life import Input
 from reconcile.model import Facts, Hint, ObjectRef, State, Told
 from reconcile.reconciler import reconcile
 from reconcile.steps import Tally
-from reconcile.triage import TOGETHER, Deed, Named, as_it_is, batches, carried_out
+from reconcile.triage import TOGETHER, Deed, Named, as_it_is, batches, carried_out, unasked
 from reconcile.world import LiveWorld
 
 BEYOND_GRACE = timedelta(seconds=30)
@@ -78,6 +78,6 @@ def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int, alive:
         reconcile(quiet, list(refs.values()))
         known = quiet.glance(list(refs))
         named = [Named(finding.id, ref, finding.row_id) for ref in refs for finding in known[ref].findings]
-        deed = Deed(Input.IGNORE, f"known since sweep {number}", as_it_is, after=world.policy.look_again_most)
+        deed = Deed(Input.IGNORE, f"known since sweep {number}", as_it_is, through=unasked)
         count += sum(one.done for one in carried_out(quiet, deed, named, "sweep"))
     return count

@@ -75,6 +75,8 @@ LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
     (None, Input.ADOPT): (State.OPEN, "adopted"),
 }
 
+OF_OBJECTS = frozenset({Kind.ORPHAN, Kind.LEFTOVER})
+ONLY_FOR = {Input.APPROVE: OF_OBJECTS, Input.DELETE: OF_OBJECTS, Input.PURGE: frozenset({Kind.MISSING})}
 AFTER_OPENING = timedelta(minutes=1)
 OPENING = frozenset({"opened", "flagged", "flagged after release"})
 
@@ -133,7 +135,7 @@ def next_change(subject: Subject, now: datetime, policy: Policy) -> Change | Non
         state=state,
         act=act,
         previous_status=finding.previous_status if finding else None,
-        held_by=finding.held_by if finding and state not in FINAL else None,
+        held_by=finding.held_by if finding and state not in FINAL and finding.state is not State.IGNORED else None,
         why=verdict.why if isinstance(verdict, Healthy) else "",
         facts=_facts(subject),
     )
@@ -155,10 +157,13 @@ def _facts(subject: Subject) -> Facts:
 
 
 def by_hand(subject: Subject, act: Input) -> Change | None:
-    """Return what a person's act changes of a finding; None where the table has nothing for it."""
+    """Return what a person's act changes of a finding; None where the table has nothing for it.
+
+    What is not the act's kind is left alone: an object that a row names is never approved, nor deleted.
+    """
     finding = subject.finding
     found = LIFE.get((finding.state if finding else None, act))
-    if found is None:
+    if found is None or (finding is not None and finding.kind not in ONLY_FOR.get(act, Kind)):
         return None
     state, word = found
     if finding is None:
@@ -278,6 +283,8 @@ def next_look(subject: Subject, change: Change | None, attempt: int, now: dateti
         left = since + grace(_kind(subject), subject.row, now, policy) - now
         if left > timedelta(0) or restarts:
             return Look(max(left, timedelta(0)), 0, "grace")
+    if state is State.IGNORED:
+        return Look(policy.look_again_most, attempt, str(state))
     again = 0 if change is not None and change.act in OPENING else attempt
     return Look(backoff(AFTER_OPENING, again, policy), again + 1, str(state))
 

@@ -1,7 +1,7 @@
 """A person's act on findings: decided after a look at both sides, by the one reconciler, kept with who and why.
 
-A deed decides as a look does, and goes on where that leaves the finding as it is. The same deed over a Trial is its
-plan: nothing else in the project is a dry run.
+A deed decides as a look does, and goes on where that leaves the finding as it is. What needs no proof asks nothing of
+MinIO. The same deed over a Trial is its plan: nothing else in the project is a dry run.
 """
 
 from __future__ import annotations
@@ -12,13 +12,28 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from reconcile.life import Input, Subject, by_hand, step, subjects
-from reconcile.model import Drift, Facts, Hint, Known, ObjectRef, ObjectSide, Policy, Told, Undecided
-from reconcile.reconciler import World, reconcile
-from reconcile.steps import Change, Effect, Look, Step
+from reconcile.life import Input, Subject, by_hand, next_change, next_look, subjects
+from reconcile.model import (
+    Drift,
+    Facts,
+    Finding,
+    Hint,
+    Known,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    Policy,
+    Told,
+    Undecided,
+)
+from reconcile.reconciler import Decide, Hear, World, apply, reconcile
+from reconcile.reconciler import Look as Glanced
+from reconcile.steps import NOT_ASKED, Change, Effect, Step, Tally
+from reconcile.steps import Look as Next
 
 TOGETHER = 200
 TRIES = 3
+NOBODY = -1  # has counted the asks of a look: so it may be brought forward, and neither ended nor put off
 T = TypeVar("T")
 
 
@@ -72,7 +87,7 @@ class Deed:
     """One act on many findings.
 
     `unfit` says why a finding is left alone; `effect` is what happens to the row besides, `facts` go into the evidence,
-    and `after` is when it is looked at again (None: as its life says).
+    and `after` is when it is looked at again (None: as its life says). `through` is `unasked` for what needs no proof.
     """
 
     act: Input
@@ -83,29 +98,47 @@ class Deed:
     held_by: str | None = None
     previous_status: str | None = None
     after: timedelta | None = None
+    through: Callable[[World, Sequence[Hint], Decide, Hear], Tally] = reconcile
     wanted: dict[tuple[ObjectRef, str], Named] = field(default_factory=dict)
     outcomes: dict[Named, Outcome] = field(default_factory=dict)
 
     def decide(self, ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy) -> Step:
         """Do what a look does, and the act on whatever it leaves as it is."""
-        looked = step(ref, known, side, now, policy)
-        moved = {change.row_id: change for change in looked.changes}
-        mine: list[Change] = []
+        changes: list[Change] = []
+        looks: list[Next | None] = []
         for subject in subjects(ref, known, side):
-            named = self.wanted.get((ref, subject.row_id))
-            if named is None or (named.finding and (subject.finding is None or subject.finding.id != named.finding)):
+            change = next_change(subject, now, policy)
+            mine = self._mine(ref, subject, change, side, now)
+            if mine is not None:
+                changes.append(mine)
+                looks.append(self._look(subject, mine, known.attempt, now, policy))
                 continue
-            change, why = self._changed(subject, moved.get(subject.row_id), side, now)
-            if change is None:
-                undecided = isinstance(subject.verdict, Undecided)
-                self.outcomes[named] = Outcome(named, done=False, told=why, again=undecided)
-            else:
-                mine.append(change)
-        if not mine:
-            return looked
-        again = looked.look if self.after is None else Look(self.after, 0, mine[0].act)
-        kept = tuple(change for change in looked.changes if change.row_id not in {one.row_id for one in mine})
-        return Step(ref, (*kept, *mine), again, side)
+            if change is not None:
+                changes.append(change)
+            if not isinstance(side, NotAsked):  # else the look that is planned stays
+                looks.append(next_look(subject, change, known.attempt, now, policy))
+        return Step(ref, tuple(changes), min(filter(None, looks), key=lambda look: look.after, default=None), side)
+
+    def _mine(
+        self, ref: ObjectRef, subject: Subject, looked: Change | None, side: ObjectSide, now: datetime
+    ) -> Change | None:
+        named = self.wanted.get((ref, subject.row_id))
+        if named is None or (named.finding and (subject.finding is None or subject.finding.id != named.finding)):
+            return None
+        change, why = self._changed(subject, looked, side, now)
+        if change is None and not (
+            looked is not None and self.act is Input.ADOPT
+        ):  # what others flagged resolves first
+            again = isinstance(subject.verdict, Undecided)
+            self.outcomes[named] = Outcome(named, done=False, told=why, again=again)
+        return change
+
+    def _look(self, subject: Subject, mine: Change, attempt: int, now: datetime, policy: Policy) -> Next | None:
+        if self.after is not None:
+            return Next(self.after, 0, mine.act)
+        if isinstance(subject.verdict, Undecided) and not subject.verdict.asked:
+            return Next(policy.look_again_most, attempt, mine.act)
+        return next_look(subject, mine, attempt, now, policy)
 
     def _changed(
         self, subject: Subject, moved: Change | None, side: ObjectSide, now: datetime
@@ -116,14 +149,14 @@ class Deed:
             return None, why
         change = by_hand(subject, self.act)
         if change is None:
-            return None, f"it is {subject.finding.state}" if subject.finding else "it is none of ours"
-        held_by = self.held_by if self.act is Input.IGNORE else None
+            return None, _not_in_its_life(subject.finding)
+        released = change.held_by if change.held_by == "released" else None  # that brake has counted it already
         return replace(
             change,
             why=self.why,
             effect=self.effect(subject),
             facts=self.facts(subject, side),
-            held_by=held_by,
+            held_by=self.held_by or released,
             previous_status=self.previous_status or change.previous_status,
         ), ""
 
@@ -138,6 +171,17 @@ class Deed:
                     self.outcomes.setdefault(named, Outcome(named, not refused, told, again=refused))
 
 
+def _not_in_its_life(finding: Finding | None) -> str:
+    return f"it is {finding.kind}, {finding.state}" if finding else "it is none of ours"
+
+
+def unasked(world: World, hints: Sequence[Hint], decide: Decide, hear: Hear) -> Tally:
+    """Decide and commit without asking anything of MinIO; a look that is planned comes no later for it."""
+    by_ref = {hint.ref: hint for hint in hints}
+    known = {ref: one._replace(asks=NOBODY) for ref, one in world.glance(sorted(by_ref)).items()}
+    return apply(world, Glanced(sorted(by_ref), by_ref, known, dict.fromkeys(by_ref, NOT_ASKED), decide, hear))
+
+
 def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "triage") -> Iterator[Outcome]:
     """Do the deed on each, some at a time, and yield what became of it; one that was busy is tried again."""
     for batch in batches(named):
@@ -147,6 +191,7 @@ def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "tri
             left = [one for one in batch if one not in deed.outcomes]
             refs = dict.fromkeys(one.ref for one in left)
             hints = [Hint(ref, named_by=by, evidence=Told({"named_by": by})) for ref in refs]
-            reconcile(world, hints, deed.decide, deed.hear)
+            if hints:
+                deed.through(world, hints, deed.decide, deed.hear)
         for one in batch:
             yield deed.outcomes.get(one, Outcome(one, done=False, told="it is gone, or busy; try again", again=True))

@@ -115,13 +115,25 @@ BY_HAND = {
 @pytest.mark.parametrize("state", State)
 def test_a_persons_act_does_what_the_table_says(act, state):
     """It changes the state alone: the flag and who holds the finding stay until it closes, and the row stays."""
-    before = finding(state, previous_status="active", held_by="brake")
-    change = by_hand(Subject("r", row(), before, Drift(Kind.MISSING, "NoSuchKey")), act)
+    kind = Kind.ORPHAN if act in {Input.APPROVE, Input.DELETE} else Kind.MISSING
+    before = finding(state, previous_status="active", held_by="brake", kind=kind)
+    change = by_hand(Subject("r", row(), before, Drift(kind, "NoSuchKey")), act)
     expected = BY_HAND[act].get(state)
     assert (change and (change.state, change.act)) == expected
     if change is not None:
         kept = (None, None) if change.state in FINAL else ("active", "brake")
         assert ((change.previous_status, change.held_by), change.effect) == (kept, None)
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("state", State)
+def test_only_what_no_row_claims_is_approved_and_deleted_and_only_what_is_missing_purged(kind, state):
+    """A mismatch has the same life as others, and no act of it ends in a deletion."""
+    subject = Subject("r", row(), finding(state, kind=kind), Drift(kind, "differs"))
+    allowed = {act for act in (Input.APPROVE, Input.DELETE, Input.PURGE) if by_hand(subject, act)}
+    of_object = kind in {Kind.ORPHAN, Kind.LEFTOVER}
+    assert allowed <= ({Input.APPROVE, Input.DELETE} if of_object else {Input.PURGE} if kind is Kind.MISSING else set())
 
 
 def test_what_was_ignored_before_it_was_flagged_is_suspected_again():
@@ -472,11 +484,17 @@ def test_what_was_not_asked_is_due_at_once_and_costs_no_back_off():
 
 
 @pytest.mark.parametrize(("attempt", "minutes"), [(0, 1), (1, 2), (5, 32), (10, 1024), (11, 1440), (500, 1440)])
-@pytest.mark.parametrize("state", [State.OPEN, State.IGNORED, State.APPROVED])
+@pytest.mark.parametrize("state", [State.OPEN, State.APPROVED])
 def test_what_is_known_is_looked_at_ever_more_rarely(state, attempt, minutes):
-    """An open finding, an ignored and an approved one keep a look: from a minute to a day."""
+    """An open finding and an approved one keep a look: from a minute to a day."""
     one = look_at(GONE, [row()], [finding(state, age=DAY)], attempt=attempt)
     assert one.look == Look(timedelta(minutes=minutes), attempt + 1, str(state))
+
+
+def test_what_is_ignored_is_looked_at_once_a_day():
+    """There may be a great many, and nobody waits for them."""
+    one = look_at(GONE, [row()], [finding(State.IGNORED, age=DAY)], attempt=3)
+    assert one.look == Look(DAY, 3, "ignored")
 
 
 @pytest.mark.parametrize("policy", [OBSERVING, FLAGGING])
