@@ -22,6 +22,14 @@ def hopeless(totals: Totals) -> str | None:
     return None
 
 
+def unlike(totals: Totals) -> str | None:
+    """Return why checksums are not to be believed: a mass of contents was read, and not one has its row's."""
+    read = totals.get("mismatch", 0)
+    if read >= AT_LEAST and not totals.get("agreed", 0):
+        return f"not one of {read:,} contents has its row's SHA-256; is mapping.version.sha256 that of the content?"
+    return None
+
+
 def held(totals: Totals, before: Totals | None, brake: Brake) -> str | None:
     """Return why the sweep is not to be believed, None if it is; `before` are the last complete sweep's totals."""
     objects, rows, agreed = (totals.get(name, 0) for name in ("objects", "rows", "agreed"))

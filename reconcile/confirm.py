@@ -67,9 +67,9 @@ def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found:
             case Foreign():
                 found.totals["flagged_by_others"] += 1
             case Healthy() if subject.finding is not None:
-                found.healed.append(_told(ref, subject, side, Class.HEALED))
+                found.healed.append(told_of(ref, subject, side, Class.HEALED))
             case Undecided() if side == NO_NAME and subject.row is not None:
-                found.drifts.append(_told(ref, subject, side, Class.LOOKALIKE))
+                found.drifts.append(told_of(ref, subject, side, Class.LOOKALIKE))
             case Healthy() | Undecided():
                 pass
     if side == NO_NAME:
@@ -87,7 +87,7 @@ def _drifting(ref: ObjectRef, subject: Subject, side: ObjectSide, margins: Margi
     if young:
         found.totals["young"] += 1
     elif isinstance(subject.verdict, Drift):
-        found.drifts.append(_told(ref, subject, side, Class(subject.verdict.kind.value)))
+        found.drifts.append(told_of(ref, subject, side, Class(subject.verdict.kind.value)))
 
 
 def _explained(hint: Hint, known: Known, side: ObjectSide, margins: Margins) -> str:
@@ -105,7 +105,8 @@ def _modified_after(side: Present, moment: datetime) -> bool:
     return side.last_modified is not None and side.last_modified > moment
 
 
-def _told(ref: ObjectRef, subject: Subject, side: ObjectSide, kind: Class) -> words.Drift:
+def told_of(ref: ObjectRef, subject: Subject, side: ObjectSide, kind: Class) -> words.Drift:
+    """Say a drift in the words of a report."""
     row, verdict = subject.row, subject.verdict
     seen = side if isinstance(side, Present) else None
     modified = seen.last_modified if seen else None

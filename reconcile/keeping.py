@@ -80,7 +80,8 @@ def unfinished(connection: Connection, bucket: str) -> int | None:
     return row[0] if row else None
 
 
-def _as_json(drifts: Sequence[Drift]) -> Jsonb:
+def as_json(drifts: Sequence[Drift]) -> Jsonb:
+    """Return drifts as the statements take them."""
     return Jsonb([{**asdict(one), "since": one.since and one.since.isoformat()} for one in drifts])
 
 
@@ -125,7 +126,7 @@ class Kept:
 
     def _keep(self, connection: Connection, drifts: Sequence[Drift], *, seen_again: bool) -> None:
         if drifts:
-            given = {"id": self.run.id, "drifts": _as_json(drifts), "seen_again": seen_again}
+            given = {"id": self.run.id, "drifts": as_json(drifts), "seen_again": seen_again}
             connection.execute(SQL["keep_drifts"], given)
 
     def _lead(self, connection: Connection) -> None:
@@ -156,7 +157,7 @@ class Kept:
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
         """Keep what was seen again; the rest of these references is forgotten, and what is another drift now is new."""
-        given = {"refs": Jsonb([ref._asdict() for ref in refs]), "drifts": _as_json(found.drifts)}
+        given = {"refs": Jsonb([ref._asdict() for ref in refs]), "drifts": as_json(found.drifts)}
         with self.database.transaction() as connection:
             connection.execute(SQL["forget"], {"id": self.run.id, **given})
             self._keep(connection, found.drifts, seen_again=True)

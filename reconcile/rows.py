@@ -93,6 +93,14 @@ def checksums(connection: Connection, mapping: Mapping, ids: Sequence[str]) -> d
     return {row_id: read for row_id, read in found if read is not None}
 
 
+def keys_in_order(connection: Connection, mapping: Mapping, bounds: Parameters, limit: int) -> list[str]:
+    """Return the keys within the bounds (mapping.in_order_parameters) that rows claim, ascending; some named twice."""
+    page = sql.SQL("SELECT r.key FROM ({}) AS r WHERE r.state <> {} LIMIT %(row_limit)s").format(
+        mapping.in_order, sql.Literal(RowState.EXPECTS_ABSENCE.value)
+    )
+    return _first_columns(connection, page, {**bounds, "row_limit": limit})
+
+
 def flagged(connection: Connection, mapping: Mapping, after: str | None, limit: int) -> list[Row]:
     """Return rows that carry the flag, whoever set it, in the order of their ids, going on after one of them."""
     if mapping.flagged is None:

@@ -89,8 +89,10 @@ def first_after(lines: Lines, key: bytes) -> int:
     return at
 
 
-def copied(connection: Connection, mapping: Mapping, bucket: str, prefix: str, facts: Facts) -> Iterator[bytes]:
-    """Yield a line for each row of the bucket that claims an object, in the byte order of the keys.
+def copied(
+    connection: Connection, mapping: Mapping, bucket: str, prefix: str, facts: Facts, lower: str = ""
+) -> Iterator[bytes]:
+    """Yield a line for each row of the bucket that claims an object, in the byte order of the keys, from `lower` on.
 
     The database sorts, unless an index in that order spares it; catalog.serves_order() tells. Rows that expect absence
     are left out: an object of theirs has no line beside it, and the look at it says why.
@@ -112,7 +114,7 @@ def copied(connection: Connection, mapping: Mapping, bucket: str, prefix: str, f
         mapping.in_order,
         sql.Literal(RowState.EXPECTS_ABSENCE.value),
     )
-    bounds = in_order_parameters(bucket, prefix, prefix + HIGHEST_KEY if prefix else None)
+    bounds = in_order_parameters(bucket, max(prefix, lower), prefix + HIGHEST_KEY if prefix else None)
     with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
         for row in rows:
             yield bytes(row)

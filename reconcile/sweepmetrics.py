@@ -27,13 +27,16 @@ class Sample(NamedTuple):
 def metrics(report: SweepReport) -> str:
     """Return the families that the report has a value for, each a gauge with its HELP and TYPE."""
     own = {"bucket": report.bucket} | ({"prefix": report.prefix} if report.prefix else {})
+    return families("reconciler_sweep", own, _families(report))
+
+
+def families(of: str, own: Mapping[str, str], named: Iterable[tuple[str, str, Iterable[Sample]]]) -> str:
+    """Return families (name, help, samples) as text; one without a sample is left out."""
     lines: list[str] = []
-    for name, told, samples in _families(report):
-        found = [
-            f"reconciler_sweep_{name}{_labels({**own, **sample.labels})} {_number(sample.value)}" for sample in samples
-        ]
+    for name, told, samples in named:
+        found = [f"{of}_{name}{_labels({**own, **sample.labels})} {_number(sample.value)}" for sample in samples]
         if found:
-            lines += [f"# HELP reconciler_sweep_{name} {told}", f"# TYPE reconciler_sweep_{name} gauge", *found]
+            lines += [f"# HELP {of}_{name} {told}", f"# TYPE {of}_{name} gauge", *found]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -18,6 +18,10 @@ DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
 COMMA = re.compile(r"\s*,\s*(?![^{]*\})")
 
 
+SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
+THOUSANDS = "KMGT"
+
+
 class Unfit(ValueError):
     """A value is not of its setting's type; the text is the rule it breaks."""
 
@@ -77,6 +81,16 @@ def duration(written: object) -> timedelta:
     if microseconds > UNITS["d"] * 36_500:
         raise Unfit("must be a duration of at most a hundred years")
     return timedelta(microseconds=round(microseconds))
+
+
+def size(written: str) -> int:
+    """Return a number of bytes written as '500KiB', '20MiB', '1.5GB' or in digits alone."""
+    found = SIZE.fullmatch(written.replace(" ", ""))
+    if found is None:
+        raise Unfit("must be a number of bytes with its unit, such as 500KiB, 20MiB or 1GB")
+    amount, unit, binary = found.groups()
+    power = THOUSANDS.index(unit.upper()) + 1 if unit else 0
+    return int(float(amount) * (1024 if binary else 1000) ** power)
 
 
 def texts(written: object) -> tuple[str, ...]:
