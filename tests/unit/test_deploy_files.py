@@ -62,3 +62,27 @@ def test_neither_drift_nor_another_run_is_tried_again():
     assert "action: FailJob\n" in CRONJOB
     assert "operator: In, values: [1, 2, 3, 4, 7]" in CRONJOB
     assert "concurrencyPolicy: Forbid" in CRONJOB
+
+
+def scrubs():
+    """Yield the words of each schedule of the scrub."""
+    [line] = re.findall(
+        r"^0 3 \* \* \* storage-reconciler (.*)$",
+        (DEPLOY / "cron/storage-reconciler-scrub").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    yield shlex.split(line)
+    [line] = EXEC.findall((DEPLOY / "systemd/storage-reconciler-scrub.service").read_text("utf-8"))
+    yield shlex.split(line.replace("${SCRUB_BUCKET}", "staging-storage"))
+    [(command, args)] = ARGS.findall((DEPLOY / "kubernetes/scrub-cronjob.yaml").read_text("utf-8"))
+    yield [*json.loads(command), *json.loads(args)]
+
+
+@pytest.mark.parametrize("words", scrubs(), ids=["cron", "systemd", "kubernetes"])
+def test_each_schedule_of_the_scrub_is_bounded_and_reports(words):
+    """Two hours at a rate, of one bucket; nothing is changed, and no word of the sweep is left."""
+    read = parse(words[1:])
+    assert (words[:2], read.bucket) == (["storage-reconciler", "scrub"], "staging-storage")
+    assert (read.lasting, read.rate, read.apply or read.fix or read.exit_code) == ("2h", "20MiB", False)
+    for file in ("systemd/storage-reconciler-scrub.timer", "kubernetes/scrub-cronjob.yaml"):
+        assert "sweep" not in (DEPLOY / file).read_text("utf-8").lower()
