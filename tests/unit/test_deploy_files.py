@@ -78,7 +78,7 @@ def scrubs():
     yield [*json.loads(command), *json.loads(args)]
 
 
-@pytest.mark.parametrize("words", scrubs(), ids=["cron", "systemd", "kubernetes"])
+@pytest.mark.parametrize("words", list(scrubs()), ids=["cron", "systemd", "kubernetes"])
 def test_each_schedule_of_the_scrub_is_bounded_and_reports(words):
     """Two hours at a rate, of one bucket; nothing is changed, and no word of the sweep is left."""
     read = parse(words[1:])
