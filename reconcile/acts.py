@@ -95,6 +95,13 @@ def holdings(connection: Connection) -> tuple[int, int]:
     return findings, flagged
 
 
+def note_findings(database: Database, who: Who, ids: Sequence[int]) -> int:
+    """Keep a note in the history of findings; returns of how many."""
+    with database.use() as connection, explaining():
+        parameters = {"actor": who.actor, "why": who.why, "ids": list(ids)}
+        return connection.execute(SQL["note_finding"], parameters).rowcount
+
+
 def note(connection: Connection, who: Who, act: str, subject: str, facts: Facts) -> None:
     """Keep in the history what was done to no finding in particular."""
     parameters = {"subject": subject, "actor": who.actor, "act": act, "why": who.why, "evidence": Jsonb(facts)}

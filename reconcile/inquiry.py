@@ -90,6 +90,24 @@ def findings(connection: Connection, wanted: Filter, limit: int, after: int | No
     return Page(columns, cursor.fetchall(), total)
 
 
+def chosen(database: Database, wanted: Filter, ids: Sequence[int] | None) -> Iterator[Record]:
+    """Yield (id, bucket, key, S3 version, row id, kind, state) of findings, by id or by filter, a page at a time.
+
+    What is found after the first page was asked for is left out.
+    """
+    with reading(database) as connection:
+        [(upto,)] = connection.execute(SQL["newest"]).fetchall()
+    after = 0
+    while True:
+        with reading(database) as connection:
+            parameters = {**asdict(wanted), "ids": None if ids is None else list(ids), "after": after, "upto": upto}
+            page = connection.execute(_matching("chosen"), parameters).fetchall()
+        if not page:
+            return
+        yield from page
+        after = page[-1][0]
+
+
 def grouped(connection: Connection, wanted: Filter, by: str, depth: int, limit: int) -> list[Record]:
     """Return (name, count, suspected, open, held, size, first, last) of each group, the largest first."""
     parameters = {**asdict(wanted), "by": by, "depth": depth, "limit": limit}

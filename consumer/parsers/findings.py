@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, choosing, command, exit_code, family
+from consumer.parsing import Subparsers, changes, choosing, command, exit_code, family
 
 STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 GROUPINGS = ("prefix", "owner", "principal", "cause", "group", "bucket", "kind", "state")
@@ -26,3 +26,26 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show = command(named, "show", "findings:show", common, "show one finding with its evidence and history")
     show.add_argument("id", type=int, metavar="ID", help="the finding's id, as listed")
     exit_code(show)
+    note = command(named, "note", "triage:note", common, "write a note into the history of findings")
+    note.add_argument("ids", type=int, nargs="+", metavar="ID", help="a finding's id")
+    changes(note)
+    for name, help_text in (
+        ("ignore", "leave findings alone: kept, and silent everywhere"),
+        ("reopen", "take back that findings were ignored or approved"),
+    ):
+        act = command(named, name, f"triage:{name}", common, help_text)
+        act.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+        choosing(act)
+        act.add_argument("--all", action="store_true", help="every one")
+        changes(act)
+    _adopt(named, common)
+
+
+def _adopt(named: Subparsers, common: argparse.ArgumentParser) -> None:
+    adopt = command(named, "adopt", "triage:adopt", common, "take over flags that others set")
+    adopt.add_argument("ids", nargs="*", metavar="VERSION_ID", help="the id of a version row")
+    adopt.add_argument("--status", required=True, metavar="WORD", help="the status to go back to")
+    for name in ("bucket", "prefix", "group", "owner"):
+        adopt.add_argument(f"--{name}", metavar="TEXT", help=f"of this {name}")
+    adopt.add_argument("--all", action="store_true", help="every flag that is not ours")
+    changes(adopt)

@@ -20,6 +20,15 @@ FROM reconciler.finding AS f
 WHERE (%(after)s::bigint IS NULL OR f.id < %(after)s::bigint) AND {matching}
 ORDER BY f.id DESC LIMIT %(limit)s
 
+-- name: chosen
+-- In the order of their ids, so that an act on them goes on where the last page ended, whatever it made of that.
+SELECT f.id, f.bucket, f.key, f.s3_version, f.row_id, f.kind, f.state FROM reconciler.finding AS f
+WHERE f.id > %(after)s AND f.id <= %(upto)s AND (f.id = ANY (%(ids)s::bigint[]) OR %(ids)s::bigint[] IS NULL AND {matching})
+ORDER BY f.id LIMIT 1000
+
+-- name: newest
+SELECT coalesce(max(f.id), 0) FROM reconciler.finding AS f
+
 -- name: how_many
 SELECT count(*) FROM reconciler.finding AS f WHERE {matching}
 

@@ -1,0 +1,221 @@
+"""`findings note`, `ignore`, `reopen` and `adopt`: a person's acts on findings, some at a time, told briefly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
+from consumer.commands.call import Call, database
+from consumer.commands.choosing import wanted_by
+from consumer.commands.plan import COLUMNS, HOW, Act, carry_out
+from reconcile import acts, inquiry, rows
+from reconcile.database import Database
+from reconcile.inquiry import Filter, Record
+from reconcile.life import Input, Subject
+from reconcile.model import FINAL, Hint, Misconfigured, ObjectRef, ObjectSide, Row, RowState, State
+from reconcile.opening import mapping, objects, world
+from reconcile.reconciler import reconcile
+from reconcile.report import Section, Table
+from reconcile.settings import NEEDED, Settings
+from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, unasked
+from reconcile.trial import Trial
+from reconcile.world import LiveWorld
+
+FIRST = 20
+COUNTED = ("below", "outcome", "findings")
+FILTERS = ("kind", "bucket", "prefix", "group", "owner", "cause", "principal", "since", "held", "state")
+
+
+def note(call: Call) -> Answer:
+    """Write a note into the history of findings; it changes no state."""
+    options = call.options
+    if not options.why:
+        raise Misconfigured("--why is missing: it is what is noted")
+    with database(call.settings("database.url"), patient=True) as opened:
+        found = by_id(opened, options.ids)
+        who = acts.Who(call.who(), options.why)
+
+        def written() -> str:
+            return f"noted in {acts.note_findings(opened, who, options.ids)}"
+
+        act = Act("note", ", ".join(f"{one[0]} {one[2]}" for one in found[:FIRST]), options.why, written)
+        return carry_out("note", (act,), apply=options.apply, nothing="")
+
+
+def ignore(call: Call) -> Answer:
+    """Leave findings alone until they are something else: kept, and silent everywhere."""
+    return on_findings(call, Input.IGNORE, ["suspected", "open"])
+
+
+def reopen(call: Call) -> Answer:
+    """Take back that findings were ignored, or approved; both sides are looked at again at once."""
+    return on_findings(call, Input.REOPEN, ["ignored", "approved"])
+
+
+def on_findings(call: Call, act: Input, states: list[str]) -> Answer:
+    """Do an act that needs no proof on the findings that are chosen; of a filter those in the states it is for."""
+    options = call.options
+    after = timedelta(0) if act is Input.REOPEN else None
+    deed = Deed(act, options.why, as_it_is, through=unasked, after=after)
+    with opened_world(call) as (_, live):
+        told = Told()
+        found = (one for one in chosen(call, live.database, states) if is_current(one, told))
+        return carried(call, live, deed, map(named, found), told)
+
+
+def adopt(call: Call) -> Answer:
+    """Take over flags that others set, with a status to go back to; a row whose object is there gets it at once."""
+    options = call.options
+    require_choice(call, ("bucket", "prefix", "group", "owner"))
+    with opened_world(call) as (settings, live):
+        words = settings.mapping.status
+        if options.status in {words.flag, words.purged, *words.expects_absence}:
+            raise Misconfigured(f"--status {options.status!r}: must be the status of a row whose object is there")
+        deed = Deed(Input.ADOPT, options.why, not_flagged, previous_status=options.status, after=timedelta(0))
+        found = (
+            Named(None, ObjectRef(row.bucket, row.key, row.s3_version), row.row_id)
+            for row in flagged(live)
+            if is_wanted(call, row)
+        )
+        return carried(call, live, deed, found, Told(), look=True)
+
+
+def not_flagged(subject: Subject, _: ObjectSide, __: datetime) -> str:
+    """Say why there is nothing to adopt, `''` where a row carries a flag that is not ours."""
+    if subject.finding is not None:
+        return f"finding {subject.finding.id} has it already"
+    return "" if subject.row is not None and subject.row.state == RowState.FLAGGED else "its row carries no flag"
+
+
+def flagged(live: LiveWorld) -> Iterator[Row]:
+    """Yield every row that carries the flag, and no finding of ours that flagged it, in pages."""
+    after: str | None = None
+    while True:
+        with live.database.use() as connection:
+            page = rows.flagged(connection, live.mapping, after, 1000)
+        if not page:
+            return
+        refs = {row.row_id: ObjectRef(row.bucket, row.key, row.s3_version) for row in page}
+        known = live.glance(list(dict.fromkeys(refs.values())))
+        ours = {one.row_id for each in known.values() for one in each.findings if one.previous_status is not None}
+        yield from (row for row in page if row.row_id not in ours)
+        after = page[-1].row_id
+
+
+def is_wanted(call: Call, row: Row) -> bool:
+    """Tell whether a row is among those that ids, or the filter, name."""
+    options = call.options
+    pairs = ((options.bucket, row.bucket), (options.group, row.group), (options.owner, row.owner))
+    listed = not options.ids or row.row_id in options.ids
+    return listed and row.key.startswith(options.prefix or "") and all(a is None or a == b for a, b in pairs)
+
+
+def require_choice(call: Call, filters: Sequence[str] = FILTERS) -> None:
+    """Refuse an act on everything, unless that was said."""
+    options = call.options
+    if not (options.ids or options.all or any(getattr(options, name, None) for name in filters)):
+        raise Misconfigured("which? name them by id, by a filter such as --prefix, or say --all")
+
+
+def chosen(call: Call, opened: Database, states: list[str]) -> Iterable[Record]:
+    """Return the findings that a command is about, by id or by filter."""
+    require_choice(call)
+    if call.options.ids:
+        return by_id(opened, call.options.ids)
+    with inquiry.reading(opened) as connection:
+        wanted = wanted_by(call.options, inquiry.now(connection))
+    if wanted.states is None:
+        wanted = replace(wanted, states=states)
+    return inquiry.chosen(opened, wanted, None)
+
+
+def by_id(opened: Database, ids: Sequence[int]) -> list[Record]:
+    """Return findings by id; raises Misconfigured naming those that there are not."""
+    found = list(inquiry.chosen(opened, Filter(), ids))
+    if absent := sorted(set(ids) - {one[0] for one in found}):
+        listed = ", ".join(map(str, absent[:FIRST]))
+        raise Misconfigured(f"finding {listed}: there is none, or its retention is over; findings list names them")
+    return found
+
+
+def named(found: Record) -> Named:
+    """Name a finding as a deed wants it."""
+    number, bucket, key, s3_version, row_id, *_ = found
+    return Named(number, ObjectRef(bucket, key, s3_version), row_id)
+
+
+@contextmanager
+def opened_world(call: Call) -> Iterator[tuple[Settings, LiveWorld]]:
+    """Open both sides, in the name of whoever acts."""
+    settings = call.settings(*NEEDED)
+    with database(settings, patient=True) as opened, objects(settings) as store:
+        yield settings, world(settings, opened, store, call.who(), mapping(settings, opened))
+
+
+def is_current(found: Record, told: Told) -> bool:
+    """Tell whether a finding is not closed; of one that is, that is told."""
+    state = State(found[-1])
+    if state in FINAL:
+        told.add(Outcome(named(found), done=False, told=f"it is {state}"))
+    return state not in FINAL
+
+
+def carried(
+    call: Call, live: LiveWorld, deed: Deed, found: Iterable[Named], told: Told, *, look: bool = False
+) -> Answer:
+    """Do the deed if --apply, else show it as it would be; counts by prefix and the first ones, whatever their number.
+
+    With `look`, what it was done to is looked at again at once.
+    """
+    apply = call.options.apply
+    trial = Trial(live, has_kept=True)
+    failure: Failure | None = None
+    try:
+        for batch in batches(found):
+            done = [one for one in carried_out(live if apply else trial, deed, batch) if told.add(one)]
+            trial.looked.clear()
+            trial.left.clear()
+            if apply and look:
+                reconcile(live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in done)])
+    except EXPECTED as error:
+        failure = failure_of(error)
+    return told.answer(deed.act.name.lower(), apply=apply, failure=failure)
+
+
+class Told:
+    """What is told of many outcomes, in little memory."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.first: dict[bool, list[Outcome]] = {True: [], False: []}
+        self.done = self.left = self.again = 0
+
+    def add(self, one: Outcome) -> bool:
+        """Count an outcome; tells whether it was done."""
+        self.done += one.done
+        self.left += not one.done
+        self.again += not one.done and one.again
+        below = one.named.ref.key.rpartition("/")[0].partition("/")[0]
+        self.counts[f"{one.named.ref.bucket}/{below}", one.told] += 1
+        if len(self.first[one.done]) < FIRST:
+            self.first[one.done].append(one)
+        return one.done
+
+    def answer(self, name: str, *, apply: bool, failure: Failure | None) -> Answer:
+        """Return what there is to show."""
+        listed = [
+            (name, f"{one.named.finding or one.named.row_id} {one.named.ref.key}", one.told, status)
+            for is_done, status in ((True, "done" if apply else "planned"), (False, "left alone"))
+            for one in self.first[is_done]
+        ]
+        notes = (HOW,) if self.done and not apply else ()
+        if len(listed) < self.done + self.left:
+            notes = (f"the first {FIRST} of each; all are counted above", *notes)
+        counted = [(*pair, count) for pair, count in self.counts.most_common(FIRST)]
+        facts = {"done" if apply else "planned": self.done, "left_alone": self.left}
+        parts = (Table("counts", COUNTED, counted), Table("acts", COLUMNS, listed, none="nothing to do", notes=notes))
+        return Answer(Section(name, "", facts, parts), failure=failure, incomplete=apply and self.again > 0)
