@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import takewhile
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Self
 
 from minio.commonconfig import ComposeSource, CopySource
+from minio.datatypes import Object
 from minio.error import S3Error
 
 from reconcile.heads import NO_NAME, Reply, side, target_of
@@ -23,6 +23,7 @@ from reconcile.objects import CODE, asking, client, pool
 from reconcile.server import Server
 
 PATIENCE_S = 600.0
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 ONE_COPY = 5 * 2**30  # bytes; more is copied in parts (S3's limit of one CopyObject)
 PARTS = 64 * 2**20
 MOST_PARTS = 10_000
@@ -166,19 +167,9 @@ class Storing:
     def versions(self, bucket: str, key: str) -> list[Stored]:
         """Return every version of a key, and its delete markers, the latest first."""
         with _doing(f"versions of {bucket}/{key}"):
-            listed = self._client.list_objects(bucket_name=bucket, prefix=key, include_version=True, recursive=True)
-            own = takewhile(lambda one: one.object_name == key, listed)  # a key comes before all that it begins
-            return [
-                Stored(
-                    one.version_id or "",
-                    bool(one.is_latest),
-                    bool(one.is_delete_marker),
-                    one.size,
-                    (one.etag or "").strip('"') or None,
-                    one.last_modified,
-                )
-                for one in own
-            ]
+            listed = self._client.list_objects(bucket_name=bucket, prefix=key, include_version=True)
+            found = [_stored(one) for one in listed if one.object_name == key]  # the driver tells markers last
+        return sorted(found, key=lambda one: (one.is_latest, one.last_modified or EARLIEST), reverse=True)
 
     def uploads(self, bucket: str, prefix: str) -> set[str]:
         """Return the keys below a prefix with an upload in parts that has not ended.
@@ -188,6 +179,18 @@ class Storing:
         with _doing(f"uploads of {bucket}/{prefix}"):
             listed = self._client._list_multipart_uploads(bucket_name=bucket, prefix=prefix)  # noqa: SLF001
             return {one.object_name for one in listed.uploads if one.object_name}
+
+
+def _stored(told: Object) -> Stored:
+    """Return what the driver tells of one version; it tells a truth as the word `true`."""
+    return Stored(
+        told.version_id or "",
+        str(told.is_latest).lower() == "true",
+        bool(told.is_delete_marker),
+        told.size,
+        (told.etag or "").strip('"') or None,
+        told.last_modified,
+    )
 
 
 @contextmanager
