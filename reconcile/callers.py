@@ -67,11 +67,16 @@ class Counted:
         self._count = 0
 
     def read(self, most: int) -> bytes:
-        """Return at most so many bytes, `b''` at the end."""
-        self._progress()
-        piece = self._read(most)
-        self._count += len(piece)
-        return piece
+        """Return so many bytes, fewer only at the end: the driver puts pieces together by copying all of them."""
+        whole = bytearray()
+        while len(whole) < most:
+            self._progress()
+            piece = self._read(most - len(whole))
+            if not piece:
+                break
+            whole += piece
+        self._count += len(whole)
+        return bytes(whole)
 
     def tell(self) -> int:
         """Return how many bytes were read."""

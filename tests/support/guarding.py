@@ -42,7 +42,7 @@ FINDINGS = (
 DUE = "UPDATE reconciler.look SET due_at = now() - interval '1 second'"
 OLDER = "UPDATE reconciler.finding SET suspected_at = suspected_at - %s"
 HOUR = timedelta(hours=1)
-POINTS = ("rows written", "intent kept", "reading", "uploaded", "committed")
+POINTS = ("rows written", "reading", "uploaded", "committed")
 CONTENT = b"AAA"
 
 

@@ -25,6 +25,11 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Deaf:
+    """Hand each request on, and break the connection where it is answered."""
+
+
+@dataclass(frozen=True)
 class Slow:
     """Hand each request on only after a while."""
 
@@ -44,7 +49,7 @@ class Answer:
         return "\r\n".join(lines).encode()
 
 
-Fault = Pass | Stall | Cut | Slow | Answer
+Fault = Pass | Stall | Cut | Deaf | Slow | Answer
 FORBIDDEN = Answer("403 Forbidden")
 NOT_FOUND = Answer("404 Not Found")
 BUSY = Answer("503 Service Unavailable", ("Retry-After: 60", "X-Minio-Error-Code: SlowDownRead"))
@@ -131,6 +136,8 @@ class Proxy:
             case Answer() as answer if asking:
                 source.sendall(answer.head())
             case Cut():
+                _shut(source)
+            case Deaf() if not asking:
                 _shut(source)
             case Slow(seconds) if asking:
                 self._wait(seconds)
