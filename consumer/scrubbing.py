@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,7 +60,7 @@ class Scrubbing:
     tell: Callable[[Mapping[str, int], str], None] = lambda _, __: None
 
     def __post_init__(self) -> None:
-        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.owner = opening.ourselves()
         self.mapping = opening.mapping(self.settings, self.database)
         self.live = opening.world(self.settings, self.database, self.store, "scrub", self.mapping)
         self.live.look_deadline_s = LOOK_S

@@ -7,11 +7,8 @@ ends the process: what was not committed is read again by whoever takes over.
 from __future__ import annotations
 
 import gc
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -47,7 +44,7 @@ class Service:
 
     settings: Settings
     stop: threading.Event
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}")
+    name: str = field(default_factory=opening.ourselves)
     defect: BaseException | None = None
 
     def database(self) -> Database:

@@ -5,8 +5,6 @@ What is compared, confirmed, guarded and kept is reconcile's; this opens the ser
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -76,7 +74,7 @@ class Sweeping:
     tell: Callable[[Progress], None] = lambda _: None
 
     def __post_init__(self) -> None:
-        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.owner = opening.ourselves()
         self.mapping = opening.mapping(self.settings, self.database)
         self.live = opening.world(self.settings, self.database, self.store, "sweep", self.mapping)
         self.live.look_deadline_s = LOOK_S

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +19,11 @@ from reconcile.server import Server
 from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.world import LiveWorld
+
+
+def ourselves() -> str:
+    """Return a name for this process that no other has: containers often share their host's name and the number 1."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
 
 
 @contextmanager
