@@ -197,14 +197,14 @@ def killed_at(program: command.Program, point: str, count: int, *words: str, **c
 
 def expire(connection: psycopg.Connection[Any], pid: int | None = None) -> None:
     """Let the leases be over of whoever is gone: of one process, or of all."""
-    owner = "%" if pid is None else f"%:{pid}"
+    owner = "%" if pid is None else f"%:{pid}:%"
     connection.execute("UPDATE reconciler.lease SET until = now() WHERE task LIKE 'sweep%%' AND owner LIKE %s", [owner])
 
 
 def holders(connection: psycopg.Connection[Any]) -> set[int]:
     """Return the processes that hold a range."""
     asked = "SELECT owner FROM reconciler.lease WHERE task ~ '^sweep [0-9]+$' AND until > now() AND NOT tally ? 'done'"
-    return {int(owner.rpartition(":")[2]) for (owner,) in connection.execute(asked) if owner}
+    return {int(owner.split(":")[1]) for (owner,) in connection.execute(asked) if owner}
 
 
 def trap(point: str, count: int) -> None:
