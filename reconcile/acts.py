@@ -95,10 +95,10 @@ def holdings(connection: Connection) -> tuple[int, int]:
     return findings, flagged
 
 
-def note_findings(database: Database, who: Who, ids: Sequence[int]) -> int:
-    """Keep a note in the history of findings; returns of how many."""
+def note_findings(database: Database, who: Who, ids: Sequence[int], act: str = "noted") -> int:
+    """Keep a line in the history of findings that changes no state; returns of how many."""
     with database.use() as connection, explaining():
-        parameters = {"actor": who.actor, "why": who.why, "ids": list(ids)}
+        parameters = {"actor": who.actor, "why": who.why, "ids": list(ids), "act": act}
         return connection.execute(SQL["note_finding"], parameters).rowcount
 
 

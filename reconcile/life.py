@@ -46,6 +46,7 @@ class Input(Enum):
     IGNORE = auto()
     REOPEN = auto()
     APPROVE = auto()
+    ERASE = auto()
     DELETE = auto()
     PURGE = auto()
     ADOPT = auto()
@@ -70,13 +71,15 @@ LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
     (State.IGNORED, Input.REOPEN): (State.SUSPECTED, "reopened"),
     (State.OPEN, Input.APPROVE): (State.APPROVED, "approved"),
     (State.APPROVED, Input.REOPEN): (State.OPEN, "approval withdrawn"),
+    (State.APPROVED, Input.ERASE): (State.APPROVED, "deletion begun"),
     (State.APPROVED, Input.DELETE): (State.DELETED, "deleted"),
     (State.OPEN, Input.PURGE): (State.RESOLVED, "purged"),
     (None, Input.ADOPT): (State.OPEN, "adopted"),
 }
 
 OF_OBJECTS = frozenset({Kind.ORPHAN, Kind.LEFTOVER})
-ONLY_FOR = {Input.APPROVE: OF_OBJECTS, Input.DELETE: OF_OBJECTS, Input.PURGE: frozenset({Kind.MISSING})}
+ONLY_FOR = dict.fromkeys((Input.APPROVE, Input.ERASE, Input.DELETE), OF_OBJECTS)
+ONLY_FOR[Input.PURGE] = frozenset({Kind.MISSING})
 AFTER_OPENING = timedelta(minutes=1)
 OPENING = frozenset({"opened", "flagged", "flagged after release"})
 
@@ -189,8 +192,9 @@ def _input(subject: Subject, now: datetime, policy: Policy) -> Input | None:
             if _is_another(subject.finding, subject.verdict):
                 return Input.OTHER
             return Input.RIPE if _grace_over(subject, now, policy) else Input.DRIFT
-        case Healthy():
-            return Input.HEALTHY
+        case Healthy(_, absent):
+            erased = absent and subject.finding is not None and subject.finding.erasing
+            return Input.DELETE if erased else Input.HEALTHY
         case Foreign():
             return Input.FOREIGN
         case Undecided():
@@ -276,7 +280,7 @@ def next_look(subject: Subject, change: Change | None, attempt: int, now: dateti
         return Look(backoff(policy.look_again, attempt, policy), attempt + 1, verdict.reason)
     state = change.state if change else finding.state if finding else None
     if state is None or state in FINAL:
-        return None
+        return Look(policy.orphan_grace, 0, "deleted") if state is State.DELETED and change else None
     if state is State.SUSPECTED:
         restarts = change is not None and change.act in {"suspected", "changed"}
         since = now if restarts or finding is None else finding.suspected_at

@@ -42,14 +42,6 @@ class Evidence(Protocol):
         ...
 
 
-class NoEvidence(NamedTuple):
-    """A hint that brings nothing but its name."""
-
-    def facts(self) -> Facts:
-        """Return no facts."""
-        return {}
-
-
 class Told(NamedTuple):
     """Evidence that is at hand already, such as that of a stored look."""
 
@@ -60,18 +52,18 @@ class Told(NamedTuple):
         return self.known
 
 
-class Hint(NamedTuple):
-    """Names a reference to look at, and what somebody claims about it; never proof.
+NOTHING_TOLD = Told({})
 
-    `s3_version` is the version that an event was about, where the reference is the latest.
-    """
+
+class Hint(NamedTuple):
+    """Names a reference to look at, and what somebody claims of it, or of the version `s3_version`; never proof."""
 
     ref: ObjectRef
     action: Action = Action.LOOK
     named_by: str = "look"
     size: int | None = None
     etag: str | None = None
-    evidence: Evidence = NoEvidence()
+    evidence: Evidence = NOTHING_TOLD
     s3_version: str = ""
 
 
@@ -181,8 +173,9 @@ FINAL = frozenset({State.RESOLVED, State.DELETED})
 class Finding:
     """A drift that is kept: of one row (`row_id`), or of the object itself (`row_id == ''`).
 
-    `previous_status` is set while the row carries our flag. `revision` grows with each change. `named_by` tells which
-    sources have named the reference so far. `hashed` is the content on which the finding rests, if one was read.
+    `previous_status` is set while the row carries our flag, `revision` grows with each change, `named_by` tells which
+    sources have named the reference so far, `hashed` is the content on which it rests, if one was read. `erasing` tells
+    that a deletion was begun, so that an absence is its end.
     """
 
     id: int
@@ -197,6 +190,7 @@ class Finding:
     held_by: str | None = None
     named_by: tuple[str, ...] = ()
     hashed: Hashed | None = None
+    erasing: bool = False
 
 
 class Known(NamedTuple):
@@ -217,9 +211,10 @@ NOTHING_KNOWN = Known()
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """Nothing is wrong; what is open resolves."""
+    """Nothing is wrong; what is open resolves. `absent`: since there is no object."""
 
     why: str
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from reconcile.life import Input, Subject, by_hand, next_change, next_look, subjects
+from reconcile.life import LIFE, Input, Subject, by_hand, next_change, next_look, subjects
 from reconcile.model import (
     Drift,
     Facts,
@@ -86,13 +86,15 @@ def still_drifting(subject: Subject, _: ObjectSide, __: datetime) -> str:
 class Deed:
     """One act on many findings.
 
-    `unfit` says why a finding is left alone; `effect` is what happens to the row besides, `facts` go into the evidence,
-    and `after` is when it is looked at again (None: as its life says). `through` is `unasked` for what needs no proof.
+    `unfit` says why a finding is left alone, `lapsed` why its approval is withdrawn instead. `effect` is what happens
+    to the row besides, `facts` go into the evidence, and `after` is when it is looked at again (None: as its life
+    says). `through` is `unasked` for what needs no proof.
     """
 
     act: Input
     why: str = ""
     unfit: Unfit = still_drifting
+    lapsed: Unfit = as_it_is
     effect: Callable[[Subject], Effect | None] = lambda _: None
     facts: Callable[[Subject, ObjectSide], Facts] = lambda _, __: {}
     held_by: str | None = None
@@ -126,9 +128,7 @@ class Deed:
         if named is None or (named.finding and (subject.finding is None or subject.finding.id != named.finding)):
             return None
         change, why = self._changed(subject, looked, side, now)
-        if change is None and not (
-            looked is not None and self.act is Input.ADOPT
-        ):  # what others flagged resolves first
+        if why and (looked is None or self.act is not Input.ADOPT):  # what others flagged resolves first
             again = isinstance(subject.verdict, Undecided)
             self.outcomes[named] = Outcome(named, done=False, told=why, again=again)
         return change
@@ -144,9 +144,14 @@ class Deed:
         self, subject: Subject, moved: Change | None, side: ObjectSide, now: datetime
     ) -> tuple[Change | None, str]:
         if moved is not None and subject.finding is not None:
+            if (moved.state, moved.act) == LIFE.get((subject.finding.state, self.act)):  # the look did the same
+                return replace(moved, why=self.why, facts=self.facts(subject, side)), ""
             return None, f"a look changed it: {moved.act}{f', {moved.why}' if moved.why else ''}"
         if why := self.unfit(subject, side, now):
             return None, why
+        if why := self.lapsed(subject, side, now):
+            lapse = by_hand(subject, Input.REOPEN)
+            return lapse and replace(lapse, why=why), why
         change = by_hand(subject, self.act)
         if change is None:
             return None, _not_in_its_life(subject.finding)

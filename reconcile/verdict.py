@@ -111,7 +111,7 @@ def judge_object(rows: Sequence[Row], side: ObjectSide, s3_version: str = "") ->
                 return Healthy("a row claims the object")
             return unclaimed(rows, side, s3_version)
         case Absent():
-            return Healthy("there is no object")
+            return Healthy("there is no object", absent=True)
         case Unknown(reason):
             return Undecided(reason)
         case NotAsked():

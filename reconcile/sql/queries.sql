@@ -9,7 +9,8 @@ SELECT 'finding', f.bucket, f.key, f.s3_version, f.row_id,
                           CASE WHEN f.evidence ? 'content_sha256' THEN jsonb_build_object(
                               'sha256', f.evidence -> 'content_sha256', 'etag', f.evidence -> 'content_etag',
                               's3_version', f.evidence -> 'content_s3_version',
-                              'modified', f.evidence -> 'content_modified') END)::text
+                              'modified', f.evidence -> 'content_modified') END,
+                          'erasing', f.state = 'approved' AND f.evidence @? '$.erasing.how')::text
 FROM reconciler.finding AS f
 WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
 UNION ALL

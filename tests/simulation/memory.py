@@ -24,6 +24,7 @@ from reconcile.model import (
     ObjectRef,
     ObjectSide,
     Policy,
+    State,
     Told,
     Unavailable,
 )
@@ -188,7 +189,8 @@ class MemoryTxn:
             str(facts.get("named_by") or (before.named_by[0] if before and before.named_by else "look")),
         )
         facts = {**(tables.findings[number].evidence if before else {}), **facts, **change.facts}
-        held = (change.cause, change.previous_status, change.held_by, named, content_of(facts))
+        erasing = change.state is State.APPROVED and bool(facts.get("erasing"))
+        held = (change.cause, change.previous_status, change.held_by, named, content_of(facts), erasing)
         finding = Finding(number, ref, change.row_id, change.kind, change.state, revision, since, *held)
         tables.findings[number] = Kept(finding, facts)
         tables.history.append(Line(self.now, self.world.actor, change.act, number, change.state, change.why))

@@ -101,10 +101,12 @@ TABLE = {
 }
 
 
+OF_OBJECTS = {Input.APPROVE, Input.ERASE, Input.DELETE}
 BY_HAND = {
     Input.IGNORE: {State.SUSPECTED: (State.IGNORED, "ignored"), State.OPEN: (State.IGNORED, "ignored")},
     Input.REOPEN: {State.IGNORED: (State.OPEN, "reopened"), State.APPROVED: (State.OPEN, "approval withdrawn")},
     Input.APPROVE: {State.OPEN: (State.APPROVED, "approved")},
+    Input.ERASE: {State.APPROVED: (State.APPROVED, "deletion begun")},
     Input.DELETE: {State.APPROVED: (State.DELETED, "deleted")},
     Input.PURGE: {State.OPEN: (State.RESOLVED, "purged")},
     Input.ADOPT: {},
@@ -115,7 +117,7 @@ BY_HAND = {
 @pytest.mark.parametrize("state", State)
 def test_a_persons_act_does_what_the_table_says(act, state):
     """It changes the state alone: the flag and who holds the finding stay until it closes, and the row stays."""
-    kind = Kind.ORPHAN if act in {Input.APPROVE, Input.DELETE} else Kind.MISSING
+    kind = Kind.ORPHAN if act in OF_OBJECTS else Kind.MISSING
     before = finding(state, previous_status="active", held_by="brake", kind=kind)
     change = by_hand(Subject("r", row(), before, Drift(kind, "NoSuchKey")), act)
     expected = BY_HAND[act].get(state)
@@ -131,9 +133,25 @@ def test_a_persons_act_does_what_the_table_says(act, state):
 def test_only_what_no_row_claims_is_approved_and_deleted_and_only_what_is_missing_purged(kind, state):
     """A mismatch has the same life as others, and no act of it ends in a deletion."""
     subject = Subject("r", row(), finding(state, kind=kind), Drift(kind, "differs"))
-    allowed = {act for act in (Input.APPROVE, Input.DELETE, Input.PURGE) if by_hand(subject, act)}
+    allowed = {act for act in (*OF_OBJECTS, Input.PURGE) if by_hand(subject, act)}
     of_object = kind in {Kind.ORPHAN, Kind.LEFTOVER}
-    assert allowed <= ({Input.APPROVE, Input.DELETE} if of_object else {Input.PURGE} if kind is Kind.MISSING else set())
+    assert allowed <= (OF_OBJECTS if of_object else {Input.PURGE} if kind is Kind.MISSING else set())
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize(("erasing", "act"), [(True, "deleted"), (False, "resolved")])
+def test_an_absence_after_a_deletion_was_begun_is_its_end(erasing, act):
+    """Whoever sees it first, after a crash, too; what is deleted keeps a look for another grace."""
+    [change], look = told_and_next([], GONE, finding(State.APPROVED, Kind.ORPHAN, row_id="", erasing=erasing))
+    assert (change.act, look) == (act, Look(OBSERVING.orphan_grace, 0, "deleted") if erasing else None)
+    [change], _ = told_and_next([row()], THERE, finding(State.APPROVED, Kind.ORPHAN, row_id="", erasing=erasing))
+    assert change.act == "resolved"
+
+
+def told_and_next(rows, side, of_object):
+    """Return the changes of the object's finding, and the next look."""
+    one = look_at(side, rows, [of_object])
+    return [change for change in one.changes if change.row_id == ""], one.look
 
 
 def test_what_was_ignored_before_it_was_flagged_is_suspected_again():
