@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,18 @@ from reconcile.model import (
 )
 from reconcile.report import Section, Table
 
-ROWS = ("version_id", "state", "status", "size_bytes", "etag", "file_id", "group", "owner", "created_at")
+ROWS = (
+    "version_id",
+    "state",
+    "status",
+    "size_bytes",
+    "etag",
+    "file_id",
+    "group",
+    "owner",
+    "created_at",
+    "superseded_by",
+)
 VERDICTS = ("subject", "verdict", "why", "what_a_look_does")
 FINDINGS = ("id", "kind", "state", "cause", "version_id", "suspected_at", "opened_at", "closed_at", "held_by")
 HISTORY = ("at", "act", "from_state", "to_state", "actor", "why", "named_by", "object")
@@ -37,12 +48,16 @@ LOOK = ("due_at", "reason", "attempt")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One reference as it is now; `kept` is None where our schema is not there."""
+    """One reference as it is now; `kept` is None where our schema is not there.
+
+    `superseded` names for each row the later live version of its file, if there is one.
+    """
 
     ref: ObjectRef
     known: Known
     side: ObjectSide
     kept: Kept | None
+    superseded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,8 @@ def explained(seen: Seen, now: datetime, policy: Policy) -> Section:
     judged = list(subjects(seen.ref, seen.known, seen.side))
     named = {name: part for name, part in seen.ref._asdict().items() if part}
     facts: dict[str, Value] = {**named, **object_facts(seen.side)}
-    rows = Table("rows", ROWS, [row_facts(row) for row in seen.known.rows], "Rows", none="no row names this key")
+    listed = [(*row_facts(row), seen.superseded.get(row.row_id)) for row in seen.known.rows]
+    rows = Table("rows", ROWS, listed, "Rows", none="no row names this key")
     verdicts = [verdict(one, seen.known.attempt, now, policy) for one in judged]
     meant = Table("verdicts", VERDICTS, verdicts, "What that means")
     repairs = tuple(dict.fromkeys(repair for one in judged for repair in repairs_of(one, seen.side)))

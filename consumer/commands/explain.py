@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import errors
 
@@ -16,6 +16,7 @@ from reconcile.model import Known, Misconfigured, ObjectRef, Row, Unknown
 from reconcile.opening import mapping, named_buckets, objects, world
 from reconcile.report import Section
 from reconcile.settings import NEEDED, Settings
+from reconcile.superseded import beside
 from reconcile.world import LiveWorld
 
 DEADLINE_S = 10.0
@@ -33,6 +34,8 @@ def explain(call: Call) -> Answer:
             known = inquirer.known(refs)
             seen = [Seen(ref, known[ref], sides[ref], inquirer.kept(ref)) for ref in refs]
             now = inquiry.now(connection)
+        later = beside(opened, settings.mapping, [row.row_id for one in seen for row in one.known.rows])
+        seen = [replace(one, superseded=later.by) for one in seen]
     found = there(seen)
     parts = tuple(explained(one, now, settings.policy) for one in found)
     shown = parts[0] if len(parts) == 1 else Section("objects", "", {"subject": options.subject}, numbered(parts))

@@ -13,9 +13,11 @@ from reconcile import inquiry
 from reconcile.inquiry import Page, Record
 from reconcile.model import FINAL, Misconfigured, State
 from reconcile.report import Section, Table
+from reconcile.superseded import Superseded, beside
 
 LISTED = ("id", "kind", "state", "key", "version_id", "cause", "size_bytes", "suspected_at")
 GROUPED = ("findings", "suspected", "open", "held", "size_bytes", "first_suspected_at", "last_suspected_at")
+SUPERSEDED = "superseded_by"
 HISTORY = ("at", "act", "from_state", "to_state", "actor", "why", "named_by", "object")
 
 
@@ -24,14 +26,23 @@ def listing(call: Call) -> Answer:
     options = call.options
     if options.limit < 1 or options.depth < 1:
         raise Misconfigured("--limit and --depth must be at least 1")
-    with database(call.settings("database.url")) as opened, inquiry.reading(opened) as connection:
-        now = inquiry.now(connection)
-        wanted = wanted_by(options, now)
-        if options.group_by:
-            records = inquiry.grouped(connection, wanted, options.group_by, options.depth, options.limit)
-            return Answer(groups(options.group_by, records), now, drift=bool(records))
-        page = inquiry.findings(connection, wanted, options.limit, options.after)
-    return Answer(listed(page, options), now, drift=page.total > 0)
+    settings = call.settings("database.url")
+    with database(settings) as opened:
+        with inquiry.reading(opened) as connection:
+            now = inquiry.now(connection)
+            wanted = wanted_by(options, now)
+            if options.group_by:
+                records = inquiry.grouped(connection, wanted, options.group_by, options.depth, options.limit)
+                return Answer(groups(options.group_by, records), now, drift=bool(records))
+            page = inquiry.findings(connection, wanted, options.limit, options.after)
+        superseded = beside(opened, settings.mapping, row_ids(page))
+    return Answer(listed(page, superseded, options), now, drift=page.total > 0)
+
+
+def row_ids(page: Page) -> list[str]:
+    """Return the rows of a page's findings."""
+    at = page.columns.index("version_id")
+    return [record[at] for record in page.records if record[at]]
 
 
 def groups(by: str, records: Sequence[Record]) -> Table:
@@ -39,21 +50,26 @@ def groups(by: str, records: Sequence[Record]) -> Table:
     return Table("groups", (by, *GROUPED), records, none="no finding")
 
 
-def listed(page: Page, options: argparse.Namespace) -> Table:
+def listed(page: Page, superseded: Superseded, options: argparse.Namespace) -> Table:
     """Return a page of findings: for a person the columns that fit a screen, for a program all of them."""
-    columns = listed_columns(page, options)
-    places = [page.columns.index(name) for name in columns]
-    rows = [[record[at] for at in places] for record in page.records]
-    return Table("findings", columns, rows, none="no finding", notes=paging(page, options))
+    columns = listed_columns(page, superseded, options)
+    own, places = page.columns.index("version_id"), {name: at for at, name in enumerate(page.columns)}
+    rows = [
+        [superseded.by.get(record[own]) if name == SUPERSEDED else record[places[name]] for name in columns]
+        for record in page.records
+    ]
+    notes = (superseded.untold,) if superseded.untold else ()
+    return Table("findings", columns, rows, none="no finding", notes=(*paging(page, options), *notes))
 
 
-def listed_columns(page: Page, options: argparse.Namespace) -> tuple[str, ...]:
+def listed_columns(page: Page, superseded: Superseded, options: argparse.Namespace) -> tuple[str, ...]:
     """Return which columns to show; a bucket is worth one only where there are several."""
     if options.format != "table":
-        return page.columns
+        return (*page.columns, SUPERSEDED)
     at = page.columns.index("bucket")
     several = len({record[at] for record in page.records}) > 1
-    return (*LISTED[:3], "bucket", *LISTED[3:]) if several else LISTED
+    columns = (*LISTED[:3], "bucket", *LISTED[3:]) if several else LISTED
+    return (*columns[:-2], SUPERSEDED, *columns[-2:]) if superseded.by else columns
 
 
 def paging(page: Page, options: argparse.Namespace) -> tuple[str, ...]:
@@ -68,21 +84,24 @@ def paging(page: Page, options: argparse.Namespace) -> tuple[str, ...]:
 
 def show(call: Call) -> Answer:
     """Show one finding with its evidence and history."""
-    number = call.options.id
-    with database(call.settings("database.url")) as opened, inquiry.reading(opened) as connection:
-        now = inquiry.now(connection)
-        found = inquiry.finding(connection, number)
-        changes = inquiry.history(connection, [number])
-    if found is None:
-        raise Misconfigured(f"finding {number}: there is none, or its retention is over; findings list names them")
-    return Answer(told(found, changes), now, drift=State(found["state"]) not in FINAL)
+    number, settings = call.options.id, call.settings("database.url")
+    with database(settings) as opened:
+        with inquiry.reading(opened) as connection:
+            now = inquiry.now(connection)
+            found = inquiry.finding(connection, number)
+            changes = inquiry.history(connection, [number])
+        if found is None:
+            raise Misconfigured(f"finding {number}: there is none, or its retention is over; findings list names them")
+        superseded = beside(opened, settings.mapping, [found["version_id"] or ""])
+    return Answer(told(found, superseded, changes), now, drift=State(found["state"]) not in FINAL)
 
 
-def told(found: Mapping[str, Any], changes: Sequence[Record]) -> Section:
+def told(found: Mapping[str, Any], superseded: Superseded, changes: Sequence[Record]) -> Section:
     """Return everything that is known of one finding; what says nothing is left out of the evidence only."""
     evidence = {name: value for name, value in found["evidence"].items() if value not in (None, "", [])}
     evidence |= {f"object_{name}": value for name, value in evidence.pop("object", {}).items() if value is not None}
     facts = {name: value for name, value in found.items() if name != "evidence"}
+    facts[SUPERSEDED] = superseded.by.get(found["version_id"]) or superseded.untold or None
     title = f"Finding {found['id']}: {found['kind']}, {found['state']}"
     history = Table("history", HISTORY, changes, "History, the latest first", none="no history is kept")
     return Section("finding", title, facts, (Section("evidence", "Evidence", evidence), history))

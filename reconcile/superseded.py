@@ -1,0 +1,55 @@
+"""Which versions a later one of the same file supersedes: shown beside what is found; it resolves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconcile import rows
+from reconcile.catalog import compiled
+from reconcile.database import Connection, Database
+from reconcile.inquiry import explaining
+from reconcile.mapping import Mapping as RowMapping
+from reconcile.model import Misconfigured, RowState, Unavailable
+from reconcile.rows import Sibling
+from reconcile.settings import MappingSettings
+
+PATIENCE = "3s"  # for a list that tells it besides; whoever purges waits longer
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """By which live version, in words, of those rows that one supersedes; `untold` says why that is not known."""
+
+    by: Mapping[str, str] = field(default_factory=dict)
+    untold: str = ""
+
+
+def in_words(siblings: Iterable[Sibling]) -> dict[str, str]:
+    """Name the latest of the live versions that came after each row: by its number, else by its id."""
+    later = [one for one in siblings if one.later and one.state == RowState.LIVE]
+    latest = {one.of: one for one in sorted(later, key=lambda one: (one.number or 0, one.row_id))}
+    return {of: f"version {one.number if one.number is not None else one.row_id}" for of, one in latest.items()}
+
+
+def has_others(siblings: Iterable[Sibling]) -> set[str]:
+    """Return the rows whose file has another live version, later or not."""
+    return {one.of for one in siblings if one.state == RowState.LIVE}
+
+
+def read(connection: Connection, mapping: RowMapping, row_ids: Sequence[str]) -> Superseded:
+    """Read what supersedes these rows."""
+    named = [one for one in row_ids if one]
+    return Superseded(in_words(rows.siblings(connection, mapping, named))) if named else Superseded()
+
+
+def beside(database: Database, settings: MappingSettings, row_ids: Sequence[str]) -> Superseded:
+    """Read the same for whoever tells it besides: where that fails, or takes long, it says so."""
+    if not settings.version.table or not settings.version.key or not any(row_ids):
+        return Superseded()
+    try:
+        with database.use() as connection, explaining(), connection.transaction():
+            connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'".encode())
+            return read(connection, compiled(connection, settings), row_ids)
+    except (Misconfigured, Unavailable) as error:
+        return Superseded(untold=f"whether a later version supersedes one is not told: {str(error).splitlines()[0]}")
