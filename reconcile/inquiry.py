@@ -23,7 +23,10 @@ Record = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which findings; None is no condition. Without `states` those that are not closed."""
+    """Which findings; None is no condition. Without `states` those that are not closed.
+
+    `before` is about the object's Last-Modified, or where that is not known about when it was suspected.
+    """
 
     states: list[str] | None = None
     kinds: list[str] | None = None
@@ -35,6 +38,8 @@ class Filter:
     principal: str | None = None
     since: datetime | None = None
     held: bool = False
+    before: datetime | None = None
+    least_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from reconcile.inquiry import Filter
 from reconcile.model import Misconfigured, State
-from reconcile.values import Unfit, duration
+from reconcile.values import Unfit, duration, size
 
 
 def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:
@@ -24,7 +24,25 @@ def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:
         principal=options.principal,
         since=moment(options.since, now) if options.since else None,
         held=options.held,
+        before=now - length(options.older_than) if getattr(options, "older_than", None) else None,
+        least_bytes=amount(options.larger_than) if getattr(options, "larger_than", None) else None,
     )
+
+
+def length(written: str) -> timedelta:
+    """Return the duration of --older-than."""
+    try:
+        return duration(written)
+    except Unfit as rule:
+        raise Misconfigured(f"--older-than {written!r}: {rule}") from None
+
+
+def amount(written: str) -> int:
+    """Return the number of bytes of --larger-than."""
+    try:
+        return size(written)
+    except Unfit as rule:
+        raise Misconfigured(f"--larger-than {written!r}: {rule}") from None
 
 
 def moment(written: str, now: datetime) -> datetime:

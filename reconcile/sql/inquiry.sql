@@ -11,6 +11,9 @@ AND (%(cause)s::text IS NULL OR position(lower(%(cause)s::text) IN lower(f.cause
 AND (%(principal)s::text IS NULL OR f.evidence ->> 'principal' = %(principal)s::text)
 AND (%(since)s::timestamptz IS NULL OR f.suspected_at >= %(since)s::timestamptz)
 AND (NOT %(held)s::boolean OR f.held_by = 'brake')
+AND (%(before)s::timestamptz IS NULL
+     OR coalesce((f.evidence -> 'object' ->> 'modified')::timestamptz, f.suspected_at) <= %(before)s::timestamptz)
+AND (%(least_bytes)s::bigint IS NULL OR f.size_bytes >= %(least_bytes)s::bigint)
 
 -- name: findings
 SELECT f.id, f.kind, f.state, f.bucket, f.key, nullif(f.row_id, '') AS version_id, f.cause, f.group_name, f.owner,

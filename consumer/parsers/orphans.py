@@ -1,0 +1,66 @@
+"""The parser of `orphans`."""
+
+from __future__ import annotations
+
+import argparse
+
+from consumer.parsing import Subparsers, changes, command, exit_code, family
+
+KINDS = ("orphan", "leftover")
+STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
+GROUPINGS = ("prefix", "cause", "principal", "bucket", "kind", "state")
+CAUSES = ("upload-in-progress", "row-deleted", "other-spelling", "backup", "rollback", "unknown")
+
+
+def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Add the commands."""
+    named = family(commands, "orphans", "objects that no row names: list them, approve, delete, undo")
+    _list(named, common)
+    show = command(named, "show", "orphans:show", common, "show one orphan: both sides now, what is near it, history")
+    show.add_argument("id", type=int, metavar="ID", help="the finding's id, as listed")
+    exit_code(show)
+    _approve(named, common)
+
+
+def _list(named: Subparsers, common: argparse.ArgumentParser) -> None:
+    listing = command(named, "list", "orphans:listing", common, "list orphans, the most bytes first")
+    choosing(listing)
+    listing.add_argument(
+        "--state", action="append", choices=STATES, help="in this state (those not closed; repeatable)"
+    )
+    listing.add_argument("--group-by", choices=GROUPINGS, help="count by this instead of listing")
+    listing.add_argument("--depth", type=int, default=1, metavar="N", help="directories of a prefix to group by (1)")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many; 0: all (50)")
+    listing.add_argument("--after", type=int, metavar="ID", help="go on after this one")
+    listing.add_argument("--mc", action="store_true", help="print the lines of mc that would remove them")
+    listing.add_argument("--alias", default="minio", metavar="NAME", help="the server's name in mc (minio)")
+    exit_code(listing)
+
+
+def _approve(named: Subparsers, common: argparse.ArgumentParser) -> None:
+    approve = command(named, "approve", "approving:approve", common, "allow orphans to be deleted, as they are now")
+    approve.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+    choosing(approve)
+    approve.add_argument("--all", action="store_true", help="every one that is open")
+    approve.add_argument(
+        "--from", dest="file", metavar="FILE", help="those of a reviewed list (orphans list -o csv --output-file FILE)"
+    )
+    approve.add_argument("--withdraw", action="store_true", help="take approvals back")
+    changes(approve)
+
+
+def choosing(parser: argparse.ArgumentParser) -> None:
+    """Add the filter of orphans; commands/choosing.py reads it."""
+    parser.add_argument("--kind", action="append", choices=KINDS, help="of this kind (repeatable)")
+    for name, help_text in (
+        ("bucket", "in this bucket"),
+        ("prefix", "whose key begins so"),
+        ("principal", "named by an event of this principal"),
+    ):
+        parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
+    parser.add_argument("--older-than", metavar="DURATION", help="whose object was written longer ago (30d)")
+    parser.add_argument("--larger-than", metavar="SIZE", help="of at least so many bytes (10MiB)")
+    parser.add_argument("--cause", dest="suggested", choices=CAUSES, help="whose suggested cause is this")
+    parser.add_argument("--since", metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)")
+    parser.add_argument("--held", action="store_true", help="held by the brake")
+    parser.set_defaults(group=None, owner=None, cause=None)

@@ -1,0 +1,107 @@
+"""Gathers what is known around orphans: rows near by, rows that once were, other spellings, uploads under way.
+
+Reads only. What MinIO does not answer is left out, and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from reconcile import orphans, rows
+from reconcile.causes import Clues, Suggestion, suggested
+from reconcile.database import Connection
+from reconcile.lookalike import normal_forms
+from reconcile.mapping import Mapping as RowMapping
+from reconcile.model import Kind, Misconfigured, Row, Unavailable
+from reconcile.orphans import Orphan
+from reconcile.storing import Storing
+from reconcile.template import is_template
+
+AT_ONCE = 4
+
+
+@dataclass
+class Surroundings:
+    """Where clues come from. `silent` tells why uploads under way are not known, once MinIO did not answer."""
+
+    connection: Connection
+    mapping: RowMapping
+    storing: Storing
+    backup_prefix: str = ""
+    silent: str = ""
+
+    def suggestions(self, found: Sequence[Orphan]) -> list[Suggestion]:
+        """Return what may have made each."""
+        keys = [one.key for one in found]
+        known = orphans.rows_known(self.connection, keys)
+        spelled = self._spelled(found)
+        beside = self._beside(keys)
+        uploading = self._uploading(found)
+        return [
+            suggested(
+                Clues(
+                    one.key,
+                    uploading=(one.bucket, one.key) in uploading,
+                    of_leftover=one.cause if one.kind == Kind.LEFTOVER else "",
+                    known_row=known.get((one.bucket, one.key), ""),
+                    spelled=spelled.get((one.bucket, one.key), ()),
+                    backup_prefix=self.backup_prefix,
+                    beside=beside.get(directory(one.key), ""),
+                    fits=self._fits(one.key),
+                )
+            )
+            for one in found
+        ]
+
+    def _spelled(self, found: Iterable[Orphan]) -> dict[tuple[str, str], list[Row]]:
+        """Return the rows that name each key in another form, in one statement."""
+        forms = {one.key: normal_forms(one.key) for one in found}
+        asked = sorted(frozenset().union(*forms.values()))
+        named: dict[str, list[Row]] = {}
+        for row in rows.lookup(self.connection, self.mapping, asked) if asked else ():
+            named.setdefault(row.key, []).append(row)
+        return {
+            (one.bucket, one.key): rows_there
+            for one in found
+            if (
+                rows_there := [
+                    row for form in forms[one.key] for row in named.get(form, ()) if row.bucket == one.bucket
+                ]
+            )
+        }
+
+    def _beside(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """Return for each directory of the keys another key in it that a row names."""
+        first: dict[str, str] = {}
+        for key in keys:
+            first.setdefault(directory(key), key)
+        found = {
+            place: [row.key for row in rows.near(self.connection, self.mapping, key) if directory(row.key) == place]
+            for place, key in first.items()
+        }
+        return {place: there[0] for place, there in found.items() if there}
+
+    def _fits(self, key: str) -> bool:
+        composed = is_template(self.mapping.tables.settings.version.key)
+        return composed and any(self.mapping.parameters([key]).values())
+
+    def _uploading(self, found: Sequence[Orphan]) -> set[tuple[str, str]]:
+        """Return which keys have an upload in parts under way; MinIO tells that of a whole key only."""
+        if self.silent:
+            return set()
+        names = list(dict.fromkeys((one.bucket, one.key) for one in found))
+        with ThreadPoolExecutor(AT_ONCE) as workers:
+            asked = [(name, workers.submit(self.storing.uploads, *name)) for name in names]
+            try:
+                return {name for name, answer in asked if name[1] in answer.result()}
+            except (Unavailable, Misconfigured) as error:
+                self.silent = str(error)
+                workers.shutdown(cancel_futures=True)
+                return set()
+
+
+def directory(key: str) -> str:
+    """Return what a key has before its last slash."""
+    return key.rpartition("/")[0]

@@ -1,0 +1,94 @@
+"""An office that works through orphans: a bucket and its rows, the commands, and what both sides say afterwards."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import minio as minio_py
+import psycopg
+
+from reconcile import opening
+from reconcile.database import Database
+from reconcile.model import Hint, ObjectRef
+from reconcile.reconciler import reconcile
+from reconcile.settings import load
+from tests.support.command import Program
+
+FILE = "INSERT INTO storage_files (bucket_type) VALUES ('staging') RETURNING id"
+VERSION = "INSERT INTO file_versions (file_id, version_number, object_key, size) VALUES (%s, 1, %s, %s) RETURNING id"
+OLDER = "UPDATE reconciler.finding SET suspected_at = suspected_at - interval '1 day'"
+
+
+@dataclass
+class Office:
+    """The commands over one bucket and one database."""
+
+    program: Program
+    connection: psycopg.Connection[Any]
+    objects: minio_py.Minio
+    bucket: str
+
+    def put(self, key: str, content: bytes = b"AAA") -> None:
+        """Put an object."""
+        self.objects.put_object(bucket_name=self.bucket, object_name=key, data=BytesIO(content), length=len(content))
+
+    def add_row(self, key: str, size: int = 3) -> str:
+        """Commit a file with one version, and return the version's id."""
+        [(file,)] = self.connection.execute(FILE).fetchall()
+        [(version,)] = self.connection.execute(VERSION, [file, key, size]).fetchall()
+        return str(version)
+
+    def find(self, contents: Mapping[str, bytes]) -> list[int]:
+        """Put objects that no row names, and have them found and opened; returns the findings' ids."""
+        for key, content in contents.items():
+            self.put(key, content)
+        self.look(*contents)
+        self.connection.execute(OLDER)
+        self.look(*contents)
+        kept = "SELECT key, id FROM reconciler.finding WHERE bucket = %s AND state = 'open' AND row_id = ''"
+        found = dict(self.connection.execute(kept, [self.bucket]).fetchall())
+        return [found[key] for key in contents]
+
+    def look(self, *keys: str) -> None:
+        """Look at keys as the consumer does."""
+        environ = {name: value for name, value in self.program.environ.items() if name.startswith("RECONCILER_")}
+        settings = load(tomllib.loads(self.program.file.read_text("utf-8")), environ, Path.read_text)
+        database = Database(settings.database.url)
+        with opening.objects(settings) as store:
+            world = opening.world(settings, database, store, "consumer", opening.mapping(settings, database))
+            world.look_deadline_s = 10.0
+            reconcile(world, [Hint(ObjectRef(self.bucket, key)) for key in keys])
+        database.close()
+
+    def states(self) -> dict[str, int]:
+        """Return how many findings are in each state."""
+        return dict(self.connection.execute("SELECT state, count(*) FROM reconciler.finding GROUP BY 1").fetchall())
+
+    def state(self, number: int) -> str:
+        """Return the state of a finding."""
+        [(state,)] = self.connection.execute("SELECT state FROM reconciler.finding WHERE id = %s", [number]).fetchall()
+        return str(state)
+
+    def acts(self, number: int) -> list[str]:
+        """Return what was done to a finding, in its order."""
+        kept = "SELECT act FROM reconciler.history WHERE finding_id = %s ORDER BY id"
+        return [act for (act,) in self.connection.execute(kept, [number])]
+
+    def keys(self, bucket: str = "", prefix: str = "") -> list[str]:
+        """Return the keys that the bucket lists."""
+        found = self.objects.list_objects(bucket_name=bucket or self.bucket, prefix=prefix, recursive=True)
+        return [str(one.object_name) for one in found]
+
+    def content(self, key: str) -> bytes:
+        """Return an object's content."""
+        answer = self.objects.get_object(bucket_name=self.bucket, object_name=key)
+        try:
+            return answer.data
+        finally:
+            answer.close()
+            answer.release_conn()
