@@ -27,6 +27,7 @@ from reconcile.orphans import KINDS, Kept, Orphan, Place
 from reconcile.report import Brief, Section, Table
 from reconcile.settings import NEEDED, Settings
 from reconcile.storing import Storing
+from reconcile.superseded import Superseded
 from reconcile.world import LiveWorld
 
 LISTED = ("id", "state", "key", "size_bytes", "modified_at", "suggested_cause", "clue")
@@ -193,7 +194,7 @@ def show(call: Call) -> Answer:
             raise Misconfigured(f"orphan {number}: {said}; orphans list names them")
         kept = orphans.evidence(at.connection, [number])[number]
         side = store.heads([kept.ref], DEADLINE_S)[kept.ref]
-        told = findings.told(found, inquiry.history(at.connection, [number]))
+        told = findings.told(found, Superseded(), inquiry.history(at.connection, [number]))
         seen = Orphan._make(found.get(name) or kept.found.get(name) for name in Orphan._fields)
         parts = (now_section(kept, side), cause_section(at, seen), near_section(at, seen), sweeps_section(at, seen))
     shown = replace(told, parts=(*parts, *told.parts), notes=(*told.notes, *next_steps(kept, side)))
