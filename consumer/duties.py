@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from reconcile import ledger, rows
+from reconcile import ledger, rows, windows
 from reconcile.database import Busy
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
@@ -50,6 +50,7 @@ def all_duties(retention: Retention) -> list[Duty]:
     return [
         Duty("young", 1.0, lambda turn: look_at_young(turn, timedelta(0))),
         Duty("young again", 5.0, lambda turn: look_at_young(turn, SECOND_LOOK)),
+        Duty("suppression", 1.0, end_windows),
         Duty("live rows", 600.0, count_live_rows),
         Duty("retention", 3600.0, lambda turn: prune(turn, retention)),
     ]
@@ -92,6 +93,14 @@ def count_live_rows(turn: Turn) -> None:
             live = rows.live_counts(connection, world.mapping)
             flagged = rows.flagged_counts(connection, world.mapping)
         ledger.keep_live_rows(connection, live, flagged, world.actor)
+
+
+def end_windows(turn: Turn) -> None:
+    """Have all looked at again that a suppression window covered whose time is over, and close it."""
+    with turn.world.database.use() as connection:
+        for window in windows.over(connection):
+            asked = windows.close(connection, window)
+            log.info("suppression.ended", window=window.id, bucket=window.bucket, looks=asked)
 
 
 def prune(turn: Turn, retention: Retention) -> None:

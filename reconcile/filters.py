@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 OURS = ".storage-reconciler/"
 SPECIAL = re.compile(
@@ -31,6 +32,17 @@ def watched(include: Iterable[str], exclude: Iterable[str]) -> Watched:
     if unwanted:
         return lambda key: not key.startswith(OURS) and not unwanted(key)
     return lambda key: not key.startswith(OURS)
+
+
+def below(prefix: str) -> str:
+    """Return the pattern of the keys that begin so."""
+    return "/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", prefix) + "**"
+
+
+@lru_cache(maxsize=256)
+def matching(pattern: str) -> Callable[[str], object]:
+    """Return the test of one pattern, or raise BadPattern."""
+    return re.compile(expression(pattern), re.DOTALL).search
 
 
 def _any(patterns: Iterable[str]) -> Callable[[str], object] | None:

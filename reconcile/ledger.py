@@ -28,7 +28,7 @@ from reconcile.model import (
     Told,
     Unknown,
 )
-from reconcile.restraint import Restraints, Trip
+from reconcile.restraint import Restraint, Restraints, Trip
 from reconcile.steps import Change, Step
 
 set_json_dumps(msgspec.json.encode)
@@ -198,15 +198,20 @@ def due(connection: Connection, limit: int, unreadable: Mapping[str, bool]) -> l
 
 
 def read_restraints(connection: Connection, window: timedelta) -> Restraints:
-    """Take the lock that all processes share, then read the brake's state; held until the transaction ends."""
+    """Take the lock that all processes share, then read what restrains; held until the transaction ends."""
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
     active = connection.execute(SQL["brakes"]).fetchall()
     recent = connection.execute(SQL["recent"], {"window": window}).fetchall()
     live = connection.execute(SQL["live_rows"]).fetchall()
+    by_hand = connection.execute(SQL["set_by_hand"]).fetchall()
     return Restraints(
         frozenset((Kind(kind), bucket) for kind, bucket in active),
         {(Kind(kind), bucket): count for kind, bucket, count in recent},
         dict(live),
+        [
+            Restraint(number, effect, bucket, kind and Kind(kind), *rest)
+            for number, effect, bucket, kind, *rest in by_hand
+        ],
     )
 
 

@@ -19,7 +19,7 @@ from reconcile.database import Busy, Refused
 from reconcile.ledger import testimony
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import Action, Brake, Hint, Kind, Known, NotAsked, ObjectRef, ObjectSide, Policy, State, Unknown
-from reconcile.restraint import UNREADABLE_AT, Restraints, Trip, braked, restrain, silence
+from reconcile.restraint import UNREADABLE_AT, Restraints, Trip, restrain, restrainable, silence
 from reconcile.steps import Change, Step, Tally
 from reconcile.steps import Look as NextLook
 
@@ -60,7 +60,7 @@ class Txn(Protocol):
     seen: Mapping[ObjectRef, Known]
 
     def restraints(self) -> Restraints:
-        """Take the brake's lock and read its state."""
+        """Take the brake's lock, and read its state and what persons have set."""
         ...
 
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
@@ -176,7 +176,7 @@ def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
         moved = {one.ref for one in steps if overtaken(one, look.known[one.ref], txn.seen[one.ref])}
         steps = [one for one in steps if one.ref not in moved]
         trips: list[Trip] = []
-        if any(braked(change) for one in steps for change in one.changes):
+        if any(restrainable(change) for one in steps for change in one.changes):
             steps, trips = restrain(steps, txn.restraints(), world.brake)
         busy = txn.write(steps, trips, look, moved)
     written = [one for one in steps if one.ref not in busy]

@@ -32,7 +32,7 @@ def section(restraints: Sequence[tuple[Any, ...]], held: Sequence[tuple[Any, ...
     """Return the brakes that are on, and what is held by bucket."""
     brakes = [
         (OF_KIND.get(kind, kind), bucket or EVERYWHERE, since, why, actor)
-        for _, _, bucket, kind, since, _, actor, why in restraints
+        for _, _, bucket, kind, since, _, actor, why, _ in restraints
     ]
     facts = {"brake": "on" if brakes else "off", "held": sum(count for *_, count in held)}
     notes = ("storage-reconciler brake release prints what a release would do",) if brakes else ()

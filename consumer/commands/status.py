@@ -28,7 +28,7 @@ SWEEPS = ("bucket", "prefix", "last_complete_at", "drifts", "since_then", "first
 NEVER = "never swept"
 PATHS = ("path", "found", "p50_ms", "p99_ms", "most_ms")
 ACTS = ("act", "count", "last_at")
-RESTRAINTS = ("restraint", "bucket", "since_at", "why")
+RESTRAINTS = ("restraint", "bucket", "since_at", "until_at", "set_by", "why")
 WORTH_TELLING = (
     "suspected", "opened", "flagged", "flagged after release", "given back", "resolved", "held", "released", "refused",
     "flagged by others",
@@ -175,9 +175,20 @@ def drift_rows(drift: Sequence[Record]) -> list[Record]:
 
 def restraint_rows(restraints: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
     """Yield what holds changes back: brakes, unreadable buckets, suppression."""
-    for _, effect, bucket, kind, since, _, _, why in restraints:
-        named = f"brake on {OF_KIND.get(kind, kind)}" if effect == "brake" else effect
-        yield named, bucket or "all buckets", since, why
+    for number, effect, bucket, kind, since, until, actor, why, pattern in restraints:
+        where = f"{bucket or 'all buckets'}{f': {pattern}' if pattern else ''}"
+        yield restraint_name(number, effect, kind), where, since, None if effect == "unreadable" else until, actor, why
+
+
+def restraint_name(number: int, effect: str, kind: str | None) -> str:
+    """Name a restraint as the command that lifts it does."""
+    match effect:
+        case "brake":
+            return f"brake on {OF_KIND.get(kind or '', kind)}"
+        case "suppress":
+            return f"suppress {number}"
+        case _:
+            return effect
 
 
 def lane_rows(leases: Sequence[Record]) -> Iterator[tuple[str, str, str]]:

@@ -110,7 +110,7 @@ GROUP BY 1 ORDER BY 4 DESC, 1 LIMIT 10
 SELECT count(*), count(*) FILTER (WHERE due_at <= now()), min(due_at) FROM reconciler.look
 
 -- name: restraints
-SELECT r.id, r.effect, nullif(r.bucket, '') AS bucket, r.kind, r.since, r.until, r.actor, r.why
+SELECT r.id, r.effect, nullif(r.bucket, '') AS bucket, r.kind, r.since, r.until, r.actor, r.why, r.pattern
 FROM reconciler.restraint AS r
 WHERE r.lifted_at IS NULL AND r.effect = ANY (%(effects)s::text[]) ORDER BY r.id
 

@@ -154,6 +154,11 @@ RETURNING id, bucket, kind, since, why
 -- name: brakes
 SELECT kind, bucket FROM reconciler.restraint WHERE effect = 'brake' AND lifted_at IS NULL
 
+-- name: set_by_hand
+SELECT id, effect, bucket, kind, pattern, until - now() FROM reconciler.restraint
+WHERE effect IN ('suppress', 'ignore') AND lifted_at IS NULL AND (until > now() OR until IS NULL)
+ORDER BY id
+
 -- name: recent
 -- What a person released is not counted: it has an act of its own, or is marked; a release begins the count anew.
 WITH counted AS (

@@ -14,7 +14,7 @@ import psycopg
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
-from reconcile import acts, ledger
+from reconcile import acts, ledger, windows
 from reconcile.catalog import compiled
 from reconcile.database import Database, migrate
 from reconcile.model import Brake, Kind, ObjectRef, Policy, State
@@ -24,6 +24,7 @@ from reconcile.settings import BucketOf, FileTable, MappingSettings, StatusWords
 from reconcile.world import LiveWorld
 from tests.contract.stages import BRAKE, FLAGGING, Planned, Seen
 
+PERSON = acts.Who("person", "seen to")
 CLOSED = 1  # a port of the loopback that nobody listens at
 TABLES = """
 CREATE TABLE parent (id text PRIMARY KEY, deleted_at timestamptz);
@@ -214,8 +215,24 @@ class LiveStage:
 
     def release(self, *kinds: str) -> None:
         database = Database(self.url)
-        acts.release(database, acts.Who("person", "seen to"), kinds or ("missing", "orphan"))
+        acts.release(database, PERSON, kinds or ("missing", "orphan"))
         database.close()
+
+    def suppress(self, lasting: timedelta, pattern: str | None = None) -> None:
+        [(until,)] = self.sql("SELECT now() + %s", [lasting])
+        database = Database(self.url)
+        windows.add(database, PERSON, windows.Window(self.bucket, pattern, until))
+        database.close()
+
+    def lift_windows(self) -> None:
+        database = Database(self.url)
+        for number, *_ in windows.every(self.connection, closed=False):
+            windows.lift(database, PERSON, number)
+        database.close()
+
+    def end_windows(self) -> None:
+        for window in windows.over(self.connection):
+            windows.close(self.connection, window)
 
     def findings(self) -> list[Seen]:
         kept = self.sql(

@@ -98,6 +98,15 @@ class Stage(Protocol):
     def release(self, *kinds: str) -> None:
         """Lift the brakes of these kinds, all without any, and free what they held."""
 
+    def suppress(self, lasting: timedelta, pattern: str | None = None) -> None:
+        """Set a window on the first bucket."""
+
+    def lift_windows(self) -> None:
+        """End every window before its time."""
+
+    def end_windows(self) -> None:
+        """Have the windows ended whose time is over."""
+
     def findings(self) -> list[Seen]:
         """Return the findings that are not closed."""
 
@@ -189,6 +198,15 @@ class MemoryStage:
 
     def release(self, *kinds: str) -> None:
         self.servers.release({Kind(kind) for kind in kinds or ("missing", "orphan")})
+
+    def suppress(self, lasting: timedelta, pattern: str | None = None) -> None:
+        self.servers.suppress(self.bucket, pattern, lasting)
+
+    def lift_windows(self) -> None:
+        self.servers.lift_windows()
+
+    def end_windows(self) -> None:
+        self.servers.end_windows()
 
     def findings(self) -> list[Seen]:
         kept = [kept.finding for kept in self.servers.tables.findings.values()]

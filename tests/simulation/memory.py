@@ -134,7 +134,7 @@ class MemoryTxn:
             if recent and (line.act == "flagged" or opened) and not tables.released(kind, finding.ref.bucket, line.at):
                 flagged[kind, finding.ref.bucket] += 1
         brakes = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
-        return Restraints(brakes, flagged, tables.live)
+        return Restraints(brakes, flagged, tables.live, tables.set_by_hand(self.now))
 
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
         """Write what is neither locked nor changed since it was read; returns the others."""

@@ -27,6 +27,7 @@ from reconcile.model import (
     Unavailable,
     Unknown,
 )
+from reconcile.restraint import Restraint as ByHand
 
 BEGINNING = datetime(2025, 6, 1, 12, tzinfo=UTC)
 PROBE_FIRST = timedelta(seconds=5)
@@ -89,7 +90,7 @@ class Line(NamedTuple):
 
 
 class Restraint(NamedTuple):
-    """A brake, or a bucket that cannot be read; `until` is when the next probe goes out."""
+    """A brake, a window until its end, or a bucket that cannot be read, until its next probe goes out."""
 
     effect: str
     bucket: str
@@ -97,6 +98,11 @@ class Restraint(NamedTuple):
     since: datetime
     until: datetime
     lifted_at: datetime | None = None
+    pattern: str | None = None
+
+    def as_set(self, number: int, now: datetime) -> ByHand:
+        """Return what a person has set as the core has it."""
+        return ByHand(number, self.effect, self.bucket, self.kind, self.pattern, self.until - now)
 
 
 @dataclass
@@ -135,6 +141,11 @@ class Tables:
     def active(self, effect: str) -> list[Restraint]:
         """Return the restraints in force."""
         return [one for one in self.restraints if one.effect == effect and one.lifted_at is None]
+
+    def set_by_hand(self, now: datetime) -> list[ByHand]:
+        """Return the windows that are on."""
+        windows = [one for one in enumerate(self.restraints, 1) if one[1].effect == "suppress" and not one[1].lifted_at]
+        return [one.as_set(number, now) for number, one in windows if one.until > now]
 
     def released(self, kind: Kind, bucket: str, since: datetime) -> bool:
         """Tell whether a person has lifted such a brake since."""
@@ -234,6 +245,31 @@ class Servers:
                 tables.findings[number] = Kept(freed, facts)
                 tables.history.append(Line(self.now, "person", "released", number, finding.state, ""))
                 tables.ask(finding.ref, self.now, "released", {})
+
+    def suppress(self, bucket: str, pattern: str | None, lasting: timedelta) -> None:
+        """Set a window, as a person does."""
+        until = self.now + lasting
+        self.answer().restraints.append(Restraint("suppress", bucket, None, self.now, until, pattern=pattern))
+
+    def lift_windows(self) -> None:
+        """End every window before its time, as a person does."""
+        tables = self.answer()
+        tables.restraints = [
+            one._replace(until=self.now) if one.effect == "suppress" and not one.lifted_at else one
+            for one in tables.restraints
+        ]
+        self.end_windows()
+
+    def end_windows(self) -> None:
+        """Ask for a look at all that a window covered which is over, and close it."""
+        tables = self.answer()
+        for number, one in enumerate(tables.restraints):
+            if one.effect != "suppress" or one.lifted_at or one.until > self.now:
+                continue
+            for finding, _ in tables.findings.values():
+                if finding.state not in FINAL and one.as_set(number + 1, self.now).covers(finding.ref, finding.kind):
+                    tables.ask(finding.ref, self.now, "the end of a window", {})
+            tables.restraints[number] = one._replace(lifted_at=self.now)
 
 
 def brake_of(finding: Finding) -> Kind:
