@@ -22,6 +22,7 @@ from reconcile.database import Connection, Database
 from reconcile.drift import Class, SweepReport
 from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
+from reconcile.heartbeat import Heartbeat
 from reconcile.keeping import Kept, Lost, Unkept
 from reconcile.listing import split
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
@@ -98,7 +99,8 @@ class Sweeping:
         keeper = self.keeper()
         spawn(keeper.run.id)
         try:
-            return self.led(keeper) if keeper.leads else self.joined(keeper)
+            with Heartbeat(self.database, self.owner, keeping.LEASE_S):
+                return self.led(keeper) if keeper.leads else self.joined(keeper)
         except Lost as error:
             raise Leased(str(error)) from error
         finally:

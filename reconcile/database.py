@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, LiteralString, cast
 
@@ -77,6 +77,10 @@ class Database:
     patience_s: float = 2.0
     by_index: bool = False
     _connection: Connection | None = field(default=None, repr=False)
+
+    def another(self) -> Database:
+        """Return the same with a connection of its own, for another thread."""
+        return replace(self, _connection=None)
 
     def connection(self) -> Connection:
         """Return the open connection; raises Unavailable after `patience_s` of trying."""

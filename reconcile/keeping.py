@@ -130,13 +130,16 @@ class Kept:
             connection.execute(SQL["keep_drifts"], given)
 
     def _lead(self, connection: Connection) -> None:
-        """Keep the bucket's lease, or have it anew if it ran out; raises Lost."""
+        """Keep the bucket's lease; raises Lost if it ran out."""
         if not self.leads:
             return
-        ours = ledger.take_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S) is not None
+        ours = ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
         run = run_of(connection, self.run.id) if ours else None
         if run is None or run.state != "running":
-            raise Lost(f"sweep {self.run.id} was taken over by another run while this one did not answer")
+            raise Lost(
+                f"sweep {self.run.id}: its lease ran out while this run did not answer, and another may have taken it"
+                " over; --resume goes on with it"
+            )
 
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
         """Return references with findings, in key order, none of their keys in part."""

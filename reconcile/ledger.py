@@ -264,6 +264,11 @@ def advance_lease(connection: Connection, task: str, owner: str, until_s: float,
     return connection.execute(SQL["advance_lease"], parameters).fetchone() is not None
 
 
+def renew_leases(connection: Connection, owner: str, until_s: float) -> None:
+    """Keep all leases of an owner that did not run out; none that is being written now is waited for."""
+    connection.execute(SQL["renew_leases"], {"owner": owner, "until_s": until_s})
+
+
 def drop_lease(connection: Connection, task: str, owner: str) -> None:
     """Let another owner have the lease at once."""
     connection.execute(SQL["drop_lease"], {"task": task, "owner": owner})

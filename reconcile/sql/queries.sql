@@ -209,6 +209,15 @@ UPDATE reconciler.lease SET checkpoint = %(checkpoint)s, until = now() + %(until
 WHERE task = %(task)s AND lower = '' AND owner = %(owner)s AND until > now()
 RETURNING task
 
+-- name: renew_leases
+-- What is locked is being renewed, or given away, by the owner itself.
+UPDATE reconciler.lease AS l SET until = now() + %(until_s)s * interval '1 second'
+FROM (
+    SELECT task, lower FROM reconciler.lease
+    WHERE owner = %(owner)s AND until > now() AND NOT tally ? 'done' FOR UPDATE SKIP LOCKED
+) AS mine
+WHERE l.task = mine.task AND l.lower = mine.lower
+
 -- name: drop_lease
 UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
 

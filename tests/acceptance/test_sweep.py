@@ -10,21 +10,7 @@ import re
 import pytest
 
 from tests.acceptance.test_commands import add_row, put
-from tests.support import command
-
-
-@pytest.fixture
-def program(tmp_path, database, minio, bucket) -> command.Program:
-    """Give the command, configured without Kafka."""
-    return command.program(tmp_path, database, minio, bucket, {})
-
-
-@pytest.fixture
-def installed(connection, program) -> command.Program:
-    """Give the command with its schema made."""
-    ended = program.process("migrate", "--apply")
-    assert ended.returncode == 0, ended.stderr
-    return program
+from tests.support.sweeps import AT_ONCE, found, told
 
 
 @pytest.fixture
@@ -51,34 +37,23 @@ EVERYTHING = {
     ("lookalike", "/slash"),
     ("lookalike", "slash"),
 }
-AT_ONCE = {"RECONCILER_POLICY__ORPHAN_GRACE": "0s", "RECONCILER_POLICY__MISSING_GRACE": "100ms"}
-
-
-def told(ended) -> dict:
-    """Return the report that a sweep wrote as JSON."""
-    assert ended.stdout, ended.stderr
-    return json.loads(ended.stdout)
-
-
-def found(report: dict) -> set[tuple[str, str]]:
-    return {(one["kind"], one["key"]) for one in report["drifts"]}
 
 
 @pytest.mark.invariant(9)
 def test_every_drift_is_reported_and_nothing_is_written(connection, installed, drifted):
     """Report-only is the default: every class is told, and neither findings nor rows change."""
-    ended = installed.process("sweep", "-o", "json", **AT_ONCE)
+    ended = installed.run("sweep", "-o", "json", **AT_ONCE)
     assert ended.returncode == 0, ended.stderr
     report = told(ended)
     assert found(report) == EVERYTHING
     assert connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() == [(0,)]
     assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
-    assert installed.process("sweep", "--exit-code", "-o", "json", **AT_ONCE).returncode == 3
+    assert installed.run("sweep", "--exit-code", "-o", "json", **AT_ONCE).returncode == 3
 
 
 def test_without_a_schema_and_under_a_role_that_reads_it_finds_the_same(connection, program, drifted, database):
     """The trial: SELECT on the tables and list/read, no Kafka, no schema; and it says that nothing was kept."""
-    ended = program.process("sweep", "-o", "json", **AT_ONCE)
+    ended = program.run("sweep", "-o", "json", **AT_ONCE)
     assert found(told(ended)) == EVERYTHING
     assert "nothing was kept" in ended.stdout
     assert connection.execute("SELECT to_regnamespace('reconciler')").fetchall() == [(None,)]
@@ -88,12 +63,12 @@ def test_a_kept_sweep_has_a_history_and_says_what_is_new_and_what_healed(
     connection, installed, objects, bucket, drifted
 ):
     """The second sweep knows the first: still there, new, healed; the view shows both."""
-    first = told(installed.process("sweep", "-o", "json", **AT_ONCE))
+    first = told(installed.run("sweep", "-o", "json", **AT_ONCE))
     assert found(first) == EVERYTHING
     assert {one["is_new"] for one in first["drifts"]} == {True}
     put(objects, bucket, "gone/one")
     put(objects, bucket, "another")
-    second = told(installed.process("sweep", "-o", "json", **AT_ONCE))
+    second = told(installed.run("sweep", "-o", "json", **AT_ONCE))
     assert found(second) == EVERYTHING - {("missing", "gone/one")} | {("orphan", "another")}
     assert [one["key"] for one in second["drifts"] if one["is_new"]] == ["another"]
     assert second["totals"]["healed"] == 1
@@ -107,7 +82,7 @@ def test_a_kept_sweep_has_a_history_and_says_what_is_new_and_what_healed(
 def test_fix_flags_what_is_missing_after_its_grace_and_deletes_nothing(connection, installed, objects, bucket, drifted):
     """`--fix` is consent: the missing are flagged though flagging is off, objects stay, what returns is given back."""
     before = {one.object_name for one in objects.list_objects(bucket_name=bucket, recursive=True)}
-    ended = installed.process("sweep", "--fix", "-o", "json", **AT_ONCE)
+    ended = installed.run("sweep", "--fix", "-o", "json", **AT_ONCE)
     assert ended.returncode == 0, ended.stderr
     flagged = "SELECT object_key FROM file_versions WHERE status = 'corrupted' ORDER BY 1"
     assert connection.execute(flagged).fetchall() == [("gone/one",), ("gone/two",)]
@@ -115,17 +90,17 @@ def test_fix_flags_what_is_missing_after_its_grace_and_deletes_nothing(connectio
     assert set(kept) == {one for one in EVERYTHING if one[0] != "lookalike"}
     assert {one.object_name for one in objects.list_objects(bucket_name=bucket, recursive=True)} == before
     put(objects, bucket, "gone/one")
-    installed.process("sweep", "--fix", "-o", "json", **AT_ONCE)
+    installed.run("sweep", "--fix", "-o", "json", **AT_ONCE)
     assert connection.execute(flagged).fetchall() == [("gone/two",)]
 
 
 def test_a_baseline_keeps_what_is_found_as_ignored(connection, installed, drifted):
     """An old bucket's first findings are there for triage, and no row is flagged; a later fix leaves them alone."""
-    ended = installed.process("sweep", "--baseline", "-o", "json", **AT_ONCE)
+    ended = installed.run("sweep", "--baseline", "-o", "json", **AT_ONCE)
     assert ended.returncode == 0, ended.stderr
     kept = connection.execute("SELECT kind, key, state FROM reconciler.finding").fetchall()
     assert set(kept) == {(*one, "ignored") for one in EVERYTHING if one[0] != "lookalike"}
-    installed.process("sweep", "--fix", "-o", "json", **AT_ONCE)
+    installed.run("sweep", "--fix", "-o", "json", **AT_ONCE)
     assert connection.execute("SELECT DISTINCT state FROM reconciler.finding").fetchall() == [("ignored",)]
     assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
 
@@ -157,12 +132,12 @@ def test_a_side_that_is_not_to_be_believed_holds_the_sweep(connection, installed
     for number in range(files if before is None else before):
         put(objects, bucket, f"{shift}k/{number:03}")
     if before is not None:
-        assert told(installed.process("sweep", "-o", "json", **AT_ONCE))["state"] == "complete"
+        assert told(installed.run("sweep", "-o", "json", **AT_ONCE))["state"] == "complete"
         for number in range(files, before):
             objects.remove_object(bucket_name=bucket, object_name=f"k/{number:03}")
         connection.execute("DELETE FROM file_versions WHERE object_key >= %s", [f"k/{rows:03}"])
     figures = installed.file.parent / "sweep.prom"
-    ended = installed.process("sweep", "--fix", "-o", "json", "--metrics-file", str(figures), **AT_ONCE)
+    ended = installed.run("sweep", "--fix", "-o", "json", "--metrics-file", str(figures), **AT_ONCE)
     assert ended.returncode == 4, ended.stderr
     report = told(ended)
     assert report["state"] == "held"
@@ -174,8 +149,8 @@ def test_a_side_that_is_not_to_be_believed_holds_the_sweep(connection, installed
 
 def test_csv_and_json_lines_hold_a_drift_a_line(installed, drifted):
     """For a spreadsheet and for a pipe: the same drifts as the whole report."""
-    rows = list(csv.DictReader(io.StringIO(installed.process("sweep", "-o", "csv", **AT_ONCE).stdout)))
-    lines = installed.process("sweep", "-o", "jsonl", **AT_ONCE).stdout.splitlines()
+    rows = list(csv.DictReader(io.StringIO(installed.run("sweep", "-o", "csv", **AT_ONCE).stdout)))
+    lines = installed.run("sweep", "-o", "jsonl", **AT_ONCE).stdout.splitlines()
     assert {(one["kind"], one["key"]) for one in rows} == EVERYTHING
     assert {(one["kind"], one["key"]) for one in map(json.loads, lines)} == EVERYTHING
 
@@ -183,7 +158,7 @@ def test_csv_and_json_lines_hold_a_drift_a_line(installed, drifted):
 def test_the_page_is_one_file_that_asks_for_nothing(installed, drifted, tmp_path):
     """It is written as a whole, holds every drift, and names no other address."""
     file = tmp_path / "sweep.html"
-    ended = installed.process("sweep", "-o", "html", "--output-file", str(file), **AT_ONCE)
+    ended = installed.run("sweep", "-o", "html", "--output-file", str(file), **AT_ONCE)
     assert ended.returncode == 0, ended.stderr
     page = file.read_text("utf-8")
     assert page.startswith("<!doctype html>")
@@ -198,7 +173,7 @@ def test_a_sweep_is_resumed_only_as_it_was_begun(connection, installed, bucket, 
         "INSERT INTO reconciler.sweep (bucket, mode, state, actor, facts) VALUES (%s, 'fix', 'running', 'x', %s)",
         [bucket, '{"s3_version": false, "size": true, "etag": false}'],
     )
-    ended = installed.process("sweep", "--resume", **AT_ONCE)
+    ended = installed.run("sweep", "--resume", **AT_ONCE)
     assert ended.returncode == 2
     assert "was begun with --fix" in ended.stderr
     assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
@@ -210,7 +185,7 @@ def test_findings_and_candidates_of_the_same_keys_count_once(connection, install
         put(objects, bucket, f"k/{number:03}")
         if number < 15:
             add_row(connection, f"k/{number:03}")
-    first = told(installed.process("sweep", "--fix", "-o", "json", **AT_ONCE))
-    second = told(installed.process("sweep", "-o", "json", **AT_ONCE))
+    first = told(installed.run("sweep", "--fix", "-o", "json", **AT_ONCE))
+    second = told(installed.run("sweep", "-o", "json", **AT_ONCE))
     assert first["totals"]["orphan"] == second["totals"]["orphan"] == 415
     assert {one["known"] for one in second["drifts"]} == {True}

@@ -46,12 +46,14 @@ class Program:
 
     file: Path
     environ: dict[str, str]
+    bucket: str = ""
+    words: tuple[str, ...] = PROGRAM
 
     def process(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end, as a process of its own."""
         environ = self.environment(changed)
         return subprocess.run(
-            [*PROGRAM, *words], capture_output=True, text=True, check=False, env=environ, timeout=60, cwd=ROOT
+            [*self.words, *words], capture_output=True, text=True, check=False, env=environ, timeout=60, cwd=ROOT
         )
 
     def run(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +77,7 @@ class Program:
         log = self.file.with_suffix(".log")
         with log.open("w") as stderr:
             process = subprocess.Popen(
-                [*PROGRAM, *words],
+                [*self.words, *words],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -121,4 +123,4 @@ orphan_grace = "1s"
         "RECONCILER_MINIO__SECRET_KEY": minio.password,
         **names,
     }
-    return Program(file, environ)
+    return Program(file, environ, bucket)

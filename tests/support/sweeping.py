@@ -1,7 +1,7 @@
 """Sweeps for tests: a large bucket made quickly, an application at work, a listing that breaks, sweeps that are killed.
 
 Also a command, for what must be killed: `POINT COUNT WORD...` runs `storage-reconciler WORD...` until it reaches that
-point for the COUNTth time, and kills itself there.
+point for the COUNTth time, and kills itself there; `leasing SECONDS WORD...` runs it with leases that last so long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import minio as minio_py
@@ -24,31 +26,38 @@ from consumer.cli import main as storage_reconciler
 from consumer.sweeping import Sweeping
 from deploy.local.control import Native
 from deploy.local.minio import Minio
+from reconcile import keeping
 from reconcile.keeping import Kept
 from tests.support import command, storage
 from tests.support.proxy import Proxy
 
-MANY = 20_000
+MANY = 100_000 if os.environ.get("RECONCILER_TEST_LONG") else 6_000
 SIZE = 10
 LATE_S = 0.3
 THREADS = 8
 INSERT = """
 WITH file AS (INSERT INTO storage_files (bucket_type) VALUES ('staging') RETURNING id)
 INSERT INTO file_versions (file_id, version_number, object_key, size)
-SELECT file.id, n, format('d%%s/%%s', lpad((n %% 40)::text, 2, '0'), lpad(n::text, 5, '0')),
+SELECT file.id, n, format('d%%s/%%s', lpad((n %% 40)::text, 2, '0'), lpad(n::text, 6, '0')),
        CASE n %% 1000 WHEN 617 THEN %(size)s + 1 ELSE %(size)s END
 FROM file, generate_series(0, %(many)s - 1) AS n WHERE n %% 1000 <> 317
 """
 DRIFTS = {17: "missing", 317: "orphan", 617: "mismatch"}  # of each thousand
-FOUND = {(kind, f"d{n % 40:02}/{n:05}") for n in range(MANY) if (kind := DRIFTS.get(n % 1000))}
-TOTALS = {"objects": 19_980, "rows": 19_980, "agreed": 19_940, "candidates": 60}
+FOUND = {(kind, f"d{n % 40:02}/{n:06}") for n in range(MANY) if (kind := DRIFTS.get(n % 1000))}
+THOUSANDS = MANY // 1000
+TOTALS = {
+    "objects": MANY - THOUSANDS,
+    "rows": MANY - THOUSANDS,
+    "agreed": MANY - 3 * THOUSANDS,
+    "candidates": 3 * THOUSANDS,
+}
 
 
 def large_bucket(server: Minio) -> str:
-    """Make a bucket of 19 980 objects, on disk where the server is ours: its `xl.meta` does not hold a key."""
+    """Make a bucket of many objects, on disk where the server is ours: its `xl.meta` does not hold a key."""
     objects, bucket = storage.client(server), f"test-{secrets.token_hex(6)}"
     objects.make_bucket(bucket_name=bucket)
-    keys = [f"d{n % 40:02}/{n:05}" for n in range(MANY) if DRIFTS.get(n % 1000) != "missing"]
+    keys = [f"d{n % 40:02}/{n:06}" for n in range(MANY) if DRIFTS.get(n % 1000) != "missing"]
     if isinstance(server.control, Native):
         put(objects, bucket, keys[0])
         place = server.control.launch.directory / "data" / bucket
@@ -57,8 +66,8 @@ def large_bucket(server: Minio) -> str:
             (place / key).mkdir(parents=True)
             (place / key / "xl.meta").write_bytes(content)
     else:
-        for key in keys:
-            put(objects, bucket, key)
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda key: put(objects, bucket, key), keys))
     return bucket
 
 
@@ -181,6 +190,14 @@ class Application:
         threading.Event().wait(LATE_S)
 
 
+@contextmanager
+def leasing(program: command.Program, lease_s: float, *words: str, **changed: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command whose leases last so long, and lend its process."""
+    shorter = (sys.executable, "-m", "tests.support.sweeping", "leasing", str(lease_s))
+    with replace(program, words=shorter).running(*words, **changed) as process:
+        yield process
+
+
 def killed_at(program: command.Program, point: str, count: int, *words: str, **changed: str) -> None:
     """Run a command that kills itself at a point, and see that it did."""
     ended = subprocess.run(
@@ -248,5 +265,8 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    trap(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[1] == "leasing":
+        keeping.LEASE_S = float(sys.argv[2])
+    else:
+        trap(sys.argv[1], int(sys.argv[2]))
     sys.exit(storage_reconciler(sys.argv[3:]))

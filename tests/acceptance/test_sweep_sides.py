@@ -1,0 +1,253 @@
+"""`sweep` over odd sides: keys that LIST omits, versions, a listing that is brought, what is left out, few rights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from minio.commonconfig import ENABLED
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
+from minio.versioningconfig import VersioningConfig
+from psycopg import sql
+
+from reconcile.database import migrate
+from tests.acceptance.test_commands import add_row
+from tests.support import command
+from tests.support.sweeping import put
+from tests.support.sweeps import found, swept
+
+
+def test_a_key_that_list_omits_is_counted_and_no_drift(installed, connection, objects, bucket):
+    """MinIO does not list `a/b/1` beside `a/b`, though it is there; a HEAD says so."""
+    keys = ["a/b", "a/b/1", "a/c"]
+    for key in keys:
+        put(objects, bucket, key)
+        add_row(connection, key)
+    listed = [one.object_name for one in objects.list_objects(bucket_name=bucket, recursive=True)]
+    assert listed == ["a/b", "a/c"]
+    report = swept(installed)
+    assert found(report) == set()
+    assert report["totals"]["omitted_by_list"] == 1
+
+
+VERSIONS = """
+CREATE TABLE kept (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), path text NOT NULL, s3_version text, bytes bigint,
+                   created timestamptz NOT NULL DEFAULT now());
+CREATE INDEX ON kept (path);
+"""
+OF_VERSIONS = """
+[minio]
+endpoint = "{url}"
+access_key = "{user}"
+[mapping.version]
+table = "kept"
+key = "path"
+s3_version = "s3_version"
+size = "bytes"
+created_at = "created"
+[mapping.bucket]
+name = "{bucket}"
+"""
+
+
+@pytest.fixture
+def versioned(program, connection, minio, objects, bucket) -> command.Program:
+    """Give the command over a versioned bucket, whose rows each name a version, and twenty of which agree."""
+    program.file.write_text(OF_VERSIONS.format(url=minio.url, user=minio.user, bucket=bucket), "utf-8")
+    connection.execute(VERSIONS)
+    objects.set_bucket_versioning(bucket_name=bucket, config=VersioningConfig(ENABLED))
+    for number in range(20):
+        keep(connection, f"fine/{number:02}", put(objects, bucket, f"fine/{number:02}"))
+    migrate(connection)
+    return program
+
+
+def keep(connection: psycopg.Connection, key: str, version: str | None) -> None:
+    """Insert a row that names a version."""
+    connection.execute("INSERT INTO kept (path, s3_version, bytes) VALUES (%s, %s, 10)", [key, version])
+
+
+def test_each_version_is_compared_with_the_row_that_names_it(versioned, connection, objects, bucket):
+    """A row's own version that is gone is missing though the key is there; noncurrent ones without a row are none."""
+    old, new = put(objects, bucket, "both"), put(objects, bucket, "both")
+    keep(connection, "both", old)
+    keep(connection, "both", new)
+    put(objects, bucket, "history")
+    keep(connection, "history", put(objects, bucket, "history"))
+    gone, left = put(objects, bucket, "own gone"), put(objects, bucket, "own gone")
+    keep(connection, "own gone", gone)
+    keep(connection, "own gone", left)
+    objects.remove_object(bucket_name=bucket, object_name="own gone", version_id=gone)
+    keep(connection, "newer", put(objects, bucket, "newer"))
+    newest = put(objects, bucket, "newer")
+    put(objects, bucket, "orphan")
+    hidden = put(objects, bucket, "hidden")
+    keep(connection, "hidden", hidden)
+    objects.remove_object(bucket_name=bucket, object_name="hidden")
+    short = put(objects, bucket, "short", 7)
+    keep(connection, "short", short)
+    report = swept(versioned)
+    seen = {(one["kind"], one["key"], one["s3_version"]) for one in report["drifts"]}
+    assert newest
+    assert seen == {
+        ("missing", "own gone", gone),
+        ("mismatch", "short", short),
+        ("orphan", "newer", ""),
+        ("orphan", "orphan", ""),
+    }
+    assert report["totals"]["candidates"] == len(seen), "what agrees by its version is not looked at"
+
+
+def as_keys(listed: list[dict]) -> str:
+    return "".join(f"{one['key']}\n" for one in listed)
+
+
+def as_mc(listed: list[dict]) -> str:
+    """Write as `mc ls -r --json` does."""
+    common = {"status": "success", "type": "file", "url": "http://minio:9000/files", "versionOrdinal": 1}
+    lines = [
+        {**common, "lastModified": one["at"], "size": one["size"], "key": one["key"], "etag": one["etag"]}
+        for one in listed
+    ]
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+def as_rclone(listed: list[dict]) -> str:
+    """Write as `rclone lsjson -R` does."""
+    lines = [
+        json.dumps(
+            {
+                "Path": one["key"],
+                "Name": one["key"].rpartition("/")[2],
+                "Size": one["size"],
+                "MimeType": "",
+                "ModTime": one["at"],
+                "IsDir": False,
+            }
+        )
+        for one in listed
+    ]
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def as_csv(listed: list[dict]) -> str:
+    """Write with a header, in another order of columns."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["size", "key", "last_modified", "etag"])
+    writer.writerows([one["size"], one["key"], one["at"], one["etag"]] for one in listed)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("form", [as_keys, as_mc, as_rclone, as_csv])
+def test_a_listing_that_is_brought_gives_the_same_drifts(
+    installed, connection, objects, bucket, tmp_path, form: Callable[[list[dict]], str]
+):
+    """In each form and any order; lines of keys alone cannot show another size."""
+    for number in range(40):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    for key, size in (('short, "quoted"', 7), ("orphan/ä é", 10), ("z\\odd", 10), ("orphan+%2F", 10)):
+        put(objects, bucket, key, size)
+    for key in ('short, "quoted"', "gone/ü", "z\\odd"):
+        add_row(connection, key)
+    own = found(swept(installed))
+    assert own == {
+        ("mismatch", 'short, "quoted"'),
+        ("orphan", "orphan/ä é"),
+        ("orphan", "orphan+%2F"),
+        ("missing", "gone/ü"),
+    }
+    listed = [
+        {"key": one.object_name, "size": one.size, "etag": one.etag, "at": one.last_modified.isoformat()}
+        for one in objects.list_objects(bucket_name=bucket, recursive=True)
+    ]
+    random.Random(7).shuffle(listed)  # noqa: S311
+    file = tmp_path / "listing"
+    file.write_text(form(listed), "utf-8")
+    report = swept(installed, "--listing", str(file))
+    assert found(report) == {one for one in own if form is not as_keys or one[0] != "mismatch"}
+    assert report["totals"]["objects"] == 44
+
+
+@pytest.fixture
+def reader(program, connection, minio, bucket) -> Iterator[command.Program]:
+    """Give the command as a role with SELECT on two tables and a MinIO user who may list and read one bucket."""
+    name, word = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
+    role = sql.Identifier(name)
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(word)))
+    connection.execute(sql.SQL("GRANT SELECT ON storage_files, file_versions TO {}").format(role))
+    admin = MinioAdmin(
+        endpoint=minio.endpoint, credentials=StaticProvider(minio.user, minio.password), secure=minio.secure
+    )
+    admin.user_add(name, word)
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    may = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": resources}
+    admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": [may]})
+    admin.attach_policy([name], user=name)
+    url = urlsplit(program.environ["RECONCILER_DATABASE__URL"])
+    there = url.netloc.rpartition("@")[2]
+    changed = {
+        "RECONCILER_DATABASE__URL": urlunsplit(url._replace(netloc=f"{name}:{word}@{there}")),
+        "RECONCILER_MINIO__ACCESS_KEY": name,
+        "RECONCILER_MINIO__SECRET_KEY": word,
+    }
+    yield replace(program, environ=program.environ | changed)
+    admin.user_remove(name)
+    admin.policy_remove(name)
+    connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
+    connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+WRITTEN = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
+
+
+@pytest.mark.invariant(9)
+@pytest.mark.parametrize("schema", [False, True])
+def test_who_may_only_read_can_sweep_and_writes_nothing(reader, program, connection, objects, bucket, schema):
+    """SELECT on two tables, list and read on one bucket: the trial works, beside somebody's schema or without."""
+    if schema:
+        migrate(connection)
+    for number in range(30):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    put(objects, bucket, "orphan")
+    add_row(connection, "gone")
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+        psycopg.connect(reader.environ["RECONCILER_DATABASE__URL"]) as other,
+    ):
+        other.execute("DELETE FROM file_versions")
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    before = connection.execute(WRITTEN).fetchall()
+    schemas = connection.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall()
+    report = swept(reader)
+    assert found(report) == {("orphan", "orphan"), ("missing", "gone")}
+    assert any("nothing was kept" in one for one in report["notes"])
+    assert connection.execute(WRITTEN).fetchall() == before
+    assert connection.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall() == schemas
+    assert len(list(objects.list_objects(bucket_name=bucket, recursive=True))) == 31
+
+
+def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, bucket):
+    """Neither a row nor an object whose key is excluded is reported, and what is ours never is."""
+    for number in range(30):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    for key in ("orphan", "tmp/orphan", "deep/tmp/orphan", "fine/x.part", ".storage-reconciler/x"):
+        put(objects, bucket, key)
+    for key in ("gone", "tmp/gone", "gone.part"):
+        add_row(connection, key)
+    every = {("orphan", "orphan"), ("orphan", "deep/tmp/orphan"), ("missing", "gone")}
+    with installed.file.open("a") as file:
+        file.write('[filters]\nexclude = ["/tmp/**", "*.part"]\n')
+    assert found(swept(installed)) == every
