@@ -18,7 +18,7 @@ from reconcile.causes import Suggestion
 from reconcile.clues import Surroundings
 from reconcile.database import Connection
 from reconcile.erasing import changed
-from reconcile.explain import ROWS, object_facts, row_facts
+from reconcile.explain import object_facts
 from reconcile.human import Value
 from reconcile.human import size as in_words
 from reconcile.inquiry import Filter
@@ -33,6 +33,7 @@ from reconcile.world import LiveWorld
 LISTED = ("id", "state", "key", "size_bytes", "modified_at", "suggested_cause", "clue")
 COLUMNS = (*Orphan._fields, "suggested_cause", "clue")
 GROUPED = ("orphans", "open", "approved", "size_bytes", "oldest_at", "newest_at")
+NEAR = ("key", "version_id", "state", "status", "size_bytes", "created_at")
 SWEEPS = ("sweep", "started_at", "kind", "meter", "seen_again")
 DEADLINE_S = 10.0
 Suggested = tuple[Orphan, Suggestion]
@@ -221,8 +222,8 @@ def near_section(at: Desk, one: Orphan) -> Table:
     """Return the rows that name this key, or one next to it."""
     mapped = at.around.mapping
     there = [*rows.lookup(at.connection, mapped, [one.key]), *rows.near(at.connection, mapped, one.key)]
-    records = [(row.key, *row_facts(row)) for row in dict.fromkeys(there)]
-    return Table("near", ("key", *ROWS), records, "Rows of this key, and next to it", none="none")
+    records = [(row.key, row.row_id, row.state, row.status, row.size, row.created_at) for row in dict.fromkeys(there)]
+    return Table("near", NEAR, records, "Rows of this key, and next to it", none="none")
 
 
 def sweeps_section(at: Desk, one: Orphan) -> Table:
