@@ -168,6 +168,7 @@ export RECONCILER_CONFIG={demo.directory}/reconciler.toml
 {PROGRAM} findings list
 {PROGRAM} sweep  # is held: the mass again
 {PROGRAM} brake release
+{sys.executable} -m examples.storage_service --config $RECONCILER_CONFIG  # the application's page, on the demo's files
 
 # the consumer's log: {demo.directory}/consumer.log
 kill {consumer}  # ends the consumer

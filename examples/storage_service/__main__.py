@@ -1,4 +1,4 @@
-"""Serves the storage service on this machine until Ctrl-C: `python -m storage_service`."""
+"""Serves the storage service on this machine until Ctrl-C: `python -m examples.storage_service`."""
 
 from __future__ import annotations
 

@@ -66,6 +66,7 @@ def new_version(session: Session, name: str, size: int, file: StorageFile | None
     last = select(func.max(FileVersion.version_number)).where(FileVersion.file_id == file.id)
     version = FileVersion(id=uuid.uuid4(), version_number=(session.scalar(last) or 0) + 1, size=size, status=ACTIVE)
     version.file, version.object_key = file, key_of(file.id, version.id, name)
+    session.add(version)
     session.flush()
     return version
 
