@@ -23,11 +23,13 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from deploy.local import background
-from deploy.local.application import Application
+from deploy.local.application import Application, Page, serve
 from deploy.local.losses import losses
 from deploy.local.progress import Trouble, say
 from deploy.local.stack import Servers, stack
 from deploy.local.story import PROGRAM, STRANGER, STRANGER_SECRET, Demo, Untrue, story, summary
+from examples.storage_service.models import sessions_of
+from reconcile.guards import Storage
 
 CONFIGURATION = """\
 # Written by `make demo`: the seed's tables, and graces short enough to watch.
@@ -92,7 +94,9 @@ def prepare(servers: Servers, directory: Path) -> Demo:
     say("storage-reconciler init --apply: schema, topics, notification rule")
     subprocess.run([PROGRAM, "--config", str(directory / "reconciler.toml"), "init", "--apply"], check=True, stdout=2)
     onlooker = psycopg.connect(database, autocommit=True, row_factory=dict_row)
-    return Demo(servers, Application(connection, client, name), onlooker, directory, stranger(servers))
+    storage = Storage.from_config(directory / "reconciler.toml")
+    application = Application(connection, client, name, storage, sessions_of(database))
+    return Demo(servers, application, onlooker, directory, stranger(servers))
 
 
 def configuration(servers: Servers, database: str, bucket: str) -> str:
@@ -142,7 +146,12 @@ def run(exits: ExitStack, *, keep: bool) -> None:
     directory = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     demo = prepare(servers, directory)
     demo.start()
-    exits.callback(how_to_go_on if keep else Demo.stop, demo)
+    demo.page = page = serve(directory)
+    if keep:
+        exits.callback(how_to_go_on, demo, page)
+    else:
+        exits.callback(demo.stop)
+        exits.callback(page.stop)
     demo.ready()
     demo.console.print("\n[bold]The story[/]")
     story(demo)
@@ -153,11 +162,12 @@ def run(exits: ExitStack, *, keep: bool) -> None:
         shutil.rmtree(directory)  # the logs stay only where something was not true
 
 
-def how_to_go_on(demo: Demo) -> None:
+def how_to_go_on(demo: Demo, page: Page) -> None:
     """Say how to talk to what is left running, ready to paste, and how to end it."""
     minio, kafka = demo.servers.minio, demo.servers.kafka
     consumer = demo.consumer.pid if demo.consumer else "?"
     print(f"""
+application  {page.url}  (upload, list, download)
 PostgreSQL   psql {demo.servers.postgres.database_url(demo.bucket)}
 Kafka        {kafka.bootstrap}, topic {kafka.topic}
 MinIO        {minio.url}, bucket {demo.bucket}, user {minio.user}, password {minio.password}
@@ -168,10 +178,9 @@ export RECONCILER_CONFIG={demo.directory}/reconciler.toml
 {PROGRAM} findings list
 {PROGRAM} sweep  # is held: the mass again
 {PROGRAM} brake release
-{sys.executable} -m examples.storage_service --config $RECONCILER_CONFIG  # the application's page, on the demo's files
 
-# the consumer's log: {demo.directory}/consumer.log
-kill {consumer}  # ends the consumer
+# logs: consumer.log and page.log in {demo.directory}
+kill {consumer} {page.process.pid}  # ends the consumer and the application's page
 make down  # ends the servers""")
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from minio.deleteobjects import DeleteObject
 
 from deploy.local.application import Version
-from deploy.local.story import CONTENT, Cause, Demo, Scene, expect, path, still_there
+from deploy.local.story import CONTENT, Cause, Demo, Scene, Untrue, expect, path, still_there, told
 
+OK, GONE = 200, 404
 MASS = 120
 SWEEP_S = 60.0
 SWEPT = "SELECT state, objects, rows, totals FROM reconciler.sweeps WHERE id = %(id)s"
@@ -32,9 +33,9 @@ WHERE v.id = ANY(%(ids)s::uuid[])
 
 def losses(demo: Demo) -> None:
     """Show it all, in order; raises Untrue at the first thing that did not happen."""
-    versions = [demo.application.store(f"photo-{number:03}.jpg", CONTENT) for number in range(MASS + 1)]
+    versions = [demo.application.store(f"photo-{number:03}.jpg", CONTENT) for number in range(MASS + 2)]
     first_sweep(demo)
-    lost_on_the_way(demo, versions.pop())
+    lost_on_the_way(demo, versions.pop(), versions.pop())
     mass_deletion(demo, versions)
 
 
@@ -51,10 +52,14 @@ def first_sweep(demo: Demo) -> None:
     demo.tell(Scene("a first sweep compares everything", found, "sweep", None, swept_ms))
 
 
-def lost_on_the_way(demo: Demo, version: Version) -> None:
-    """Lose notifications, in both lanes: a sweep finds what they would have told, and counts it as lost."""
+def lost_on_the_way(demo: Demo, version: Version, wanted: Version) -> None:
+    """Lose notifications, in both lanes: a sweep finds what they would have told, and counts it as lost.
+
+    One of the files is `wanted` meanwhile: its reader is the first to meet the loss.
+    """
     stray = "imports/lost.bin"
     with unheard(demo):
+        failed_read(demo, wanted)
         demo.stranger.remove_object(bucket_name=demo.bucket, object_name=version.key)
         demo.application.upload(stray, CONTENT)
     unknown = demo.onlooker.execute(NO_FINDING, {"keys": [version.key, stray]}).fetchall()
@@ -70,11 +75,32 @@ def lost_on_the_way(demo: Demo, version: Version) -> None:
     expect(demo.application.status(version) == "corrupted", "the version whose deletion was lost is corrupted")
     still_there(demo, stray)
     lost = [row["key"] for row in demo.onlooker.execute(LOST, {"id": report["id"]})]
-    told = sum(one["lost_or_silent"] for one in report["meter"])
+    counted = sum(one["lost_or_silent"] for one in report["meter"])
     why = "; ".join(report["notes"])
     expect(sorted([version.key, stray]) == lost, f"both are counted as lost or silent, and nothing else ({why})")
-    expect(told == len(lost), "the sweep's report counts what the database does")
-    demo.tell(Scene("neither was heard of", f"{told} counted as lost or silent", "loss meter", None, ms(started, done)))
+    expect(counted == len(lost), "the sweep's report counts what the database does")
+    demo.tell(
+        Scene("neither was heard of", f"{counted} counted as lost or silent", "loss meter", None, ms(started, done))
+    )
+
+
+def failed_read(demo: Demo, version: Version) -> None:
+    """Download, by the application's own page, what was deleted unheard: its version is corrupted by the answer."""
+    page = demo.page
+    if page is None:
+        raise Untrue("the application's page is served")
+    demo.until(lambda: page.url, "the application's page is served")
+    expect(page.download(version) == OK, "what is there can be downloaded")
+    demo.stranger.remove_object(bucket_name=demo.bucket, object_name=version.key)
+    since = time.monotonic()
+    expect(page.download(version) == GONE, "the download of the deleted object is a 404")
+    done = time.monotonic()
+    expect(demo.application.status(version) == "corrupted", "its version is corrupted by then")
+    row = demo.finding(version.key, "missing", "open") or {}
+    expect(row.get("named_by") == ["read"], "nobody but the reader has told of it")
+    demo.tell(
+        Scene("a download meets a deletion that nobody heard of", f"404; {told(row)}", path(row), None, ms(since, done))
+    )
 
 
 @contextmanager
@@ -117,8 +143,8 @@ def mass_deletion(demo: Demo, versions: list[Version]) -> None:
     brakes = demo.onlooker.execute(BRAKES).fetchall()
     expect(len(brakes) == 1, "one brake is on")
     process = demo.run("brake", "status", "-o", "json", log="brake.log", stdout=subprocess.PIPE)
-    told = json.loads(process.communicate(timeout=SWEEP_S)[0])
-    expect((told["brake"], told["held"]) == ("on", now["held"]), "`brake status` says so")
+    answer = json.loads(process.communicate(timeout=SWEEP_S)[0])
+    expect((answer["brake"], answer["held"]) == ("on", now["held"]), "`brake status` says so")
     found = f"brake on: {now['flagged']} flagged, {now['held']} held; {brakes[0]['why']}"
     by = path(demo.onlooker.execute(HELD).fetchone() or {})
     demo.tell(Scene(f"{len(versions)} objects are deleted at once", found, by, ms(since, suspected), ms(since, done)))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from minio.error import S3Error
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.application import Application, Version
+from deploy.local.application import Application, Page, RollBack, Version
 from deploy.local.stack import Servers
 
 PROGRAM = str(Path(sys.executable).with_name("storage-reconciler"))
@@ -71,6 +72,7 @@ class Demo:
     console: Console = field(default_factory=Console)
     scenes: list[Scene] = field(default_factory=list)
     consumer: subprocess.Popen[bytes] | None = None
+    page: Page | None = None
 
     @property
     def bucket(self) -> str:
@@ -156,7 +158,13 @@ def told(row: dict[str, Any]) -> str:
 
 def path(row: dict[str, Any]) -> str:
     """Name the path by which a finding came."""
-    names = {"event": "durable lane", "express": "express lane", "young": "young rows", "sweep": "sweep --fix"}
+    names = {
+        "event": "durable lane",
+        "express": "express lane",
+        "young": "young rows",
+        "read": "failed read",
+        "sweep": "sweep --fix",
+    }
     return " + ".join(names.get(name, name) for name in row.get("named_by") or [])
 
 
@@ -212,10 +220,10 @@ def without_row(demo: Demo) -> Cause:
 def rolled_back(demo: Demo) -> Cause:
     """Roll a transaction back after its upload: an orphan."""
     keys = []
-    with demo.application.inserted("rolled-back.txt", CONTENT) as version:
+    with suppress(RollBack), demo.application.inserted("rolled-back.txt", CONTENT) as version:
         keys.append(version.key)
         demo.application.upload(version.key, CONTENT)
-        raise psycopg.Rollback
+        raise RollBack
     return Cause("a transaction is rolled back after its upload", keys[0], "orphan")
 
 

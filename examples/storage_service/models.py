@@ -5,11 +5,23 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Integer, Text, UniqueConstraint, func, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+import psycopg
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Integer,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
 ACTIVE, CORRUPTED = "active", "corrupted"
 NEW_ID = text("gen_random_uuid()")
+Sessions = sessionmaker[Session]
 
 
 class Base(DeclarativeBase):
@@ -49,3 +61,9 @@ class FileVersion(Base):
     status: Mapped[str] = mapped_column(server_default=ACTIVE)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     file: Mapped[StorageFile] = relationship(back_populates="versions")
+
+
+def sessions_of(url: str) -> Sessions:
+    """Return what makes sessions on a database; objects stay readable after a commit."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), pool_pre_ping=True)
+    return sessionmaker(engine, expire_on_commit=False)

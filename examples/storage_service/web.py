@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from flask import Flask, Response, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session, joinedload, sessionmaker
+from sqlalchemy.orm import Session, joinedload
 from werkzeug.exceptions import HTTPException
 
 from reconcile.guards import FileMissing, Storage, StorageUnavailable, UploadFailed
 
 from .files import Upload, page_of_files, plain_name, store
-from .models import FileVersion, StorageFile
+from .models import FileVersion, Sessions, StorageFile, sessions_of
 
 RETRY_AFTER_S = 5
 HEADERS = {
@@ -28,7 +26,6 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-Sessions = sessionmaker[Session]
 
 
 class FilesResource(MethodView):
@@ -84,9 +81,7 @@ def create_app(config: str | Path = "reconciler.toml") -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 2**30
     storage = Storage.from_config(config)
-    url = storage.settings.database.url
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), pool_pre_ping=True)
-    wired = storage, sessionmaker(engine, expire_on_commit=False)
+    wired = storage, sessions_of(storage.settings.database.url)
     files = FilesResource.as_view("files", *wired)
     app.add_url_rule("/", view_func=files, methods=["GET"])
     app.add_url_rule("/files", view_func=files, methods=["POST"], endpoint="upload")
