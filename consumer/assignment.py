@@ -30,6 +30,7 @@ class Assignment:
         self.owned: set[Partition] = set()
         self.return_to: dict[Partition, int] = {}
         self.fresh = False  # something was assigned since the reader last looked
+        self.told = False  # the group has said what is ours, be it nothing
         self._owed: dict[Partition, int] = {}
         self._revoked: set[Partition] = set()  # since it was last told
         self._moved: set[Partition] = set()  # during the present call
@@ -37,7 +38,7 @@ class Assignment:
     def assign(self, _: object, places: Iterable[Place]) -> None:
         """Note what was assigned."""
         self.owned.update(map(partition_of, places))
-        self.fresh = True
+        self.fresh = self.told = True
 
     def revoke(self, _: object, places: Iterable[Place]) -> None:
         """Note what was revoked or lost; the next owner begins at what is committed."""
@@ -47,6 +48,7 @@ class Assignment:
             self._moved.add(partition)
             self.return_to.pop(partition, None)
             self._owed.pop(partition, None)
+        self.told = bool(self.owned)
 
     def begin(self) -> None:
         """Forget which partitions moved during the call before."""

@@ -18,6 +18,7 @@ from reconcile.database import Busy
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
 from reconcile.settings import Retention
+from reconcile.steps import Tally
 from reconcile.world import LiveWorld
 
 log = structlog.get_logger("duties")
@@ -38,25 +39,30 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """One thing that is done every `interval_s` by whoever holds its lease."""
+    """One thing that is done every `interval_s` by whoever holds its lease, which lasts a while beyond that."""
 
     name: str
     interval_s: float
-    do: Callable[[Turn], None]
+    do: Callable[[Turn], object]
+
+    @property
+    def lease_s(self) -> float:
+        """How long the lease is taken for: a turn that comes late must not hand it to another process."""
+        return max(LEASE_S, 2 * self.interval_s)
 
 
-def all_duties(retention: Retention) -> list[Duty]:
-    """Return the catalogue of duties."""
+def all_duties(retention: Retention, count: Callable[[Tally], object] = lambda _: None) -> list[Duty]:
+    """Return the catalogue of duties; `count` is told what their looks came to."""
     return [
-        Duty("young", 1.0, lambda turn: look_at_young(turn, timedelta(0))),
-        Duty("young again", 5.0, lambda turn: look_at_young(turn, SECOND_LOOK)),
+        Duty("young", 1.0, lambda turn: count(look_at_young(turn, timedelta(0)))),
+        Duty("young again", 5.0, lambda turn: count(look_at_young(turn, SECOND_LOOK))),
         Duty("suppression", 1.0, end_windows),
         Duty("live rows", 600.0, count_live_rows),
         Duty("retention", 3600.0, lambda turn: prune(turn, retention)),
     ]
 
 
-def look_at_young(turn: Turn, later: timedelta) -> None:
+def look_at_young(turn: Turn, later: timedelta) -> Tally:
     """Look once at each row that is past its grace: no event tells of an upload that never came.
 
     The checkpoint is a time and the last row seen at that very time, since rows of one transaction often share it.
@@ -67,9 +73,10 @@ def look_at_young(turn: Turn, later: timedelta) -> None:
         upper = now - world.policy.missing_grace - later
         lower, after = _checkpoint(turn.checkpoint) or (upper - SECOND_LOOK, None)
         page = rows.young(connection, world.mapping, lower, upper, PAGE, after)
-    reconcile(world, [_hint(row) for row in page if turn.watched(row.bucket, row.key)])
+    tally = reconcile(world, [_hint(row) for row in page if turn.watched(row.bucket, row.key)])
     last = page[-1] if len(page) == PAGE else None
     turn.keep(f"{last.created_at} {last.row_id}" if last else f"{upper}")
+    return tally
 
 
 def _checkpoint(written: str | None) -> tuple[datetime, str | None] | None:
@@ -157,13 +164,12 @@ def let_go(world: LiveWorld, duties: Sequence[Duty]) -> None:
 def do_one(world: LiveWorld, duty: Duty, watched: Callable[[str, str], bool]) -> None:
     """Do one duty, if its lease can be had."""
     task, owner = f"duty {duty.name}", world.actor
-    lease_s = max(LEASE_S, duty.interval_s)
 
     def keep(checkpoint: str) -> bool:
         with world.database.use() as connection:
-            return ledger.advance_lease(connection, task, owner, lease_s, checkpoint)
+            return ledger.advance_lease(connection, task, owner, duty.lease_s, checkpoint)
 
     with world.database.use() as connection:
-        held = ledger.take_lease(connection, task, owner, lease_s)
+        held = ledger.take_lease(connection, task, owner, duty.lease_s)
     if held is not None:
         duty.do(Turn(world, held[0], keep, watched))

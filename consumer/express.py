@@ -18,6 +18,7 @@ from reconcile.database import Busy
 from reconcile.model import Hint, Misconfigured, Unavailable, Undecodable
 from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.reconciler import reconcile
+from reconcile.steps import Tally
 from reconcile.verdict import settled
 from reconcile.world import LiveWorld
 
@@ -37,6 +38,7 @@ class Lane:
     watched: Callable[[str, str], bool]
     wait: Callable[[float], bool]
     versioned: bool = False
+    count: Callable[[Tally], object] = lambda _: None
     state: str = "express.waiting"
     renewed_at: float = 0.0
 
@@ -98,7 +100,7 @@ class Lane:
     def look(self, hints: list[Hint]) -> None:
         """Look at what a glance does not settle."""
         known = self.world.glance([hint.ref for hint in hints])
-        reconcile(self.world, [hint for hint in hints if not settled(hint, known[hint.ref])])
+        self.count(reconcile(self.world, [hint for hint in hints if not settled(hint, known[hint.ref])]))
 
     def say(self, event: str, why: str) -> None:
         """Report a lane that does not work, keep the lease's word of it, and wait a little."""

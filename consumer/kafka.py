@@ -1,4 +1,4 @@
-"""Kafka behind our types: a member of a group that reads, a letterbox that confirms, and what `init` and `status` ask.
+"""Kafka behind our types: a member of a group that reads, a letterbox that confirms, and what `init` asks.
 
 Alone imports the driver, and knows nothing of events, holds or databases. One thread owns a member. An exception
 inside the driver loses the records it had taken, so callbacks only note, and signal handlers must do the same.
@@ -7,7 +7,7 @@ inside the driver loses the records it had taken, so callbacks only note, and si
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -117,6 +117,10 @@ class Member:
         except KafkaException:
             return False
 
+    def assigned(self) -> int | None:
+        """Return how many partitions are ours; None while the group has not said."""
+        return len(self.assignment.owned) if self.assignment.told else None
+
     def lag(self) -> dict[Partition, int]:
         """Return how many records each partition we read is behind its high watermark, asking nobody."""
         behind: dict[Partition, int] = {}
@@ -215,15 +219,6 @@ class WantedTopic(NamedTuple):
     config: Mapping[str, str] = MappingProxyType({})
 
 
-class Position(NamedTuple):
-    """How far a group is with one partition; `committed` is None before its first commit."""
-
-    partition: int
-    committed: int | None
-    low_watermark: int
-    high_watermark: int
-
-
 def open_consumer(kafka: Settings, note_trouble: Callable[[KafkaError], None] | None = None) -> Consumer:
     """Make a consumer of a user's `[kafka]`; Misconfigured names what it may not say."""
     if wrong := faults(kafka):
@@ -234,20 +229,6 @@ def open_consumer(kafka: Settings, note_trouble: Callable[[KafkaError], None] | 
 def open_producer(kafka: Settings) -> Producer:
     """Make a producer of a user's `[kafka]`."""
     return _made(Producer, for_producer(kafka) | {"error_cb": _ignore})
-
-
-def positions(topic: str, kafka: Settings) -> list[Position]:
-    """Ask how far the group is with a topic, without joining it."""
-    consumer = open_consumer(kafka)
-    with closing(consumer), asking(topic):
-        found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
-        if found.error is not None:
-            raise raised(found.error, topic)
-        places = [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
-        answers = consumer.committed(places, timeout=ASK_SECONDS)
-        offsets = {answer.partition: answer.offset if answer.offset >= 0 else None for answer in answers}
-        marks = {place.partition: consumer.get_watermark_offsets(place, timeout=ASK_SECONDS) for place in places}
-        return [Position(partition, offset, *marks[partition]) for partition, offset in offsets.items()]
 
 
 def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:

@@ -7,7 +7,7 @@ outcome of its event; what a turn cannot finish because a server is away is read
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -75,7 +75,8 @@ class Reading:
 class Consumer:
     """What one loop works with; `now` is monotonic seconds and serves the hold alone.
 
-    `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had.
+    `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
+    `waits_for` is told which server is waited for, and `""` when it is waited for no longer.
     """
 
     topic: Topic
@@ -84,6 +85,7 @@ class Consumer:
     stream: Stream
     now: Callable[[], float] = time.monotonic
     server_ahead: Callable[[], float | None] = lambda: None
+    waits_for: Callable[[str], object] = lambda _: None
     busy: bool = False
     early: bool = False
     due_at: float = 0.0
@@ -114,7 +116,8 @@ class Consumer:
         self.busy = behind or bool(due)
         self.set_pace(self.now() - began)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
-        return tally + Tally(settled=settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts)
+        buried = Counter(one.reason for one in reading.poison)
+        return tally + Tally(0, settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts, buried=buried)
 
     def set_clock(self) -> None:
         """Measure MinIO's clock once a minute: what happened too long before it was read is not held."""
@@ -187,7 +190,9 @@ class Consumer:
             except Unavailable as outage:  # the one recovery, the same as a restart
                 log.warning("outage.begun", server=outage.server, why=outage.detail)
                 self.hold.clear()
+                self.waits_for(outage.server)
                 self.topic.wait_out(outage, stopping, self.meanwhile if outage.server == "kafka" else None)
+                self.waits_for("")
                 log.info("outage.waited", server=outage.server)
 
     def meanwhile(self) -> bool:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from consumer.kafka import Position, positions
+from consumer.kafka_positions import Position, positions
 from consumer.kafka_settings import Settings
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.objects import Objects
@@ -143,7 +143,7 @@ class Group:
         """Return how far the group is behind, `''` if it is not; raises Unavailable or Misconfigured."""
         found = positions(self._topic, self._kafka)
         self._ends = self._ends or {one.partition: one.high_watermark for one in found}
-        lags = {one.partition: self._ends[one.partition] - next_offset(one) for one in found if self._owes(one)}
+        lags = {one.partition: self._ends[one.partition] - one.next_offset for one in found if self._owes(one)}
         if not lags:
             return ""
         where = ", ".join(str(partition) for partition in lags)
@@ -152,7 +152,7 @@ class Group:
         return f"the group has not read {sum(lags.values())} records of {self._topic!r} (partitions {where}): {why}"
 
     def _owes(self, one: Position) -> bool:
-        return next_offset(one) < self._ends.get(one.partition, 0)
+        return one.next_offset < self._ends.get(one.partition, 0)
 
 
 def through(now: Queue, then: Iterable[Queue]) -> bool:
@@ -160,11 +160,6 @@ def through(now: Queue, then: Iterable[Queue]) -> bool:
     if not (now.length or now.sending):
         return True
     return any(now.sent >= one.came - one.failed for one in then if one[:2] == now[:2])
-
-
-def next_offset(one: Position) -> int:
-    """Return what the group reads next; what the broker has dropped cannot be read any more."""
-    return max(one.committed or 0, one.low_watermark)
 
 
 def incomplete(figures: Figures) -> str:

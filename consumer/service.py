@@ -18,11 +18,14 @@ from functools import partial
 import structlog
 
 from consumer import duties
+from consumer.counting import Counting
 from consumer.events import DIALECTS
 from consumer.express import Lane
+from consumer.figures import Reader, Topics
 from consumer.hold import Hold
 from consumer.loop import Consumer, Stream
 from consumer.topic import Topic
+from consumer.web import Probes, Site, Web
 from reconcile import opening
 from reconcile.database import Database
 from reconcile.filters import watched
@@ -45,6 +48,7 @@ class Service:
     settings: Settings
     stop: threading.Event
     name: str = field(default_factory=opening.ourselves)
+    counting: Counting = field(default_factory=Counting)
     defect: BaseException | None = None
 
     def database(self) -> Database:
@@ -102,6 +106,11 @@ def buckets_of(settings: Settings) -> Sequence[str]:
     return () if bucket.column is not None and not bucket.map else opening.named_buckets(settings)
 
 
+def lanes_of(settings: Settings) -> Sequence[str]:
+    """Return the buckets that have an express lane."""
+    return buckets_of(settings) if settings.stream.express else ()
+
+
 def settle_memory() -> None:
     """Spare the collector what lives as long as the process, and let it look rarely: events make no cycles."""
     gc.freeze()
@@ -114,16 +123,19 @@ def serve(settings: Settings, stop: threading.Event) -> Tally:
     service = Service(settings, stop)
     mapping = service.mapping()
     with ExitStack() as exits:
-        threads = [
-            threading.Thread(target=service.guard(work), name=name, daemon=True)
-            for name, work in _passengers(service, mapping, exits)
-        ]
+        passengers = [*_passengers(service, mapping, exits), ("web", _web(service, exits))]
+        threads = [threading.Thread(target=service.guard(work), name=name, daemon=True) for name, work in passengers]
         consumer = _consumer(service, mapping, exits)
         for thread in threads:
             thread.start()
         told = Teller(service.name)
         log.info("consumer.started", topic=settings.stream.topic, flagging=settings.flagging, actor=service.name)
-        service.guard(lambda: consumer.run(stop.is_set, told))()
+
+        def count(tally: Tally) -> None:
+            told(tally)
+            service.counting.turned(tally, consumer.topic.assigned())
+
+        service.guard(lambda: consumer.run(service.counting.beating(stop.is_set), count))()
         stop.set()
     leave(threads)  # their streams are closed: none waits for what a silent server does not say
     if service.defect is not None:
@@ -149,7 +161,17 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     exits.callback(world.database.close)
     buckets = buckets_of(settings)
     ahead = partial(server_ahead, objects, buckets[0]) if buckets else nothing
-    return Consumer(topic, world, Hold(), stream_of(service), server_ahead=ahead)
+    waits_for = service.counting.outage
+    return Consumer(topic, world, Hold(), stream_of(service), server_ahead=ahead, waits_for=waits_for)
+
+
+def _web(service: Service, exits: ExitStack) -> Callable[[], None]:
+    """Listen at once, so that a port that is taken is told before anything begins; return the thread's work."""
+    settings = service.settings
+    probes = Probes(service.counting, service.database())
+    web = Web(Site(probes), settings.web.bind, settings.web.port)
+    exits.callback(web.close)
+    return lambda: web.run(service.wait)
 
 
 def nothing() -> None:
@@ -180,12 +202,20 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     """Return the other threads' names and work."""
     settings, is_watched = service.settings, service.is_watched()
     world = service.world(mapping, exits.enter_context(opening.objects(settings, 2)))
-    todo = duties.all_duties(settings.retention)
-    lanes = buckets_of(settings) if settings.stream.express else ()
+    todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
+    todo.append(_reader(service, exits).duty())
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
-        *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in lanes),
+        *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in lanes_of(settings)),
     ]
+
+
+def _reader(service: Service, exits: ExitStack) -> Reader:
+    """Return what reads the figures that one process exports for all."""
+    settings = service.settings
+    stream = settings.stream
+    topics = Topics(stream.topic, stream.dead_letter_topic, {**settings.kafka, **settings.kafka_topic})
+    return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits)
 
 
 def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:
@@ -193,7 +223,8 @@ def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> 
     objects = exits.enter_context(opening.objects(settings, 4))
     versioned = settings.mapping.version.s3_version is not None
     world = service.world(mapping, objects)
-    return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned)
+    count = partial(service.counting.looked, "express")
+    return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned, count)
 
 
 @dataclass

@@ -96,6 +96,10 @@ class Topic:
         """Tell whether a broker answers within two seconds."""
         return self._member.answers()
 
+    def assigned(self) -> int | None:
+        """Return how many partitions are ours; None while the group has not said."""
+        return self._member.assigned()
+
     def lag(self) -> dict[Partition, int]:
         """Return how many records each partition we read is behind, as far as it is known without asking."""
         return self._member.lag()

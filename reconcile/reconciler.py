@@ -18,7 +18,21 @@ import structlog
 from reconcile.database import Busy, Refused
 from reconcile.ledger import testimony
 from reconcile.life import AFTER_OPENING, backoff, step
-from reconcile.model import Action, Brake, Hint, Kind, Known, NotAsked, ObjectRef, ObjectSide, Policy, State, Unknown
+from reconcile.model import (
+    Absent,
+    Action,
+    Brake,
+    Hint,
+    Kind,
+    Known,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    Policy,
+    Present,
+    State,
+    Unknown,
+)
 from reconcile.restraint import UNREADABLE_AT, Restraints, Trip, restrain, restrainable, silence
 from reconcile.steps import Change, Step, Tally
 from reconcile.steps import Look as NextLook
@@ -222,8 +236,23 @@ def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> No
 def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:
     """Add up what a batch came to."""
     acts = Counter(change.act for one in steps for change in one.changes)
-    unknown = sum(isinstance(look.objects[ref], Unknown) for ref in look.refs)
-    return Tally(looks=len(look.refs), busy=busy, unknown=unknown, acts=acts)
+    answers = Counter(answer_of(look.objects[ref]) for ref in look.refs)
+    unknown = answers["unknown"]
+    del answers[""]
+    return Tally(looks=len(look.refs), busy=busy, unknown=unknown, acts=acts, answers=answers)
+
+
+def answer_of(side: ObjectSide) -> str:
+    """Return in one word what an answer proved; none where nothing was asked."""
+    match side:
+        case Present():
+            return "present"
+        case Absent():
+            return "absent"
+        case Unknown():
+            return "unknown"
+        case NotAsked():
+            return ""
 
 
 def tell(steps: Sequence[Step], trips: Sequence[Trip], hints: Mapping[ObjectRef, Hint]) -> None:

@@ -92,7 +92,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a batch came to; added up and counted by others. `held` is how many records wait, as of the latest."""
+    """What a batch came to; added up and counted by others. `held` is how many records wait, as of the latest.
+
+    `answers` counts what MinIO's answers proved (`present`, `absent`, `unknown`), `buried` dead letters by reason.
+    """
 
     looks: int = 0
     settled: int = 0
@@ -101,11 +104,10 @@ class Tally:
     unknown: int = 0
     not_asked: int = 0
     acts: Mapping[str, int] = field(default_factory=dict)
+    answers: Mapping[str, int] = field(default_factory=dict)
+    buried: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
-        acts = dict(self.acts)
-        for act, count in other.acts.items():
-            acts[act] = acts.get(act, 0) + count
         return Tally(
             self.looks + other.looks,
             self.settled + other.settled,
@@ -113,5 +115,13 @@ class Tally:
             self.busy + other.busy,
             self.unknown + other.unknown,
             self.not_asked + other.not_asked,
-            acts,
+            _added(self.acts, other.acts),
+            _added(self.answers, other.answers),
+            _added(self.buried, other.buried),
         )
+
+
+def _added(counts: Mapping[str, int], more: Mapping[str, int]) -> Mapping[str, int]:
+    if not more:
+        return counts
+    return {name: counts.get(name, 0) + more.get(name, 0) for name in (*counts, *more)}

@@ -11,7 +11,7 @@ from typing import Any
 from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
-from consumer.kafka import Position, positions
+from consumer.kafka_positions import Position, positions
 from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.human import Value
@@ -147,7 +147,7 @@ def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict
     if events.trouble:
         facts["topic_trouble"] = events.trouble
     else:
-        facts["lag"] = sum(map(lag, events.positions))
+        facts["lag"] = sum(place.lag for place in events.positions)
         facts["partitions"] = len(events.positions)
         facts["partitions_never_committed"] = sum(place.committed is None for place in events.positions)
     if letters.trouble:
@@ -155,11 +155,6 @@ def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict
     else:
         facts["dead_letters"] = sum(place.high_watermark - place.low_watermark for place in letters.positions)
     return facts
-
-
-def lag(place: Position) -> int:
-    """Return how many records of a partition are still to be read; a group without a commit begins at the oldest."""
-    return max(place.high_watermark - max(place.committed or 0, place.low_watermark), 0)
 
 
 def look_facts(kept: Kept) -> dict[str, Value]:

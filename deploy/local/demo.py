@@ -54,6 +54,9 @@ topic = "{topic}"
 missing_grace = "1s"
 orphan_grace = "1s"
 
+[web]
+port = 0
+
 [mapping]
 group = "file.bucket_type"
 

@@ -9,7 +9,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from consumer.events import Poison, Record
-from consumer.kafka import WantedTopic, create_topics, missing_topics, positions
+from consumer.kafka import WantedTopic, create_topics, missing_topics
+from consumer.kafka_positions import positions
 from consumer.topic import Batch, Topic
 from reconcile.model import Misconfigured, Unavailable
 from tests.support.waiting import until

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from minio.credentials import StaticProvider
 
-from consumer.kafka import positions
+from consumer.kafka_positions import positions
 from consumer.passed import FIGURES, Figures, Queue, bearer, figures_of, incomplete, passed, through
 from deploy.local import kafka as kafkas
 from deploy.local import minio as minios

@@ -111,6 +111,8 @@ access_key = "{minio.user}"
 [policy]
 missing_grace = "1s"
 orphan_grace = "1s"
+[web]
+port = 0
 """,
         "utf-8",
     )

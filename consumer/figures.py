@@ -1,0 +1,183 @@
+"""What is exported of the servers' state: read by a duty, from our schema and of the topic, by one process of many.
+
+A broker that is away hides the lag alone; the figures of the database are shown all the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+
+import structlog
+
+from consumer.counting import Figure, Leased
+from consumer.duties import Duty, Turn
+from consumer.kafka_positions import Asker, Lag
+from consumer.kafka_settings import Settings as Kafka
+from consumer.metrics import METERS
+from reconcile import inquiry
+from reconcile.database import Connection, Database, queries, sql_file
+from reconcile.inquiry import Record
+from reconcile.model import Misconfigured, State, Unavailable
+
+log = structlog.get_logger("figures")
+SQL = queries(sql_file("figures.sql"))
+INTERVAL_S = 10.0
+GROUPS_MOST = 200  # a group that is nearly an owner must not make a series for each
+OTHERS = "(others)"
+OF_BRAKE = {"missing": "missing", "mismatch": "missing", "orphan": "orphan", "leftover": "orphan"}
+ACTIVE = (State.SUSPECTED, State.OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topic of events, that of its dead letters, and how the broker is reached."""
+
+    events: str
+    dead_letters: str
+    kafka: Kafka
+
+
+@dataclass
+class Reader:
+    """Reads figures each time that its duty is done; one thread owns it."""
+
+    leased: Leased
+    topics: Topics
+    buckets: Sequence[str]
+    lanes: Sequence[str]
+    exits: ExitStack
+    groups: dict[str, set[str]] = field(default_factory=dict)
+    _asker: Asker | None = None
+
+    def duty(self) -> Duty:
+        """Return the duty."""
+        return Duty("figures", INTERVAL_S, self.read)
+
+    def read(self, turn: Turn) -> None:
+        """Read everything, and show it for as long as the lease surely lasts."""
+        taken = monotonic()  # the lease was taken just before, by the database's clock: the margin is more than that
+        figures = [*self.of_database(turn.world.database), *self.of_topics()]
+        self.leased.show(figures, taken + 2 * INTERVAL_S - 1.0)
+
+    def of_database(self, database: Database) -> list[Figure]:
+        """Read our schema, in one moment."""
+        with database.use() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.execute("SET LOCAL enable_seqscan = on")
+            return [*self._of_findings(connection), *_of_work(connection), *self._of_sweeps(connection)]
+
+    def of_topics(self) -> list[Figure]:
+        """Ask the broker; nothing where it is away."""
+        try:
+            if self._asker is None:
+                self._asker = self.exits.enter_context(Asker(self.topics.events, self.topics.kafka))
+            lags, kept = self._asker.lags(), self._asker.kept(self.topics.dead_letters)
+        except (Unavailable, Misconfigured) as outage:
+            log.info("figures.without_lag", why=str(outage))
+            return []
+        return [*lag_figures(lags, wall_ms()), Figure("reconciler_dead_letters_kept", kept)]
+
+    def _of_findings(self, connection: Connection) -> Iterator[Figure]:
+        found = [Found(*row) for row in connection.execute(SQL["findings"]).fetchall()]
+        yield from summed("reconciler_findings", ((one.count, one.kind, one.state) for one in found))
+        flagged = Counter[str]()
+        for one in found:
+            flagged[one.group] += one.count * one.flagged
+        yield from self._grouped("reconciler_corrupted_versions", "", flagged)
+        for kind in ("orphan", "leftover"):
+            active = [one for one in found if one.kind == kind and one.state in ACTIVE]
+            counts = Counter[str]()
+            for one in active:
+                counts[one.group] += one.count
+            yield from self._grouped("reconciler_orphans", kind, counts)
+            yield Figure("reconciler_orphans_bytes", sum(one.size_bytes for one in active), (kind,))
+        yield from summed("reconciler_held_findings", ((one.count * one.held, OF_BRAKE[one.kind]) for one in found))
+
+    def _grouped(self, name: str, kind: str, counts: Mapping[str, int]) -> Iterator[Figure]:
+        """Yield a figure for each group that there ever was, the least of too many together."""
+        known = self.groups.setdefault(f"{name} {kind}", {""})
+        for group, count in sorted(counts.items(), key=lambda item: -item[1]):
+            if count and len(known) < GROUPS_MOST:
+                known.add(group)
+        labels = (kind,) if kind else ()
+        for group in known:
+            yield Figure(name, counts.get(group, 0), (*labels, group))
+        others = sum(count for group, count in counts.items() if group not in known)
+        if others:
+            yield Figure(name, others, (*labels, OTHERS))
+
+    def _of_sweeps(self, connection: Connection) -> Iterator[Figure]:
+        whole = [record for record in inquiry.records(connection, "sweeps") if record[1] is None]
+        for bucket in sorted({*self.buckets, *(record[0] for record in whole)}):
+            record = next((one for one in whole if one[0] == bucket), None)
+            yield from _sweep_figures(bucket, record)
+        for bucket, meter, count in connection.execute(SQL["swept"]).fetchall():
+            yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
+        states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
+        for bucket in self.lanes:
+            yield Figure("reconciler_express_lanes", states.get(f"express {bucket}") == "express.listening", (bucket,))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many findings are alike in all that is told of them."""
+
+    kind: str
+    state: str
+    group: str
+    flagged: bool
+    held: bool
+    count: int
+    size_bytes: int
+
+
+def summed(name: str, counted: Iterable[tuple[object, ...]]) -> Iterator[Figure]:
+    """Yield the sums of counts by their labels, each (count, label, ...)."""
+    sums = Counter[tuple[str, ...]]()
+    for count, *labels in counted:
+        sums[tuple(map(str, labels))] += int(str(count))
+    for told, total in sums.items():
+        yield Figure(name, total, told)
+
+
+def _of_work(connection: Connection) -> Iterator[Figure]:
+    yield Figure("reconciler_figures_timestamp_seconds", inquiry.now(connection).timestamp())
+    restraints = connection.execute(SQL["restraints"]).fetchall()
+    yield from summed("reconciler_restraints", ((count, effect) for effect, _, count in restraints))
+    brakes = ((count, OF_BRAKE.get(kind, kind)) for effect, kind, count in restraints if effect == "brake")
+    yield from summed("reconciler_brakes", brakes)
+    [(planned, due, _)] = inquiry.records(connection, "looks")
+    yield Figure("reconciler_looks_planned", planned)
+    yield Figure("reconciler_looks_due", due)
+    for bucket, live, *_ in inquiry.records(connection, "live_rows"):
+        yield Figure("reconciler_live_rows", live, (bucket or "",))
+
+
+def _sweep_figures(bucket: str, record: Record | None) -> Iterator[Figure]:
+    """Yield what the last complete sweep and those since tell of one bucket; 0 where there was none."""
+    began: datetime | None = record[2] if record else None
+    yield Figure("reconciler_last_complete_sweep_timestamp_seconds", began.timestamp() if began else 0.0, (bucket,))
+    yield Figure("reconciler_sweeps_unfinished", (record[6] or 0) if record else 0, (bucket,))
+    for meter in METERS:
+        yield Figure("reconciler_swept_drifts", 0, (bucket, meter))
+
+
+def lag_figures(lags: Iterable[Lag], now_ms: float) -> Iterator[Figure]:
+    """Yield how far each partition is behind; one whose oldest record could not be had tells no age."""
+    for one in lags:
+        label = (str(one.partition),)
+        yield Figure("reconciler_lag_records", one.records, label)
+        if not one.records:
+            yield Figure("reconciler_lag_seconds", 0.0, label)
+        elif one.oldest_ms is not None:
+            yield Figure("reconciler_lag_seconds", max(now_ms - one.oldest_ms, 0) / 1000, label)
+
+
+def wall_ms() -> float:
+    """Return the time in milliseconds since 1970, as records tell theirs."""
+    return datetime.now(UTC).timestamp() * 1000  # noqa: TID251 - the shell is where the time comes in

@@ -1,0 +1,108 @@
+"""How far a group is behind, in records and in seconds: the age of the oldest record that it has not committed.
+
+Beside kafka.py one of the few modules that import the driver. Joins nothing, commits nothing; the consumer stays open
+between questions, and fetches a little of each partition that lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from time import monotonic
+from typing import NamedTuple, Self
+
+from confluent_kafka import Consumer, TopicPartition
+
+from consumer.kafka import ASK_SECONDS, asking, open_consumer, record_of
+from consumer.kafka_faults import raised
+from consumer.kafka_settings import Settings
+
+OLDEST_S = 2.0  # for the oldest records of all partitions that lag
+SMALL: Settings = {"fetch.message.max.bytes": 16_384, "queued.min.messages": 1, "queued.max.messages.kbytes": 1_024}
+
+
+class Position(NamedTuple):
+    """How far a group is with one partition; `committed` is None before its first commit."""
+
+    partition: int
+    committed: int | None
+    low_watermark: int
+    high_watermark: int
+
+    @property
+    def next_offset(self) -> int:
+        """What the group reads next; what the broker has dropped cannot be read any more."""
+        return max(self.committed or 0, self.low_watermark)
+
+    @property
+    def lag(self) -> int:
+        """How many records are not committed; a group without a commit begins at the oldest."""
+        return max(self.high_watermark - self.next_offset, 0)
+
+
+class Lag(NamedTuple):
+    """One partition: records not committed, and when the oldest of them was written, where that could be had."""
+
+    partition: int
+    records: int
+    oldest_ms: int | None = None
+
+
+def positions(topic: str, kafka: Settings) -> list[Position]:
+    """Ask how far the group is with a topic, without joining it."""
+    consumer = open_consumer(kafka)
+    with closing(consumer):
+        return positions_of(consumer, topic)
+
+
+def positions_of(consumer: Consumer, topic: str) -> list[Position]:
+    """Ask the same of an open consumer, which is a member of nothing."""
+    with asking(topic):
+        found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
+        if found.error is not None:
+            raise raised(found.error, topic)
+        places = [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
+        answers = consumer.committed(places, timeout=ASK_SECONDS)
+        offsets = {answer.partition: answer.offset if answer.offset >= 0 else None for answer in answers}
+        marks = {place.partition: consumer.get_watermark_offsets(place, timeout=ASK_SECONDS) for place in places}
+        return [Position(partition, offset, *marks[partition]) for partition, offset in offsets.items()]
+
+
+class Asker:
+    """Asks again and again; one thread owns it. Kafka's troubles are raised as Unavailable."""
+
+    def __init__(self, topic: str, kafka: Settings) -> None:
+        self._topic = topic
+        self._consumer = open_consumer({**kafka, **SMALL})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def lags(self) -> list[Lag]:
+        """Return every partition's lag."""
+        found = positions_of(self._consumer, self._topic)
+        behind = [(one.partition, one.next_offset) for one in found if one.lag]
+        written = self._oldest(behind) if behind else {}
+        return [Lag(one.partition, one.lag, written.get(one.partition)) for one in found]
+
+    def kept(self, topic: str) -> int:
+        """Return how many records another topic holds."""
+        return sum(one.high_watermark - one.low_watermark for one in positions_of(self._consumer, topic))
+
+    def _oldest(self, behind: Iterable[tuple[int, int]]) -> dict[int, int]:
+        """Return when the record at each place was written, in milliseconds since 1970, of those that came in time."""
+        places = [TopicPartition(self._topic, partition, offset) for partition, offset in behind]
+        written: dict[int, int] = {}
+        ends = monotonic() + OLDEST_S
+        with asking(self._topic):
+            self._consumer.assign(places)
+            while len(written) < len(places) and (left := ends - monotonic()) > 0:
+                message = self._consumer.poll(left)
+                if message is not None and message.error() is None:
+                    record = record_of(message)
+                    written.setdefault(record.partition, record.timestamp_ms)
+            self._consumer.unassign()
+        return {partition: at for partition, at in written.items() if at >= 0}

@@ -1,0 +1,22 @@
+-- What is exported as metrics, read every few seconds by whoever holds the lease. Reads only.
+
+-- name: findings
+SELECT f.kind, f.state, coalesce(f.group_name, ''), f.previous_status IS NOT NULL, f.held_by IS NOT DISTINCT FROM 'brake',
+       count(*), coalesce(sum(f.size_bytes), 0)::bigint
+FROM reconciler.finding AS f
+WHERE f.closed_at IS NULL
+GROUP BY 1, 2, 3, 4, 5
+
+-- name: restraints
+SELECT r.effect, coalesce(r.kind, ''), count(*)
+FROM reconciler.restraint AS r
+WHERE r.lifted_at IS NULL AND (r.effect IN ('brake', 'unreadable') OR r.until IS NULL OR r.until > now())
+GROUP BY 1, 2
+
+-- name: swept
+-- Of each bucket's last complete sweep what the loss meter says.
+SELECT s.bucket, d.meter, count(*)
+FROM (SELECT bucket, max(id) AS id FROM reconciler.sweep
+      WHERE kind = 'sweep' AND state = 'complete' AND prefix = '' GROUP BY 1) AS s
+JOIN reconciler.drift AS d ON d.sweep_id = s.id AND d.seen_again AND d.kind <> 'healed'
+GROUP BY 1, 2

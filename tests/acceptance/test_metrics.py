@@ -1,0 +1,68 @@
+"""`consume` as it is watched: a scrape of the real process, its probes, and the catalogue that `metrics` prints."""
+
+import signal
+
+import pytest
+
+from consumer.metrics import CATALOGUE, HISTOGRAM
+from tests.support import consuming, scraping
+from tests.support.waiting import until
+
+JSON = ("consume", "--log-format", "json")
+
+
+@pytest.fixture
+def site(tmp_path, database, minio, kafka, topic):
+    """Make an application with a topic to which the test alone writes."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+        yield made
+
+
+def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):
+    """Read, settled, buried, looked at, what MinIO said, findings, lag: as the test made it; ready once assigned."""
+    for number in range(30):
+        site.row(f"healthy/{number}")
+        site.put(f"healthy/{number}")
+    site.row("gone")
+    with site.program.running(*JSON, RECONCILER_FLAGGING="true") as process:
+        page = scraping.page(site.program)
+        until(lambda: page.ask("/readyz").status == 200, 20, "it is ready")
+        site.spread([site.created(f"healthy/{number}") for number in range(30)])
+        site.send([site.removed("gone"), b"no JSON", None])
+        until(lambda: page.value("reconciler_changes_total", act="flagged") == 1, 20, "the version is flagged")
+        until(site.caught_up, 20)
+        until(lambda: page.value("reconciler_corrupted_versions", group="user") == 1, 25, "the figures are read")
+        series = page.series()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    names = {name for name, _ in series}
+    assert {one.name + ("_count" if one.kind == HISTOGRAM else "") for one in CATALOGUE} <= names
+    told = {name: value for (name, labels), value in series.items() if not labels}
+    assert told["reconciler_records_total"] == told["reconciler_batch_records_sum"] == 33
+    assert told["reconciler_settled_total"] == 30
+    assert told["reconciler_assigned_partitions"] == 4
+    assert told["reconciler_held_records"] == 0
+    assert series["reconciler_dead_letters_total", frozenset({("reason", "not-json")})] == 1
+    assert series["reconciler_dead_letters_total", frozenset({("reason", "tombstone")})] == 1
+    assert series["reconciler_answers_total", frozenset({("answer", "absent")})] >= 2
+    assert series["reconciler_findings", frozenset({("kind", "missing"), ("state", "open")})] == 1
+    assert told["reconciler_dead_letters_kept"] == 2
+    for partition in range(4):
+        assert ("reconciler_lag_records", frozenset({("partition", str(partition))})) in series
+
+
+def test_metrics_prints_the_catalogue(site):
+    """Name, type, unit, labels, who exports it, meaning: without any configuration."""
+    shown = site.program.json("metrics")
+    assert [row["name"] for row in shown] == [one.name for one in CATALOGUE]
+    assert {row["exported_by"] for row in shown} == {"each process", "the lease's holder"}
+    assert all(row["meaning"].endswith(".") for row in shown)
+
+
+def test_a_second_consumer_on_the_same_port_ends_with_2(site):
+    """It says which port, and how to have another."""
+    with site.program.running(*JSON):
+        page = scraping.page(site.program)
+        ended = site.program.process("consume", RECONCILER_WEB__PORT=str(page.port))
+    assert ended.returncode == 2
+    assert f"web.port = {page.port}: cannot be listened on" in ended.stderr

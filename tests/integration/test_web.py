@@ -1,0 +1,270 @@
+"""Metrics and probes over HTTP: what is counted is exported, from 0, and a probe says what is wrong."""
+
+import socket
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from consumer import metrics
+from consumer.counting import Counting, Figure
+from consumer.duties import do_one, let_go
+from consumer.figures import INTERVAL_S, Reader, Topics, lag_figures
+from consumer.kafka_positions import Asker, Lag
+from consumer.web import LIVE_WITHIN_S, Probes, Site, Web
+from reconcile import ledger
+from reconcile.database import Database
+from reconcile.model import Misconfigured
+from reconcile.steps import Tally
+from tests.support import consuming, proxy
+from tests.support.scraping import Page
+
+
+@pytest.fixture
+def site(tmp_path, database, minio, kafka, topic):
+    """Make an application."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+        yield made
+
+
+@contextmanager
+def serving(counting: Counting, database: str = ""):
+    """Serve what is counted, and lend the page."""
+    stop = threading.Event()
+    database_of_probes = Database(database, patience_s=0.2)
+    web = Web(Site(Probes(counting, database_of_probes)), "127.0.0.1", 0)
+    with consuming.beside(lambda: web.run(stop.wait), stop):
+        yield Page(web.port)
+    web.close()
+    database_of_probes.close()
+
+
+def test_every_name_of_the_catalogue_is_exported_with_all_its_known_labels_from_0():
+    """Before anything happened, and nothing is exported that the catalogue does not name."""
+    counting = Counting()
+    counting.leased.show([Figure("reconciler_lag_records", 0, ("0",))], counting.now() + 60)
+    with serving(counting) as page:
+        answer = page.ask("/metrics")
+        series = page.series()
+    families = {line.split()[2]: line.split()[3] for line in answer.text.splitlines() if line.startswith("# TYPE")}
+    ours = {name: kind for name, kind in families.items() if name.startswith("reconciler_")}
+    assert ours == {one.name: one.kind for one in metrics.CATALOGUE}
+    for one in metrics.CATALOGUE:
+        suffix = "_count" if one.kind == metrics.HISTOGRAM else ""
+        for labels in one.known():
+            told = frozenset(zip(one.labels, labels, strict=True))
+            assert series[one.name + suffix, told] == 0, (one.name, told)
+    assert series["process_resident_memory_bytes", frozenset()] > 0
+
+
+def test_what_turns_return_is_counted():
+    """Each count of a tally comes out under its name, and two turns add up."""
+    counting = Counting()
+    tally = Tally(
+        looks=5,
+        settled=7,
+        held=3,
+        busy=1,
+        unknown=1,
+        not_asked=2,
+        acts={"read": 20, "skipped": 4, "buried": 2, "given back": 1},
+        answers={"present": 3, "absent": 1, "unknown": 1},
+        buried={"not-json": 2},
+    )
+    with serving(counting) as page:
+        counting.turned(tally, 4)
+        counting.turned(tally, 2)
+        counting.looked("express", Tally(looks=1, answers={"absent": 1}))
+        counting.outage("minio")
+        assert page.value("reconciler_turns_total") == 2
+        assert page.value("reconciler_records_total") == 40
+        assert page.value("reconciler_batch_records_sum") == 40
+        assert page.value("reconciler_skipped_events_total") == 8
+        assert page.value("reconciler_settled_total") == 14
+        assert page.value("reconciler_held_records") == 3
+        assert page.value("reconciler_dead_letters_total", reason="not-json") == 4
+        assert page.value("reconciler_looks_total", path="stream") == 10
+        assert page.value("reconciler_looks_total", path="express") == 1
+        assert page.value("reconciler_answers_total", answer="absent") == 3
+        assert page.value("reconciler_answers_total", answer="not_asked") == 4
+        assert page.value("reconciler_changes_total", act="given_back") == 2
+        assert page.value("reconciler_busy_total", path="stream") == 2
+        assert page.value("reconciler_assigned_partitions") == 2
+        assert page.value("reconciler_outage", server="minio") == 1
+        counting.outage("")
+        assert page.value("reconciler_outage", server="minio") == 0
+        assert page.value("reconciler_outages_total", server="minio") == 1
+
+
+def test_only_known_paths_are_served():
+    """Whatever else is asked for is a 404, and nothing can be sent."""
+    with serving(Counting()) as page:
+        assert page.ask("/livez").status == page.ask("/metrics").status == 200
+        for path in ("/", "/metrics/", "/livez2", "/..%2fmetrics", "/favicon.ico"):
+            assert page.ask(path).status == 404, path
+        assert page.ask("/livez", "HEAD").status == 200
+        for path in ("/livez", "/metrics"):
+            refused = page.ask(path, "POST")
+            assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+        assert "Server" not in page.ask("/livez").headers
+
+
+def test_a_loop_that_stands_still_is_not_alive():
+    """A turn, or a question whether to stop while a server is waited for, is a sign of life."""
+    at = [0.0]
+    counting = Counting(now=lambda: at[0])
+    asked = counting.beating(lambda: False)
+    with serving(counting) as page:
+        assert asked() is False
+        at[0] = LIVE_WITHIN_S - 1
+        assert page.ask("/livez").status == 200
+        at[0] = LIVE_WITHIN_S + 1
+        answer = page.ask("/livez")
+        assert (answer.status, answer.text) == (503, "the loop has stood still for 61 s\n")
+        asked()
+        assert page.ask("/livez").status == 200
+
+
+def test_readiness_says_what_is_missing(postgres, database):
+    """Not assigned, an outage, a database that is away: each is told, and each passes; all the while it is alive."""
+    counting = Counting()
+    host, port = postgres.url.split("@")[-1].split("/")[0].split(":")
+    with proxy.Proxy(host, int(port)) as between:
+        url = database.replace(f":{port}/", f":{between.port}/")
+        with serving(counting, url) as page:
+            assert "its part" in page.ask("/readyz").text
+            counting.turned(Tally(), 0)
+            assert page.ask("/readyz").status == 200
+            counting.outage("kafka")
+            answer = page.ask("/readyz")
+            assert (answer.status, answer.text) == (503, "an outage: waiting for kafka\n")
+            counting.outage("")
+            between.set(proxy.Cut())
+            answer = page.ask("/readyz")
+            assert answer.status == 503
+            assert answer.text.startswith("postgresql is unavailable")
+            assert page.ask("/livez").status == 200
+            between.set(proxy.Pass())
+            assert page.ask("/readyz").status == 200
+
+
+def test_a_port_that_is_taken_is_told_with_the_way_out():
+    """Nothing is started on a port that another has."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Misconfigured, match=rf"web.port = {port}: cannot be listened on .*or 0 for any"):
+            Web(Site(Probes(Counting(), Database(""))), "127.0.0.1", port)
+
+
+@pytest.fixture
+def reader(site):
+    """Return what makes the reader of figures of one process, with its world."""
+    with ExitStack() as exits:
+
+        def opened(actor: str) -> tuple[Reader, Counting, object]:
+            settings = site.settings()
+            counting = Counting()
+            topics = Topics(site.topic, f"{site.topic}.dead-letter", settings.kafka)
+            made = Reader(counting.leased, topics, (site.bucket,), (site.bucket,), exits)
+            return made, counting, consuming.world(settings, exits, actor)
+
+        yield opened
+
+
+def figures(counting: Counting) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Return the leased samples that are shown."""
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in counting.leased.collect()
+        for sample in family.samples
+    }
+
+
+def test_the_figures_are_those_of_the_database_and_of_the_topic(site, reader):
+    """Findings by kind, state and group, the lag in records and seconds, brakes, lanes and looks are as they are."""
+    with consuming.consuming(site.settings(RECONCILER_FLAGGING="true")) as consumer:
+        row_id = site.row("gone")
+        site.put("orphan", 7)
+        site.send([site.removed("gone"), site.created("orphan", 7), None])
+        flagged = lambda: site.hurry() or (site.status(row_id) == "corrupted" and len(site.open()) == 2)  # noqa: E731
+        consuming.turning(consumer, until_true=flagged)
+    site.send([site.removed("later"), site.removed("later still")])
+    with site.connection.transaction():
+        ledger.restrain(site.connection, "brake", site.bucket, "missing", "a test", "test")
+    made, counting, world = reader("one")
+    do_one(world, made.duty(), lambda *_: True)
+    found = figures(counting)
+    assert found["reconciler_findings", ("missing", "open")] == 1
+    assert found["reconciler_findings", ("mismatch", "open")] == 0
+    assert found["reconciler_corrupted_versions", ("user",)] == 1
+    assert found["reconciler_corrupted_versions", ("",)] == 0
+    assert found["reconciler_orphans", ("orphan", "")] == 1
+    assert found["reconciler_orphans_bytes", ("orphan",)] == 7
+    assert found["reconciler_brakes", ("missing",)] == found["reconciler_restraints", ("brake",)] == 1
+    assert found["reconciler_brakes", ("orphan",)] == 0
+    assert found["reconciler_looks_planned", ()] == 2
+    assert found["reconciler_lag_records", ("0",)] == 2
+    assert found["reconciler_lag_records", ("1",)] == found["reconciler_lag_seconds", ("1",)] == 0
+    assert 0 <= found["reconciler_lag_seconds", ("0",)] < 30
+    assert found["reconciler_dead_letters_kept", ()] == 1
+    assert found["reconciler_last_complete_sweep_timestamp_seconds", (site.bucket,)] == 0
+    assert found["reconciler_swept_drifts", (site.bucket, "lost_or_silent")] == 0
+    assert found["reconciler_express_lanes", (site.bucket,)] == 0
+    assert made.duty().lease_s > INTERVAL_S
+
+
+def test_figures_of_the_servers_are_shown_by_one_process_alone(reader):
+    """The second shows nothing until the first lets go, and what the first showed ends before its lease."""
+    first, of_first, its_world = reader("first")
+    second, of_second, other_world = reader("second")
+    do_one(its_world, first.duty(), lambda *_: True)
+    do_one(other_world, second.duty(), lambda *_: True)
+    assert ("reconciler_brakes", ("missing",)) in figures(of_first)
+    assert figures(of_second) == {}
+    let_go(its_world, [first.duty()])
+    do_one(other_world, second.duty(), lambda *_: True)
+    assert ("reconciler_brakes", ("missing",)) in figures(of_second)
+    later = of_first.leased.until
+    assert later < of_first.now() + first.duty().lease_s
+    of_first.leased.now = lambda: later
+    assert figures(of_first) == {}
+
+
+def test_a_group_that_was_once_shown_stays_shown_at_0(site, reader):
+    """So that an alert on it ends, instead of going on with what was seen last."""
+    made, counting, world = reader("one")
+    insert = """INSERT INTO reconciler.finding (bucket, key, row_id, kind, state, group_name, previous_status)
+                VALUES ('b', 'k', '1', 'missing', 'open', 'team', 'active')"""
+    site.sql(insert)
+    do_one(world, made.duty(), lambda *_: True)
+    assert figures(counting)["reconciler_corrupted_versions", ("team",)] == 1
+    site.sql("UPDATE reconciler.finding SET closed_at = now(), state = 'resolved'")
+    do_one(world, made.duty(), lambda *_: True)
+    assert figures(counting)["reconciler_corrupted_versions", ("team",)] == 0
+
+
+def test_a_broker_that_is_away_hides_the_lag_alone(site, reader):
+    """The figures of the database are shown all the same."""
+    made, counting, world = reader("one")
+    made.topics = Topics(site.topic, "none", {**made.topics.kafka, "bootstrap.servers": "127.0.0.1:1"})
+    do_one(world, made.duty(), lambda *_: True)
+    assert ("reconciler_brakes", ("missing",)) in figures(counting)
+    assert not [name for name, _ in figures(counting) if name.startswith("reconciler_lag")]
+
+
+def test_the_age_of_the_lag_is_that_of_the_oldest_record_not_committed(site):
+    """Each partition's own; one that cannot be had tells no age, and no lag is no age."""
+    site.send([site.removed("a")], 0)
+    site.send([site.removed("b"), site.removed("c")], 2)
+    with Asker(site.topic, site.kafka) as asker:
+        lags = asker.lags()
+    assert [one.records for one in lags] == [1, 0, 2, 0]
+    assert lags[0].oldest_ms <= lags[2].oldest_ms
+    told = list(lag_figures([Lag(0, 2, 1_000), Lag(1, 0), Lag(2, 5)], 3_500))
+    assert told == [
+        Figure("reconciler_lag_records", 2, ("0",)),
+        Figure("reconciler_lag_seconds", 2.5, ("0",)),
+        Figure("reconciler_lag_records", 0, ("1",)),
+        Figure("reconciler_lag_seconds", 0.0, ("1",)),
+        Figure("reconciler_lag_records", 5, ("2",)),
+    ]
