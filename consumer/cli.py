@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from consumer.parsers import findings, orphans, scrub, stream, suppress, sweep, watching
+from consumer.parsers import findings, orphans, repair, scrub, stream, suppress, sweep, watching
 from consumer.parsing import Subparsers, changes, command, common_options, exit_code, family
 
-FAMILIES = (sweep, scrub, stream, findings, orphans, suppress, watching)
+FAMILIES = (sweep, scrub, stream, findings, orphans, suppress, watching, repair)
 
 DEFAULTS = {
     "config": None,
@@ -128,7 +128,7 @@ def _brake(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--exit-code", action="store_true", default=argparse.SUPPRESS, help="exit with 4 if a brake is on"
     )
     release = command(named, "release", "brake:release", common, "release the brakes; what they held is looked at anew")
-    release.add_argument("--kind", choices=["missing", "orphan"], help="only the brake of flags, or of orphans")
+    release.add_argument("--kind", choices=["missing", "orphan", "purge"], help="only the brake of these")
     changes(release)
 
 

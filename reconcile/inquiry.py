@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg import errors, sql
@@ -107,6 +107,19 @@ def chosen(database: Database, wanted: Filter, ids: Sequence[int] | None) -> Ite
         with reading(database) as connection:
             parameters = {**asdict(wanted), "ids": None if ids is None else list(ids), "after": after, "upto": upto}
             page = connection.execute(_matching("chosen"), parameters).fetchall()
+        if not page:
+            return
+        yield from page
+        after = page[-1][0]
+
+
+def purgeable(database: Database, wanted: Filter, ids: Sequence[int] | None, older: timedelta) -> Iterator[Record]:
+    """Yield (id, bucket, key, S3 version, row id, state, held by, flagged since) of what may be purged, in pages."""
+    after = 0
+    while True:
+        with reading(database) as connection:
+            parameters = {**asdict(wanted), "ids": None if ids is None else list(ids), "after": after, "older": older}
+            page = connection.execute(_matching("purgeable"), parameters).fetchall()
         if not page:
             return
         yield from page

@@ -205,8 +205,8 @@ def read_restraints(connection: Connection, window: timedelta) -> Restraints:
     live = connection.execute(SQL["live_rows"]).fetchall()
     by_hand = connection.execute(SQL["set_by_hand"]).fetchall()
     return Restraints(
-        frozenset((Kind(kind), bucket) for kind, bucket in active),
-        {(Kind(kind), bucket): count for kind, bucket, count in recent},
+        frozenset((kind, bucket) for kind, bucket in active),
+        {(kind, bucket): count for kind, bucket, count in recent},
         dict(live),
         [
             Restraint(number, effect, bucket, kind and Kind(kind), *rest)

@@ -40,6 +40,7 @@ from reconcile.steps import Look as NextLook
 log = structlog.get_logger("reconciler")
 NOW = timedelta(0)
 SOON = timedelta(seconds=1)
+FOUND = frozenset({"opened", "flagged", "flagged after release", "refused"})
 Decide = Callable[[ObjectRef, Known, ObjectSide, datetime, Policy], Step]
 Hear = Callable[[Sequence[Step]], object]
 
@@ -261,7 +262,8 @@ def tell(steps: Sequence[Step], trips: Sequence[Trip], hints: Mapping[ObjectRef,
         log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
     for one in steps:
         for change in one.changes:
-            if change.kind is Kind.MISSING and change.act in {"opened", "flagged", "flagged after release", "refused"}:
+            flagged = change.before is not None and change.before.previous_status is not None  # a purge was refused
+            if change.kind is Kind.MISSING and change.act in FOUND and not flagged:
                 facts = testimony(hints.get(one.ref), one.side)
                 log.warning(
                     "FILE_NOT_FOUND_IN_STORAGE",

@@ -24,9 +24,10 @@ from reconcile.model import (
     State,
     Unknown,
 )
-from reconcile.steps import Change, Flag, Look, Step
+from reconcile.steps import Change, Flag, Look, Purge, Step
 
 ALL_BUCKETS = ""
+PURGES = "purge"  # a brake of its own, beside those of the kinds MISSING and ORPHAN
 HELD_LOOK = Look(timedelta(hours=1), 0, "held by the brake")
 SUPPRESS = "suppress"
 WINDOW = "window "  # and its number, in `held_by`
@@ -58,12 +59,12 @@ class Restraints:
     """What holds changes back, as read under the brake's lock.
 
     `active` holds (kind, bucket) pairs of brakes, with the bucket `''` for all; `recent` and `live` count by (kind,
-    bucket) the flags in the window and by bucket the live rows (empty before the first count). `set` is what persons
-    have set.
+    bucket) the flags in the window and by bucket the live rows (empty before the first count). A kind is a finding's,
+    or PURGES. `set` is what persons have set.
     """
 
-    active: frozenset[tuple[Kind, str]] = frozenset()
-    recent: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
+    active: frozenset[tuple[str, str]] = frozenset()
+    recent: Mapping[tuple[str, str], int] = field(default_factory=dict)
     live: Mapping[str, int] = field(default_factory=dict)
     set: Sequence[Restraint] = ()
 
@@ -72,34 +73,41 @@ class Restraints:
 class Trip:
     """A brake that this batch sets, and why, in numbers."""
 
-    kind: Kind
+    kind: str
     bucket: str
     why: str
 
 
-def braked(change: Change) -> Kind | None:
-    """Tell which brake counts this change: a new flag, or an orphan that opens; None for all else."""
+def braked(change: Change) -> str | None:
+    """Tell which brake counts this change: a new flag, a purge, or an orphan that opens; None for all else."""
+    released = change.before is not None and change.before.held_by == "released"
     if isinstance(change.effect, Flag):
         return Kind.MISSING if change.act == "flagged" else None
+    if isinstance(change.effect, Purge):
+        return None if released else PURGES
     orphan = change.kind in {Kind.ORPHAN, Kind.LEFTOVER}
-    released = change.before is not None and change.before.held_by == "released"
     return Kind.ORPHAN if orphan and change.act == "opened" and not released else None
 
 
 def restrainable(change: Change) -> bool:
-    """Tell whether a restraint may hold this change: a flag, or a finding that opens."""
-    return change.act in OPENING
+    """Tell whether a restraint may hold this change: a flag, a finding that opens, a purge."""
+    return change.act in OPENING or isinstance(change.effect, Purge)
 
 
 def restrain(steps: Sequence[Step], restraints: Restraints, brake: Brake) -> tuple[list[Step], list[Trip]]:
     """Hold what a window or an active brake covers, and set the brakes that this batch would cross."""
     steps = [_suppressed(step, restraints.set) for step in steps]
     wanted = Counter((kind, step.ref.bucket) for step in steps for kind in map(braked, step.changes) if kind)
-    covered = {pair for pair in wanted if _covered(pair, restraints.active)}
-    free = {pair: count for pair, count in wanted.items() if pair not in covered}
-    trips = list(_trips(free, restraints, brake))
+    trips = foreseen(wanted, restraints, brake)
     active = restraints.active | {(trip.kind, trip.bucket) for trip in trips}
     return [_held(step, active) for step in steps], trips
+
+
+def foreseen(wanted: Mapping[tuple[str, str], int], restraints: Restraints, brake: Brake) -> list[Trip]:
+    """Return the brakes that so many changes, counted by (kind, bucket), would set beside those that are on."""
+    return list(
+        _trips({pair: n for pair, n in wanted.items() if not covered(pair, restraints.active)}, restraints, brake)
+    )
 
 
 def _suppressed(step: Step, restraints: Sequence[Restraint]) -> Step:
@@ -123,22 +131,24 @@ def _without_window(change: Change) -> Change:
     return replace(change, held_by=None) if held and restrainable(change) else change
 
 
-def _covered(pair: tuple[Kind, str], active: frozenset[tuple[Kind, str]]) -> bool:
-    kind, _ = pair
-    return pair in active or (kind, ALL_BUCKETS) in active
+def covered(pair: tuple[str, str], active: frozenset[tuple[str, str]]) -> bool:
+    """Tell whether a brake that is on holds changes of a kind in a bucket; no purge passes the brake of flags."""
+    kind, bucket = pair
+    kinds = {kind, Kind.MISSING} if kind == PURGES else {kind}
+    return any((one, where) in active for one in kinds for where in (bucket, ALL_BUCKETS))
 
 
-def _trips(wanted: Mapping[tuple[Kind, str], int], restraints: Restraints, brake: Brake) -> Iterable[Trip]:
+def _trips(wanted: Mapping[tuple[str, str], int], restraints: Restraints, brake: Brake) -> Iterable[Trip]:
     for kind in sorted({kind for kind, _ in wanted}):
-        total = sum(n for (k, _), n in (*restraints.recent.items(), *wanted.items()) if k is kind)
+        total = sum(n for (k, _), n in (*restraints.recent.items(), *wanted.items()) if k == kind)
         limit = most_flags(sum(restraints.live.values()), brake)
         if total > limit:
             yield Trip(kind, ALL_BUCKETS, f"{total} within {brake.window}, {limit} are believed")
             continue
-        for bucket in sorted(b for k, b in wanted if k is kind):
+        for bucket in sorted(b for k, b in wanted if k == kind):
             count = wanted[kind, bucket] + restraints.recent.get((kind, bucket), 0)
             share = restraints.live.get(bucket, 0) * brake.bucket_share
-            if kind is Kind.MISSING and count >= brake.bucket_floor and bucket in restraints.live and count > share:
+            if kind != Kind.ORPHAN and count >= brake.bucket_floor and bucket in restraints.live and count > share:
                 yield Trip(kind, bucket, f"{count} of {restraints.live[bucket]} live rows within {brake.window}")
 
 
@@ -147,12 +157,12 @@ def most_flags(live_rows: int, brake: Brake) -> int:
     return min(max(brake.floor, int(live_rows * brake.share)), brake.most)
 
 
-def _held(step: Step, active: frozenset[tuple[Kind, str]]) -> Step:
+def _held(step: Step, active: frozenset[tuple[str, str]]) -> Step:
     kinds = [braked(change) for change in step.changes]
-    if not any(kind and _covered((kind, step.ref.bucket), active) for kind in kinds):
+    if not any(kind and covered((kind, step.ref.bucket), active) for kind in kinds):
         return step
     changes = [
-        _hold(change, "brake") if kind and _covered((kind, step.ref.bucket), active) else change
+        _hold(change, "brake") if kind and covered((kind, step.ref.bucket), active) else change
         for change, kind in zip(step.changes, kinds, strict=True)
     ]
     look = step.look if step.look and step.look.reason == "grace" else HELD_LOOK
@@ -164,8 +174,8 @@ def _hold(change: Change, by: str) -> Change | None:
     before = change.before
     if before is not None and before.held_by in {"brake", by}:
         return None
-    state = before.state if before else State.SUSPECTED
-    return replace(change, state=state, act="held", effect=None, held_by=by, previous_status=None)
+    state, status = (before.state, before.previous_status) if before else (State.SUSPECTED, None)
+    return replace(change, state=state, act="held", effect=None, held_by=by, previous_status=status)
 
 
 def silence(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[Counter[str], set[str]]:

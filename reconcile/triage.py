@@ -33,6 +33,8 @@ from reconcile.steps import Look as Next
 
 TOGETHER = 200
 TRIES = 3
+MOVED = "a look changed it"
+HELD = "held by"  # the brake, or a window
 NOBODY = -1  # has counted the asks of a look: so it may be brought forward, and neither ended nor put off
 T = TypeVar("T")
 
@@ -53,12 +55,16 @@ class Named(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one: done, or why not, in words for a person; `again` where another try may do it."""
+    """What became of one: done, or why not, in words for a person; `again` where another try may do it.
+
+    `beside` is what a person should know of this one, such as the version that supersedes it.
+    """
 
     named: Named
     done: bool
     told: str
     again: bool = False
+    beside: str = ""
 
 
 Unfit = Callable[[Subject, ObjectSide, datetime], str]
@@ -102,6 +108,7 @@ class Deed:
     after: timedelta | None = None
     through: Callable[[World, Sequence[Hint], Decide, Hear], Tally] = reconcile
     wanted: dict[tuple[ObjectRef, str], Named] = field(default_factory=dict)
+    meant: dict[Named, str | None] = field(default_factory=dict)
     outcomes: dict[Named, Outcome] = field(default_factory=dict)
 
     def decide(self, ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy) -> Step:
@@ -131,6 +138,8 @@ class Deed:
         if why and (looked is None or self.act is not Input.ADOPT):  # what others flagged resolves first
             again = isinstance(subject.verdict, Undecided)
             self.outcomes[named] = Outcome(named, done=False, told=why, again=again)
+        if change is not None:
+            self.meant[named] = subject.finding.held_by if subject.finding else None
         return change
 
     def _look(self, subject: Subject, mine: Change, attempt: int, now: datetime, policy: Policy) -> Next | None:
@@ -146,7 +155,7 @@ class Deed:
         if moved is not None and subject.finding is not None:
             if (moved.state, moved.act) == LIFE.get((subject.finding.state, self.act)):  # the look did the same
                 return replace(moved, why=self.why, facts=self.facts(subject, side)), ""
-            return None, f"a look changed it: {moved.act}{f', {moved.why}' if moved.why else ''}"
+            return None, f"{MOVED}: {moved.act}{f', {moved.why}' if moved.why else ''}"
         if why := self.unfit(subject, side, now):
             return None, why
         if why := self.lapsed(subject, side, now):
@@ -166,14 +175,26 @@ class Deed:
         ), ""
 
     def hear(self, steps: Sequence[Step]) -> None:
-        """Take down what was committed."""
-        for one in steps:
-            for change in one.changes:
-                named = self.wanted.get((one.ref, change.row_id))
-                if named is not None and (change.before is None or change.before.id == named.finding):
-                    refused = change.act == "refused"
-                    told = change.why if refused else change.act
-                    self.outcomes.setdefault(named, Outcome(named, not refused, told, again=refused))
+        """Take down what was committed; of what was meant and is not there, that it is still held back."""
+        written = {one.ref: one.changes for one in steps}
+        for (ref, row_id), named in self.wanted.items():
+            if ref not in written or named in self.outcomes or named not in self.meant:
+                continue
+            mine = (one for one in written[ref] if one.row_id == row_id and _is_of(one, named))
+            self.outcomes[named] = _committed(named, next(mine, None), self.meant[named])
+
+
+def _is_of(change: Change, named: Named) -> bool:
+    return change.before is None or change.before.id == named.finding
+
+
+def _committed(named: Named, change: Change | None, held_by: str | None) -> Outcome:
+    """Tell what became of a change that was meant, held back by `held_by` before."""
+    if change is None or change.act == "held":
+        by = change.held_by if change else held_by
+        return Outcome(named, done=False, told=f"{HELD} {'the brake' if by == 'brake' else by}")
+    refused = change.act == "refused"
+    return Outcome(named, not refused, change.why if refused else change.act, again=refused)
 
 
 def _not_in_its_life(finding: Finding | None) -> str:
@@ -191,7 +212,7 @@ def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "tri
     """Do the deed on each, some at a time, and yield what became of it; one that was busy is tried again."""
     for batch in batches(named):
         deed.wanted = {(one.ref, one.row_id): one for one in batch}
-        deed.outcomes = {}
+        deed.meant, deed.outcomes = {}, {}
         for _ in range(TRIES):
             left = [one for one in batch if one not in deed.outcomes]
             refs = dict.fromkeys(one.ref for one in left)

@@ -5,6 +5,7 @@ Needs no schema of ours; without one there are no findings, and a flag in a row 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from reconcile.verdict import settled
 from reconcile.world import LiveWorld
 
 NEVER = timedelta(days=36_500)  # a grace that is never over: nothing opens, and nothing is logged as opened
+
+UNBRAKED = Brake(floor=sys.maxsize, most=sys.maxsize, bucket_floor=sys.maxsize)  # nothing is written that it could hold
 
 
 class Looked(NamedTuple):
@@ -50,7 +53,7 @@ class Trial:
         self.policy = replace(
             self.live.policy, flagging=False, missing_grace=NEVER, young_grace=NEVER, orphan_grace=NEVER
         )
-        self.brake = self.live.brake
+        self.brake = UNBRAKED
 
     def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read rows and, if our schema is there, findings."""

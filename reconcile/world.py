@@ -166,8 +166,11 @@ class LiveTxn:
             purged = rows.purge(self.connection, mapping, [(one.row_id, one.alone) for one in purges])
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would refuse at the commit
         left = rows.by_id(self.connection, mapping, sorted({row_id for row_id, _ in backs} - given))
-        written = len(flagged) == len(flags) and len(purged) == len(purges)
-        if not written or any(row.status == self.world.policy.flag for row in left):
+        if len(purged) < len(purges):
+            raise Refused(
+                "the purge had no effect: the file has no other live version any more, a trigger, a row policy"
+            )
+        if len(flagged) < len(flags) or any(row.status == self.world.policy.flag for row in left):
             raise Refused("the write had no effect, as by a trigger or a row policy")
         return given
 

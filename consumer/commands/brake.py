@@ -15,7 +15,7 @@ from reconcile.report import Section, Table
 BRAKES = ("brake", "bucket", "since_at", "why", "set_by")
 HELD = ("bucket", "kind", "findings")
 EVERYWHERE = "all buckets"
-OF_KIND = {"missing": "flags of missing objects", "orphan": "orphans"}
+OF_KIND = {"missing": "flags of missing objects", "orphan": "orphans", "purge": "purges"}
 
 
 def status(call: Call) -> Answer:
@@ -54,6 +54,8 @@ def release(call: Call) -> Answer:
         total = sum(count for *_, count in held)
         subject = ", ".join(starmap(_named, brakes)) or "what is held"
         detail = f"{total:,} held; each is looked at anew, and flagged if it still is what it was"
+        if all(kind == "purge" for _, kind, _ in held):
+            detail = f"{total:,} held; the next purge takes those that still are missing"
         act = Act("release", subject, detail, lambda: _told(acts.release(opened, who, kinds)))
         parts = (Table("held_by_bucket", HELD, held, "Held"),)
         return carry_out("release", (act,), apply=options.apply, nothing="", parts=parts)

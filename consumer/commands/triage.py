@@ -21,7 +21,7 @@ from reconcile.opening import mapping, objects, world
 from reconcile.reconciler import reconcile
 from reconcile.report import Section, Table
 from reconcile.settings import NEEDED, Settings
-from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, unasked
+from reconcile.triage import HELD, Deed, Named, Outcome, as_it_is, batches, carried_out, unasked
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
@@ -205,17 +205,23 @@ class Told:
             self.first[one.done].append(one)
         return one.done
 
-    def answer(self, name: str, *, apply: bool, failure: Failure | None) -> Answer:
+    def answer(self, name: str, *, apply: bool, failure: Failure | None, notes: tuple[str, ...] = ()) -> Answer:
         """Return what there is to show."""
         listed = [
-            (name, f"{one.named.finding or one.named.row_id} {one.named.ref.key}", one.told, status)
+            (name, f"{one.named.finding or one.named.row_id} {one.named.ref.key}", in_full(one), status)
             for is_done, status in ((True, "done" if apply else "planned"), (False, "left alone"))
             for one in self.first[is_done]
         ]
-        notes = (HOW,) if self.done and not apply else ()
+        notes = (*notes, HOW) if self.done and not apply else notes
         if len(listed) < self.done + self.left:
             notes = (f"the first {FIRST} of each; all are counted above", *notes)
         counted = [(*pair, count) for pair, count in self.counts.most_common(FIRST)]
         facts = {"done" if apply else "planned": self.done, "left_alone": self.left}
         parts = (Table("counts", COUNTED, counted), Table("acts", COLUMNS, listed, none="nothing to do", notes=notes))
-        return Answer(Section(name, "", facts, parts), failure=failure, incomplete=apply and self.again > 0)
+        held = apply and any(words.startswith(HELD) for _, words in self.counts)
+        return Answer(Section(name, "", facts, parts), failure=failure, incomplete=apply and self.again > 0, held=held)
+
+
+def in_full(one: Outcome) -> str:
+    """Return what is told of one, with what a person should know of it besides."""
+    return f"{one.told}; {one.beside}" if one.beside else one.told

@@ -29,6 +29,20 @@ SELECT f.id, f.bucket, f.key, f.s3_version, f.row_id, f.kind, f.state FROM recon
 WHERE f.id > %(after)s AND f.id <= %(upto)s AND (f.id = ANY (%(ids)s::bigint[]) OR %(ids)s::bigint[] IS NULL AND {matching})
 ORDER BY f.id LIMIT 1000
 
+-- name: purgeable
+-- Missing versions that carry our flag, and since when; by id whatever they are.
+SELECT f.id, f.bucket, f.key, f.s3_version, f.row_id, f.state, f.held_by, flag.since
+FROM reconciler.finding AS f CROSS JOIN LATERAL (
+    SELECT coalesce(max(h.at), f.opened_at) AS since FROM reconciler.history AS h
+    WHERE h.finding_id = f.id AND h.act IN ('flagged', 'flagged after release', 'adopted')
+) AS flag
+WHERE f.id > %(after)s AND (f.id = ANY (%(ids)s::bigint[]) OR %(ids)s::bigint[] IS NULL
+    AND f.kind = 'missing' AND f.state = 'open' AND f.previous_status IS NOT NULL AND flag.since <= now() - %(older)s AND {matching})
+ORDER BY f.id LIMIT 1000
+
+-- name: may_delete
+SELECT has_table_privilege(%(table)s, 'DELETE')
+
 -- name: newest
 SELECT coalesce(max(f.id), 0) FROM reconciler.finding AS f
 
@@ -115,7 +129,8 @@ FROM reconciler.restraint AS r
 WHERE r.lifted_at IS NULL AND r.effect = ANY (%(effects)s::text[]) ORDER BY r.id
 
 -- name: held
-SELECT f.bucket, CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END, count(*)
+SELECT f.bucket, CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' WHEN f.previous_status IS NOT NULL THEN 'purge'
+                ELSE 'missing' END, count(*)
 FROM reconciler.finding AS f
 WHERE f.held_by = 'brake' AND f.closed_at IS NULL
 GROUP BY 1, 2 ORDER BY 1, 2

@@ -162,10 +162,12 @@ ORDER BY id
 -- name: recent
 -- What a person released is not counted: it has an act of its own, or is marked; a release begins the count anew.
 WITH counted AS (
-    SELECT CASE WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END AS kind, f.bucket, h.at
+    SELECT CASE WHEN h.act = 'purged' THEN 'purge' WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END
+               AS kind, f.bucket, h.at
     FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
-    WHERE h.at > now() - %(window)s AND h.act IN ('flagged', 'opened')
-      AND (h.act = 'flagged' OR f.kind IN ('orphan', 'leftover') AND f.held_by IS DISTINCT FROM 'released')
+    WHERE h.at > now() - %(window)s AND h.act IN ('flagged', 'opened', 'purged')
+      AND (h.act = 'flagged' OR f.held_by IS DISTINCT FROM 'released'
+           AND (h.act = 'purged' OR f.kind IN ('orphan', 'leftover')))
 )
 SELECT kind, bucket, count(*) FROM counted AS c
 WHERE NOT EXISTS (
@@ -182,10 +184,12 @@ VALUES ('live_rows', %(bucket)s, jsonb_build_object('live', %(live)s::bigint, 'f
 ON CONFLICT (task, lower) DO UPDATE SET tally = excluded.tally, owner = excluded.owner, until = excluded.until
 
 -- name: free_held
+-- What carries our flag already is held from its purge.
 WITH freed AS (
     UPDATE reconciler.finding SET held_by = 'released', revision = revision + 1
     WHERE held_by = 'brake' AND closed_at IS NULL
-      AND CASE WHEN kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END = ANY (%(kinds)s)
+      AND CASE WHEN kind IN ('orphan', 'leftover') THEN 'orphan' WHEN previous_status IS NOT NULL THEN 'purge'
+               ELSE 'missing' END = ANY (%(kinds)s)
     RETURNING id, bucket, key, s3_version
 ), told AS (
     INSERT INTO reconciler.history (finding_id, subject, actor, act, why, published_at)

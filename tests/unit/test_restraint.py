@@ -23,6 +23,7 @@ from reconcile.model import (
 from reconcile.restraint import (
     ALL_BUCKETS,
     HELD_LOOK,
+    PURGES,
     Restraints,
     Trip,
     braked,
@@ -30,7 +31,7 @@ from reconcile.restraint import (
     restrain,
     silence,
 )
-from reconcile.steps import Change, Flag, GiveBack, Look, Step
+from reconcile.steps import Change, Flag, GiveBack, Look, Purge, Step
 
 BRAKE = Brake()
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -46,6 +47,9 @@ def change(act="flagged", kind=MISSING, effect=None, before=None, row_id="r") ->
     row = Row(row_id, None, "a", "k", "", 3, None, "active", RowState.LIVE, None, None, None)
     row = None if kind in {ORPHAN, Kind.LEFTOVER} else row
     return Change(before or finding(kind), row_id, row, kind, "", State.OPEN, act, effect=effect)
+
+
+RELEASED = finding(state=State.OPEN, held_by="released")
 
 
 def step(bucket, number, *changes) -> Step:
@@ -278,11 +282,13 @@ def test_a_held_orphan_stays_suspected():
         pytest.param(change("suspected", ORPHAN), None, id="an orphan that is suspected"),
         pytest.param(change("resolved", ORPHAN), None, id="an orphan that resolves"),
         pytest.param(change("refused"), None, id="a write that was refused"),
+        pytest.param(change("purged", effect=Purge("r")), PURGES, id="a purge"),
+        pytest.param(change("purged", effect=Purge("r"), before=RELEASED), None, id="a purge after a release"),
     ],
 )
 def test_a_brake_counts_new_flags_and_orphans_that_open(one, expected):
     """And nothing else."""
-    assert braked(one) is expected
+    assert braked(one) == expected
 
 
 def test_a_held_key_is_looked_at_when_another_subject_of_it_asks_sooner():
@@ -334,3 +340,22 @@ def test_each_bucket_is_silent_for_itself():
     """A silent bucket says nothing about another."""
     objects = {ObjectRef("a", str(n)): UNKNOWN for n in range(20)} | {ObjectRef("b", "k"): SEEN}
     assert silence(objects) == ({"a": 20}, {"b"})
+
+
+def purges(count) -> list[Step]:
+    """Make a step with one purge of a flagged row for each of so many keys."""
+    flagged = Finding(1, ObjectRef("a", "k"), "r", MISSING, State.OPEN, 1, NOW, previous_status="active")
+    return [step("a", n, change("purged", effect=Purge("r"), before=flagged)) for n in range(count)]
+
+
+def test_purges_have_a_brake_of_their_own_and_pass_none_of_flags():
+    """A mass of them holds no flag; while flags are held nothing is purged; what waits keeps its status."""
+    steps, trips = restrain(purges(101) + flags(100, "b"), Restraints(), BRAKE)
+    assert (passed(steps), [(trip.kind, trip.bucket) for trip in trips]) == (100, [(PURGES, ALL_BUCKETS)])
+    [waiting] = steps[0].changes
+    assert (waiting.act, waiting.state, waiting.previous_status) == ("held", State.OPEN, "active")
+    assert restrain(flags(5), Restraints(frozenset({(PURGES, ALL_BUCKETS)})), BRAKE) == (flags(5), [])
+    steps, trips = restrain(purges(5), Restraints(frozenset({(MISSING, "a")})), BRAKE)
+    assert ({one.changes[0].act for one in steps}, trips) == ({"held"}, [])
+    half = Restraints(live={"a": 30})
+    assert [trip.bucket for trip in restrain(purges(20), half, BRAKE)[1]] == ["a"]

@@ -1,0 +1,84 @@
+"""`purge`: what is configured, for versions that stayed flagged; counted and looked at first, done with --apply."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+
+from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
+from consumer.commands.call import Call
+from consumer.commands.choosing import length, wanted_by
+from consumer.commands.triage import Told, by_id, is_current, opened_world
+from reconcile import inquiry
+from reconcile.inquiry import Filter
+from reconcile.life import Input
+from reconcile.model import Misconfigured
+from reconcile.purging import Aims, Candidate, Purging
+from reconcile.settings import Settings
+from reconcile.triage import MOVED, Outcome
+
+
+def purge(call: Call) -> Answer:
+    """Show what would be purged; with --apply do it, as far as the brake lets it."""
+    options = call.options
+    if options.limit < 1:
+        raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
+    with opened_world(call) as (settings, live):
+        run = Purging(live, aims(call, settings))
+        run.check()
+        told = Told()
+        named = [one for one in by_id(live.database, options.ids) if is_current(one, told)] if options.ids else None
+        with inquiry.reading(live.database) as connection:
+            wanted = wanted_by(options, inquiry.now(connection))
+        return answer(call, run, wanted, None if named is None else [one[0] for one in named], told)
+
+
+def aims(call: Call, settings: Settings) -> Aims:
+    """Return which versions are meant."""
+    options = call.options
+    older_than = length(options.flagged_for)
+    return Aims(older_than, settings.purge.superseded_after, options.even_alone, options.why)
+
+
+def answer(call: Call, run: Purging, wanted: Filter, ids: list[int] | None, told: Told) -> Answer:
+    """Plan, ask the brake, do; whatever was told before an outage is shown with it."""
+    apply = call.options.apply
+    held: list[str] = []
+    failure: Failure | None = None
+    try:
+        planned = list(planned_of(run, wanted, ids, told, call.options))
+        counted = [one for one, outcome in planned if outcome.done and not one.released]
+        held = run.restrained(Counter(one.named.ref.bucket for one in counted), apply=apply)
+        for outcome in run.apply([one for one, _ in planned]) if apply else ():
+            told.add(outcome)
+    except EXPECTED as error:
+        failure = failure_of(error)
+    return told.answer(Input.PURGE.name.lower(), apply=apply, failure=failure, notes=tuple(notes(run, held)))
+
+
+def planned_of(
+    run: Purging, wanted: Filter, ids: list[int] | None, told: Told, options: argparse.Namespace
+) -> Iterator[tuple[Candidate, Outcome]]:
+    """Yield what would be purged, at most --limit of it, or is another by now; told of is a plan, and all the rest."""
+    left = options.limit
+    for candidate, outcome in run.plan(run.candidates(wanted, ids)):
+        concerned = outcome.done or outcome.told.startswith(MOVED)
+        if not (concerned and options.apply):
+            told.add(outcome)
+        if concerned:
+            yield candidate, outcome
+        left -= outcome.done
+        if not left:
+            return
+
+
+def notes(run: Purging, held: list[str]) -> Iterator[str]:
+    """Yield what a person should know of the whole."""
+    yield f"a purge of this configuration: {run.action}"
+    if run.hidden:
+        yield f"{run.hidden:,} of those looked at are hidden by a delete marker only: storage-reconciler restore"
+    for one in held:
+        yield f"held by the brake: {one}"
+    if held:
+        yield "storage-reconciler brake release --kind purge lets the next purge take them"

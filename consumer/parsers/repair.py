@@ -1,0 +1,40 @@
+"""The parsers of `purge` and `restore`: what is done about versions that lost their objects."""
+
+from __future__ import annotations
+
+import argparse
+
+from consumer.parsing import Subparsers, changes, command
+
+FILTERS = (
+    ("bucket", "in this bucket"),
+    ("prefix", "whose key begins so"),
+    ("group", "of this group"),
+    ("owner", "of this owner"),
+    ("cause", "whose cause contains this"),
+    ("principal", "named by an event of this principal"),
+)
+
+
+def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Add the commands."""
+    purge = command(commands, "purge", "purge:purge", common, "give up versions that have been flagged for long")
+    purge.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id; none: all that are old enough")
+    purge.add_argument(
+        "--older-than",
+        dest="flagged_for",
+        required=True,
+        metavar="DURATION",
+        help="flagged for at least so long, as 30d",
+    )
+    purge.add_argument("--even-alone", action="store_true", help="also versions whose file has no other live version")
+    purge.add_argument("--limit", type=int, default=10_000, metavar="N", help="at most so many at once (10000)")
+    _missing(purge)
+    changes(purge)
+
+
+def _missing(parser: argparse.ArgumentParser) -> None:
+    """Add the filter of findings of missing objects; commands/choosing.py reads it."""
+    for name, help_text in FILTERS:
+        parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
+    parser.set_defaults(kind=["missing"], since=None, held=False, state=None)
