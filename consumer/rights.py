@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from psycopg import errors
 
@@ -15,11 +16,37 @@ WRITTEN = {
     "lease": ("INSERT", "UPDATE", "DELETE"),
 }
 READ = {"finding": ("SELECT",), "look": ("SELECT",)}
+STANDBY = "this database is a standby, whose rows may be old; let database.url name the primary"
+READ_ONLY = (
+    "this database is read-only (default_transaction_read_only); let database.url name one that can be written, or"
+    " ALTER ROLE … SET default_transaction_read_only = off"
+)
+NO_SCHEMA = "this needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
+UNREAD = (
+    "the schema reconciler is there, and its findings may not be read: rows that carry the flag count as flagged by"
+    " others; GRANT USAGE ON SCHEMA reconciler, and SELECT ON reconciler.finding, reconciler.look, to read them"
+)
+STATE = """
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', to_regnamespace('reconciler') IS NOT NULL
+"""
 
 
-def may_keep(connection: Connection) -> bool:
-    """Tell whether our schema is there and up to date, and ours to write."""
-    return _may(connection, WRITTEN)
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be done: `refusal` says why nothing can be kept, `''` if it can; `note` is for the report."""
+
+    refusal: str
+    reads: bool
+    standby: bool
+    note: str
+
+
+def rights(connection: Connection) -> Rights:
+    """Return what may be done over this connection."""
+    [(standby, read_only, there)] = connection.execute(STATE).fetchall()
+    reads = may_read(connection)
+    refusal = STANDBY if standby else READ_ONLY if read_only else "" if _may(connection, WRITTEN) else NO_SCHEMA
+    return Rights(refusal, reads, standby, UNREAD if there and not reads else "")
 
 
 def may_read(connection: Connection) -> bool:

@@ -11,8 +11,9 @@ from time import monotonic
 
 import structlog
 
-from consumer.rights import may_keep
-from consumer.sweeping import LOOK_S, NO_SCHEMA, STANDBY, Leased
+from consumer.beginning import Leased
+from consumer.rights import rights
+from consumer.sweeping import LOOK_S
 from reconcile import cycle, opening
 from reconcile.cycle import Cycle
 from reconcile.database import Database
@@ -97,10 +98,8 @@ class Scrubbing:
         if not self.store.bucket_exists(self.wanted.bucket):
             raise Misconfigured(f"bucket {self.wanted.bucket!r}: does not exist on {self.store.server.endpoint}")
         with self.database.use() as connection:
-            if connection.execute("SELECT pg_is_in_recovery()").fetchall() == [(True,)]:
-                raise Misconfigured(STANDBY)
-            if not may_keep(connection):
-                raise Misconfigured(NO_SCHEMA)
+            if refusal := rights(connection).refusal:
+                raise Misconfigured(refusal)
 
     def taken(self) -> Cycle:
         """Take the bucket's lease, and with it the cycle."""

@@ -35,7 +35,7 @@ class Wanted:
     """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in.
 
     `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
-    worker, since MinIO lists on past the end of a range.
+    worker, since MinIO lists on past the end of a range. `believe` is in whose words the guards are overruled.
     """
 
     scope: Scope
@@ -45,6 +45,7 @@ class Wanted:
     workers: int = 1
     ranges: int = 0
     margin: timedelta | None = None
+    believe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,36 +13,30 @@ from time import sleep
 
 import structlog
 
+from consumer.beginning import Beginning, Leased, as_begun
 from consumer.metering import metered
-from consumer.rights import may_keep, may_read
+from consumer.rights import STANDBY, rights
 from consumer.sides import Sides, Wanted, facts_of, opened
 from reconcile import belief, keeping, meter, opening
 from reconcile.compare import Facts
-from reconcile.database import Connection, Database
-from reconcile.drift import Class, SweepReport
+from reconcile.database import Database
+from reconcile.drift import HELD_BY_BRAKE, Class, SweepReport
 from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
 from reconcile.heartbeat import Heartbeat
 from reconcile.keeping import Kept, Lost, Unkept
-from reconcile.listing import split
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
+from reconcile.steps import Tally
 from reconcile.sums import KINDS, Sums, summed, within
 from reconcile.sweep import Held, Keeper, Sweep
 from reconcile.trial import Trial
 
 log = structlog.get_logger("sweep")
-RANGES_A_WORKER = 4
 WAIT_S = 0.5
 LOOK_S = 10.0
-NOT_KEPT = "nothing was kept: the schema reconciler is not there, or not ours to write; so no history, and no --resume"
-NO_SCHEMA = "this needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
-STANDBY = "this database is a standby, whose rows may be old; let database.url name the primary"
-
-
-class Leased(Exception):
-    """Another run has the bucket."""
+WAY_OUT = "if all of this is so, sweep again with --believe --why WORDS, which are kept; the brake stays as it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +74,8 @@ class Sweeping:
         self.live = opening.world(self.settings, self.database, self.store, "sweep", self.mapping)
         self.live.look_deadline_s = LOOK_S
         with self.database.use() as connection:
-            self.keeps, self.reads = may_keep(connection), may_read(connection)
-            [(self.standby, self.began_at)] = connection.execute("SELECT pg_is_in_recovery(), now()").fetchall()
+            self.rights = rights(connection)
+            [(self.began_at,)] = connection.execute("SELECT now()").fetchall()
 
     @property
     def bucket(self) -> str:
@@ -92,32 +86,32 @@ class Sweeping:
         """Sweep, and return the report; `spawn` is called with the sweep's id once others may join it."""
         if not self.store.bucket_exists(self.bucket):
             raise Misconfigured(f"bucket {self.bucket!r}: does not exist on {self.store.server.endpoint}")
-        if not self.keeps:
-            return self.unkept()
-        if self.wanted.join is None and not keeping.led(self.database, self.bucket, self.owner):
-            raise Leased(f"another sweep of {self.bucket!r} is running; take part in it with --join, or wait")
-        keeper = self.keeper()
-        spawn(keeper.run.id)
+        if self.rights.refusal:
+            return self.unkept(self.rights.refusal)
         try:
             with Heartbeat(self.database, self.owner, keeping.LEASE_S):
+                keeper = Beginning(self.database, self.mapping, self.store, self.owner).keeper(self.wanted)
+                self.wanted = as_begun(self.wanted, keeper)
+                spawn(keeper.run.id)
                 return self.led(keeper) if keeper.leads else self.joined(keeper)
         except Lost as error:
             raise Leased(str(error)) from error
         finally:
             with suppress(Unavailable):
-                keeper.let_go()
+                keeping.let_go(self.database, self.owner)
 
-    def unkept(self) -> SweepReport:
-        """Sweep without a schema: in memory, with nothing to resume."""
+    def unkept(self, why: str) -> SweepReport:
+        """Sweep where nothing can be kept: in memory, with nothing to resume."""
         if self.wanted.mode != "report" or self.wanted.resume or self.wanted.join is not None:
-            raise Misconfigured(NO_SCHEMA)
+            raise Misconfigured(why)
         keeper = Unkept()
         end, note = self.compare(keeper, facts_of(self.mapping, self.wanted.scope), self.began_at)
         if end.state == "incomplete":
             end = replace(end, unread=(("", None),))
         sums = summed(within(keeper.found.values(), end.unread), self.now())
         end = self.guarded(end, keeper.totals, sums, None)
-        return self.report(end, keeper.totals, sums, self.began_at, (note, NOT_KEPT))
+        kept = f"nothing was kept, so there is no history and no --resume: {why}"
+        return self.report(end, keeper.totals, sums, self.began_at, (note, kept))
 
     def led(self, keeper: Kept) -> SweepReport:
         """Compare with whoever takes part, and bring the sweep to its end."""
@@ -138,9 +132,9 @@ class Sweeping:
         )
         report = replace(report, id=keeper.run.id, meter=meter.by_age(keeper.drifts(before), self.now()))
         if end.state == "complete":
-            self.act(keeper)
+            report = braked(report, self.act(keeper))
         if not (end.unread or end.resumable):
-            report = replace(report, finished_at=keeper.finish(end.state, end.reason, report.totals))
+            report = replace(report, finished_at=keeper.finish(end.state, report.reason, report.totals))
         log.info("sweep.ended", sweep=keeper.run.id, state=end.state, reason=end.reason)
         return replace(report, history=keeper.past())
 
@@ -150,36 +144,6 @@ class Sweeping:
         end = replace(end, state="running") if end.state == "complete" else end
         report = self.report(end, keeper.progress()[2], Sums(self.now()), keeper.run.started_at, (note,))
         return replace(report, id=keeper.run.id)
-
-    def keeper(self) -> Kept:
-        """Begin a sweep, go on with one, or join one."""
-        wanted = self.wanted
-        with self.database.use() as connection:
-            number = keeping.unfinished(connection, self.bucket) if wanted.resume else wanted.join
-            number = self.begin(connection) if number is None else number
-            run = keeping.run_of(connection, number)
-        if run is None or run.bucket != self.bucket or run.state != "running":
-            raise Misconfigured(f"sweep {number}: no sweep of bucket {self.bucket!r} with this id is running")
-        if wanted.join is None and (run.mode, run.prefix) != (wanted.mode, wanted.scope.prefix or run.prefix):
-            begun = {"report": "--report-only"}.get(run.mode, f"--{run.mode}")
-            raise Misconfigured(
-                f"sweep {number} was begun with {begun} and prefix {run.prefix!r}: resume it so, or begin another"
-            )
-        self.wanted = replace(wanted, mode=run.mode, scope=replace(wanted.scope, prefix=run.prefix))
-        return Kept(self.database, run, self.owner, leads=wanted.join is None)
-
-    def begin(self, connection: Connection) -> int:
-        """Begin a sweep and cut it into ranges, which others can take."""
-        scope = self.wanted.scope
-        facts = facts_of(self.mapping, scope)
-        workers = self.wanted.workers
-        ranges = self.wanted.ranges or (RANGES_A_WORKER * workers if workers > 1 else 1)
-        cuts = [] if scope.listing or ranges == 1 else split(self.store, scope.bucket, scope.prefix, ranges)
-        with connection.transaction():
-            number = keeping.begin(connection, scope.bucket, scope.prefix, self.wanted.mode, self.owner, facts)
-            keeping.cut(connection, number, cuts)
-        log.info("sweep.begun", sweep=number, bucket=scope.bucket, mode=self.wanted.mode, ranges=len(cuts) + 1)
-        return number
 
     def compare(self, keeper: Kept | Unkept, facts: Facts, started_at: datetime) -> tuple[End, str]:
         """Compare and confirm; returns how that ended, and how the rows were read."""
@@ -200,7 +164,7 @@ class Sweeping:
             why = f"{fault}; go on with --resume once it answers"
             return self.believed(sweep, End("incomplete", why, resumable=True)), note
         except Held as fault:
-            return End("held", str(fault)), note
+            return self.held(str(fault)), note
         return End(), note
 
     def see_again(self, sweep: Sweep) -> None:
@@ -219,7 +183,7 @@ class Sweeping:
         """Return the comparison over both sides."""
         filters = self.settings.filters
         return Sweep(
-            Trial(self.live, self.reads),
+            Trial(self.live, self.rights.reads),
             keeper,
             sides.objects,
             sides.rows,
@@ -228,6 +192,7 @@ class Sweeping:
             self.now,
             watched(filters.include, filters.exclude),
             lambda totals: self.tell(Progress("comparing", totals, sides.row_count)),
+            (lambda _: None) if self.wanted.believe else belief.hopeless,
         )
 
     def others(self, keeper: Kept | Unkept, sweep: Sweep) -> None:
@@ -251,23 +216,29 @@ class Sweeping:
             return end
         missing = 0 if self.wanted.mode == "baseline" else sums.unknown[Class.MISSING]
         found = {**totals, "missing": missing}
-        why = STANDBY if self.standby else belief.held(found, before, self.settings.brake)
-        if why:
-            log.error("sweep.held", bucket=self.bucket, why=why)
-            return End("held", why)
+        why = STANDBY if self.rights.standby else belief.held(found, before, self.settings.brake)
+        if why and not self.wanted.believe:
+            return self.held(why)
+        end = replace(end, reason=why or "")
         return End("incomplete", f"{totals['unknown']:,} keys gave no answer") if totals.get("unknown") else end
 
-    def act(self, keeper: Kept) -> None:
+    def held(self, why: str) -> End:
+        """Say loudly that the sweep is not believed, and how it could be."""
+        log.error("sweep.held", bucket=self.bucket, why=why)
+        return End("held", f"{why}; {WAY_OUT}")
+
+    def act(self, keeper: Kept) -> Tally:
         """Do what the mode asks for, through the one reconciler."""
         drifts = keeper.drifts(None, healed=True)
         match self.wanted.mode:
             case "fix":
                 self.tell(Progress("repairing: what is missing is looked at until its grace is over"))
                 world = replace(self.live, policy=replace(self.settings.policy, flagging=True))
-                feed(world, drifts, keeper.run.id, keeper.progress)
+                return feed(world, drifts, keeper.run.id, keeper.progress)
             case "baseline":
                 self.tell(Progress("keeping what was found as known"))
                 keep_as_known(self.live, drifts, keeper.run.id, keeper.progress)
+        return Tally()
 
     def report(
         self, end: End, totals: Mapping[str, int], sums: Sums, started_at: datetime, notes: tuple[str, ...]
@@ -282,7 +253,7 @@ class Sweeping:
             started_at=started_at,
             finished_at=self.now(),
             prefix=self.wanted.scope.prefix,
-            reason=end.reason,
+            reason="; ".join(filter(None, (self.wanted.believe, end.reason))),
             totals={**totals, **kinds, "new": new, "still": sums.total - new},
             by_kind=sums.by_kind(),
             by_group=sums.by("group"),
@@ -290,9 +261,18 @@ class Sweeping:
             by_age=sums.by("age"),
             drifts=sums.first,
             total_drifts=sums.total,
-            notes=tuple(filter(None, notes)),
+            notes=tuple(filter(None, (*notes, self.rights.note))),
         )
 
     def now(self) -> datetime:
         """Return the time; what is kept is stamped by the database."""
         return datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
+
+
+def braked(report: SweepReport, tally: Tally) -> SweepReport:
+    """Return the report with what the brake held back of --fix."""
+    held = tally.acts.get("held", 0)
+    if not held:
+        return report
+    note = f"the brake holds {held:,} of them, so they are not flagged: brake status, and brake release if they are so"
+    return replace(report, totals={**report.totals, HELD_BY_BRAKE: held}, notes=(*report.notes, note))

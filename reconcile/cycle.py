@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from reconcile import ledger
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.drift import Drift
-from reconcile.keeping import LEASE_S, Lost, as_json
+from reconcile.keeping import LEASE_S, Lost, as_json, let_go
 from reconcile.keeping import SQL as OF_SWEEPS
 
 SQL = queries(sql_file("scrub.sql"))
@@ -90,9 +90,7 @@ class Cycle:
 
     def let_go(self) -> None:
         """Let another run go on at once."""
-        with self.database.use() as connection:
-            connection.execute(OF_SWEEPS["let_go"], {"task": self.task, "owner": self.owner})
-            ledger.drop_lease(connection, lease_of(self.bucket), self.owner)
+        let_go(self.database, self.owner)
 
     def last_complete(self) -> tuple[datetime, datetime, Mapping[str, int]] | None:
         """Return when the last complete cycle began and ended, and its totals."""

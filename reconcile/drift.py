@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+HELD_BY_BRAKE = "held_by_brake"  # the total of what --fix would have opened or flagged
+
 
 class Entry(NamedTuple):
     """One object, or one version of it, as a listing tells it; what the listing does not tell is None or `''`.
@@ -121,7 +123,8 @@ class SweepReport:
     """What a sweep came to. `drifts` may be the first of many; `counts` are of all.
 
     `state` is complete, incomplete, held or running; `reason` says why it is not complete. `totals` by name: objects,
-    object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still.
+    object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still,
+    held_by_brake.
     """
 
     bucket: str

@@ -80,6 +80,11 @@ def unfinished(connection: Connection, bucket: str) -> int | None:
     return row[0] if row else None
 
 
+def believe(connection: Connection, number: int, words: str) -> None:
+    """Keep in whose words a sweep is believed, whatever its guards say."""
+    connection.execute(SQL["believe"], {"id": number, "reason": words})
+
+
 def as_json(drifts: Sequence[Drift]) -> Jsonb:
     """Return drifts as the statements take them."""
     return Jsonb([{**asdict(one), "since": one.since and one.since.isoformat()} for one in drifts])
@@ -164,13 +169,6 @@ class Kept:
         with self.database.transaction() as connection:
             connection.execute(SQL["forget"], {"id": self.run.id, **given})
             self._keep(connection, found.drifts, seen_again=True)
-
-    def let_go(self) -> None:
-        """Let others have what we hold."""
-        with self.database.use() as connection:
-            connection.execute(SQL["let_go"], {"task": self.task, "owner": self.owner})
-            if self.leads:
-                ledger.drop_lease(connection, lease_of(self.run.bucket), self.owner)
 
     def progress(self) -> tuple[int, int, Counter[str]]:
         """Return how many ranges there are, how many are done, and the totals of all."""
@@ -290,3 +288,9 @@ def led(database: Database, bucket: str, owner: str) -> bool:
     """Take the bucket's lease; False while another run holds it."""
     with database.use() as connection:
         return ledger.take_lease(connection, lease_of(bucket), owner, LEASE_S) is not None
+
+
+def let_go(database: Database, owner: str) -> None:
+    """Let others have what an owner holds."""
+    with database.use() as connection:
+        connection.execute(SQL["let_go"], {"owner": owner})

@@ -70,7 +70,7 @@ class Keeper(Protocol):
 
 @dataclass
 class Sweep:
-    """One process's part in a sweep. `tell` is told the totals after each block."""
+    """One process's part in a sweep. `tell` is told the totals after each block, `doubt` says why to give up then."""
 
     trial: Trial
     keeper: Keeper
@@ -81,6 +81,7 @@ class Sweep:
     now: Callable[[], datetime]
     watched: Callable[[str], bool] = lambda _: True
     tell: Callable[[Mapping[str, int]], None] = lambda _: None
+    doubt: Callable[[Mapping[str, int]], str | None] = belief.hopeless
 
     def run(self) -> None:
         """Compare ranges until nobody has one left to give."""
@@ -97,7 +98,7 @@ class Sweep:
             if not self.keeper.advance(part, block.upto, totals, found, done=False):
                 return
             at = block.upto
-            if why := belief.hopeless(totals):
+            if why := self.doubt(totals):
                 raise Held(why)
         found = self.look([Hint(ref, named_by="sweep") for ref in self.findings(at, part.upper)])
         totals.update(found.totals)

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from consumer.beginning import Leased
 from consumer.commands import output
 from consumer.commands.answer import Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
 from consumer.commands.sweep import buckets_of
 from consumer.scrubbing import Scrubbing, Wanted
-from consumer.sweeping import Leased, Progress
+from consumer.sweeping import Progress
 from reconcile import cycle
 from reconcile.human import size as in_words
 from reconcile.model import Misconfigured, Unavailable

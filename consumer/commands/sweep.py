@@ -11,13 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from consumer.beginning import Leased
 from consumer.commands import output
 from consumer.commands.answer import Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
 from consumer.sides import Scope, Wanted
-from consumer.sweeping import Leased, Sweeping
-from reconcile.drift import SweepReport
+from consumer.sweeping import Sweeping
+from reconcile.drift import HELD_BY_BRAKE, SweepReport
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
 from reconcile.report import Section
@@ -57,7 +58,7 @@ def sweep(call: Call) -> Answer:
         whole,
         reports[0].finished_at,
         drift=any(one.total_drifts for one in reports),
-        held=any(one.state == "held" for one in reports),
+        held=any(one.state == "held" or one.totals.get(HELD_BY_BRAKE) for one in reports),
         incomplete=any(one.state == "incomplete" for one in reports),
         failure=failure,
         page=lambda: page(reports[0]),
@@ -102,7 +103,22 @@ def wanted_of(call: Call, bucket: str) -> Wanted:
         workers=options.workers,
         ranges=options.ranges,
         margin=None if options.margin is None else timedelta(seconds=options.margin),
+        believe=believed(call),
     )
+
+
+def believed(call: Call) -> str:
+    """Return in whose words the guards are overruled, `''` if they are not."""
+    options = call.options
+    if not options.believe and not options.why:
+        return ""
+    if not options.believe:
+        raise Misconfigured("--why: tells why the guards are overruled; give it with --believe, or leave it out")
+    if not options.why.strip():
+        raise Misconfigured("--believe: overrules the guards, and needs --why WORDS, which are kept with the sweep")
+    if options.join is not None:
+        raise Misconfigured("--believe: is for whoever leads the sweep; leave it out of --join")
+    return f"believed by {call.who()}: {options.why.strip()}"
 
 
 class Workers:

@@ -30,6 +30,11 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     sweep.add_argument(
         "--margin", type=float, metavar="SECONDS", help="between the two looks at a difference (policy.missing_grace)"
     )
+    sweep.add_argument(
+        "--believe", action="store_true", help="believe both sides, whatever the guards say (with --why)"
+    )
+    sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe, kept with the sweep")
+    sweep.add_argument("--who", default=None, metavar="NAME", help="who believes, kept with the sweep (your user name)")
     sweep.add_argument("--spool", metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
     sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
     exit_code(sweep)

@@ -16,6 +16,9 @@ ON CONFLICT (task, lower) DO NOTHING
 SELECT id, bucket, prefix, mode, state, reason, facts, totals, started_at, finished_at
 FROM reconciler.sweep WHERE id = %(id)s
 
+-- name: believe
+UPDATE reconciler.sweep SET reason = %(reason)s WHERE id = %(id)s AND state = 'running'
+
 -- name: unfinished
 -- The latest, unless a later one came to its end: what it saw is old then.
 SELECT s.id FROM reconciler.sweep AS s
@@ -55,7 +58,7 @@ WHERE task = %(task)s AND lower = %(lower)s AND owner = %(owner)s AND until > no
 RETURNING task
 
 -- name: let_go
-UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
+UPDATE reconciler.lease SET until = now() WHERE owner = %(owner)s AND until > now()
 
 -- name: ranges
 SELECT count(*), count(*) FILTER (WHERE tally ? 'done'), coalesce(jsonb_agg(tally), '[]')

@@ -6,18 +6,12 @@ import csv
 import io
 import json
 import random
-import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from minio.commonconfig import ENABLED
-from minio.credentials import StaticProvider
-from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
-from psycopg import sql
 
 from reconcile.database import migrate
 from tests.acceptance.test_commands import add_row
@@ -177,65 +171,6 @@ def test_a_listing_that_is_brought_gives_the_same_drifts(
     report = swept(installed, "--listing", str(file))
     assert found(report) == {one for one in own if form is not as_keys or one[0] != "mismatch"}
     assert report["totals"]["objects"] == 44
-
-
-@pytest.fixture
-def reader(program, connection, minio, bucket) -> Iterator[command.Program]:
-    """Give the command as a role with SELECT on two tables and a MinIO user who may list and read one bucket."""
-    name, word = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
-    role = sql.Identifier(name)
-    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(word)))
-    connection.execute(sql.SQL("GRANT SELECT ON storage_files, file_versions TO {}").format(role))
-    admin = MinioAdmin(
-        endpoint=minio.endpoint, credentials=StaticProvider(minio.user, minio.password), secure=minio.secure
-    )
-    admin.user_add(name, word)
-    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-    may = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": resources}
-    admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": [may]})
-    admin.attach_policy([name], user=name)
-    url = urlsplit(program.environ["RECONCILER_DATABASE__URL"])
-    there = url.netloc.rpartition("@")[2]
-    changed = {
-        "RECONCILER_DATABASE__URL": urlunsplit(url._replace(netloc=f"{name}:{word}@{there}")),
-        "RECONCILER_MINIO__ACCESS_KEY": name,
-        "RECONCILER_MINIO__SECRET_KEY": word,
-    }
-    yield replace(program, environ=program.environ | changed)
-    admin.user_remove(name)
-    admin.policy_remove(name)
-    connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-    connection.execute(sql.SQL("DROP ROLE {}").format(role))
-
-
-WRITTEN = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
-
-
-@pytest.mark.invariant(9)
-@pytest.mark.parametrize("schema", [False, True])
-def test_who_may_only_read_can_sweep_and_writes_nothing(reader, program, connection, objects, bucket, schema):
-    """SELECT on two tables, list and read on one bucket: the trial works, beside somebody's schema or without."""
-    if schema:
-        migrate(connection)
-    for number in range(30):
-        put(objects, bucket, f"fine/{number:02}")
-        add_row(connection, f"fine/{number:02}")
-    put(objects, bucket, "orphan")
-    add_row(connection, "gone")
-    with (
-        pytest.raises(psycopg.errors.InsufficientPrivilege),
-        psycopg.connect(reader.environ["RECONCILER_DATABASE__URL"]) as other,
-    ):
-        other.execute("DELETE FROM file_versions")
-    connection.execute("SELECT pg_stat_force_next_flush()")
-    before = connection.execute(WRITTEN).fetchall()
-    schemas = connection.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall()
-    report = swept(reader)
-    assert found(report) == {("orphan", "orphan"), ("missing", "gone")}
-    assert any("nothing was kept" in one for one in report["notes"])
-    assert connection.execute(WRITTEN).fetchall() == before
-    assert connection.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall() == schemas
-    assert len(list(objects.list_objects(bucket_name=bucket, recursive=True))) == 31
 
 
 def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, bucket):

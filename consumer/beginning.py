@@ -1,0 +1,74 @@
+"""Begins a sweep that is kept, goes on with one, or joins one: which it is, and with what it was begun."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from consumer.sides import Wanted, facts_of
+from reconcile import keeping
+from reconcile.database import Connection, Database
+from reconcile.keeping import Kept
+from reconcile.listing import split
+from reconcile.mapping import Mapping
+from reconcile.model import Misconfigured
+from reconcile.objects import Objects
+
+log = structlog.get_logger("sweep")
+RANGES_A_WORKER = 4
+
+
+class Leased(Exception):
+    """Another run has the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Both sides, and who begins."""
+
+    database: Database
+    mapping: Mapping
+    store: Objects
+    owner: str
+
+    def keeper(self, wanted: Wanted) -> Kept:
+        """Begin a sweep, go on with one, or join one; raises Leased, or Misconfigured where that cannot be."""
+        if wanted.join is None and not keeping.led(self.database, wanted.scope.bucket, self.owner):
+            raise Leased(f"another sweep of {wanted.scope.bucket!r} is running; take part in it with --join, or wait")
+        with self.database.use() as connection:
+            number = self.number(connection, wanted)
+            if wanted.believe:
+                keeping.believe(connection, number, wanted.believe)
+            run = keeping.run_of(connection, number)
+        if run is None or run.bucket != wanted.scope.bucket or run.state != "running":
+            raise Misconfigured(f"sweep {number}: no sweep of bucket {wanted.scope.bucket!r} with this id is running")
+        if wanted.join is None and (run.mode, run.prefix) != (wanted.mode, wanted.scope.prefix or run.prefix):
+            begun = {"report": "--report-only"}.get(run.mode, f"--{run.mode}")
+            raise Misconfigured(
+                f"sweep {number} was begun with {begun} and prefix {run.prefix!r}: resume it so, or begin another"
+            )
+        return Kept(self.database, run, self.owner, leads=wanted.join is None)
+
+    def number(self, connection: Connection, wanted: Wanted) -> int:
+        """Return the id of the sweep, which is new unless an old one is resumed or joined."""
+        number = keeping.unfinished(connection, wanted.scope.bucket) if wanted.resume else wanted.join
+        return self.begin(connection, wanted) if number is None else number
+
+    def begin(self, connection: Connection, wanted: Wanted) -> int:
+        """Begin a sweep and cut it into ranges, which others can take."""
+        scope, workers = wanted.scope, wanted.workers
+        facts = facts_of(self.mapping, scope)
+        ranges = wanted.ranges or (RANGES_A_WORKER * workers if workers > 1 else 1)
+        cuts = [] if scope.listing or ranges == 1 else split(self.store, scope.bucket, scope.prefix, ranges)
+        with connection.transaction():
+            number = keeping.begin(connection, scope.bucket, scope.prefix, wanted.mode, self.owner, facts)
+            keeping.cut(connection, number, cuts)
+        log.info("sweep.begun", sweep=number, bucket=scope.bucket, mode=wanted.mode, ranges=len(cuts) + 1)
+        return number
+
+
+def as_begun(wanted: Wanted, kept: Kept) -> Wanted:
+    """Return what is wanted as the sweep was begun: its mode, its prefix, and whether it is believed."""
+    run = kept.run
+    return replace(wanted, mode=run.mode, scope=replace(wanted.scope, prefix=run.prefix), believe=run.reason)

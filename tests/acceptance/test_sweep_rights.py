@@ -1,0 +1,150 @@
+"""`sweep` where less is allowed: a role that may only read, a database that takes no writes, a standby."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
+from psycopg import sql
+
+from deploy.local import postgres as postgreses
+from deploy.local.place import Way, place
+from reconcile.database import migrate
+from tests.acceptance.test_commands import add_row
+from tests.support import command, databases
+from tests.support.sweeping import put
+from tests.support.sweeps import AT_ONCE, WORDS, found, swept, told
+
+READ_ONLY = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+DRIFTS = {("orphan", "orphan"), ("missing", "gone")}
+
+
+def fill(connection: psycopg.Connection, objects, bucket: str) -> None:
+    """Make thirty uploads that agree, and two drifts."""
+    for number in range(30):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    put(objects, bucket, "orphan")
+    add_row(connection, "gone")
+
+
+@pytest.fixture
+def drifted(connection, objects, bucket) -> None:
+    """Make a world of two drifts."""
+    fill(connection, objects, bucket)
+
+
+@pytest.fixture
+def reader(program, connection, minio, bucket) -> Iterator[command.Program]:
+    """Give the command as a role with SELECT on two tables and a MinIO user who may list and read one bucket."""
+    name, word = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
+    role = sql.Identifier(name)
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(word)))
+    connection.execute(sql.SQL("GRANT SELECT ON storage_files, file_versions TO {}").format(role))
+    admin = MinioAdmin(
+        endpoint=minio.endpoint, credentials=StaticProvider(minio.user, minio.password), secure=minio.secure
+    )
+    admin.user_add(name, word)
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    may = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": resources}
+    admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": [may]})
+    admin.attach_policy([name], user=name)
+    url = urlsplit(program.environ["RECONCILER_DATABASE__URL"])
+    there = url.netloc.rpartition("@")[2]
+    changed = {
+        "RECONCILER_DATABASE__URL": urlunsplit(url._replace(netloc=f"{name}:{word}@{there}")),
+        "RECONCILER_MINIO__ACCESS_KEY": name,
+        "RECONCILER_MINIO__SECRET_KEY": word,
+    }
+    yield replace(program, environ=program.environ | changed)
+    admin.user_remove(name)
+    admin.policy_remove(name)
+    connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
+    connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+WRITTEN = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
+
+
+@pytest.mark.invariant(9)
+@pytest.mark.parametrize("schema", [False, True])
+def test_who_may_only_read_can_sweep_and_writes_nothing(reader, program, connection, objects, bucket, schema):
+    """SELECT on two tables, list and read on one bucket: the trial works, beside somebody's schema or without."""
+    if schema:
+        migrate(connection)
+    fill(connection, objects, bucket)
+    add_row(connection, "flagged")
+    connection.execute("UPDATE file_versions SET status = 'corrupted' WHERE object_key = 'flagged'")
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+        psycopg.connect(reader.environ["RECONCILER_DATABASE__URL"]) as other,
+    ):
+        other.execute("DELETE FROM file_versions")
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    before = connection.execute(WRITTEN).fetchall()
+    schemas = connection.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall()
+    report = swept(reader)
+    assert found(report) == DRIFTS
+    assert any("nothing was kept" in one for one in report["notes"])
+    assert any("its findings may not be read" in one for one in report["notes"]) is schema
+    assert report["totals"]["flagged_by_others"] == 1
+    assert connection.execute(WRITTEN).fetchall() == before
+    assert connection.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall() == schemas
+    assert len(list(objects.list_objects(bucket_name=bucket, recursive=True))) == 31
+
+
+@pytest.mark.invariant(9)
+@pytest.mark.parametrize("asked", [["--fix"], ["--baseline"], ["--resume"], ["--join", "1"]])
+def test_a_database_that_takes_no_writes_refuses_what_would_be_kept(installed, connection, drifted, asked):
+    """Status 2 names the setting and the way out, before anything is compared."""
+    connection.execute(READ_ONLY.format(sql.Identifier(connection.info.dbname)))
+    ended = installed.run(*WORDS, *asked, **AT_ONCE)
+    assert ended.returncode == 2, ended.stderr
+    assert "default_transaction_read_only" in ended.stderr
+    assert connection.execute("SELECT count(*) FROM reconciler.sweep").fetchall() == [(0,)]
+
+
+def test_a_database_that_takes_no_writes_can_be_reported_on(installed, connection, drifted):
+    """The report says that nothing was kept, and why."""
+    connection.execute(READ_ONLY.format(sql.Identifier(connection.info.dbname)))
+    report = swept(installed)
+    assert found(report) == DRIFTS
+    assert any("nothing was kept" in one and "read-only" in one for one in report["notes"])
+    assert connection.execute("SELECT count(*) FROM reconciler.sweep").fetchall() == [(0,)]
+
+
+@pytest.fixture
+def standby(tmp_path, minio, objects, bucket, monkeypatch) -> Iterator[command.Program]:
+    """Give the command over a database of its own that has become a standby."""
+    monkeypatch.setenv("RECONCILER_SERVERS", "native")
+    with place(Way.NATIVE) as here:
+        server = postgreses.find_or_start(here)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            databases.fill(connection)
+            migrate(connection)
+            fill(connection, objects, bucket)
+        server.control.stop()
+        (here.directory / "postgres" / "data" / "standby.signal").touch()
+        server.control.start()
+        yield command.program(tmp_path, server.url, minio, bucket, {})
+
+
+def test_a_standby_is_not_believed_unless_somebody_says_so(standby):
+    """Its rows may be old: reported, held with status 4 and not kept; believed with a reason, and never written."""
+    ended = standby.run(*WORDS, **AT_ONCE)
+    assert ended.returncode == 4, ended.stderr
+    report = told(ended)
+    assert found(report) == DRIFTS
+    assert "standby" in report["reason"]
+    assert "--believe" in report["reason"]
+    assert any("nothing was kept" in one for one in report["notes"])
+    assert standby.run(*WORDS, "--fix", **AT_ONCE).returncode == 2
+    believed = swept(standby, "--believe", "--why", "it lags by a second", "--who", "ann")
+    assert found(believed) == DRIFTS
+    assert believed["reason"].startswith("believed by ann: it lags by a second")
