@@ -65,14 +65,19 @@ class Sighting(msgspec.Struct, gc=False, eq=False):
 
     def event_seconds(self) -> float | None:
         """Return the event's time by the server's clock, in seconds since 1970; None if it does not say."""
-        try:
-            time = datetime.fromisoformat(self.event.event_time)
-            return time.timestamp() if time.tzinfo else None
-        except ValueError:
-            return None
+        return seconds(self.event.event_time)
 
 
 Dialect = Callable[[bytes | None], Sequence[Event]]
+
+
+def seconds(said: str) -> float | None:
+    """Return a time as an event says it in seconds since 1970; None if it says none."""
+    try:
+        time = datetime.fromisoformat(said)
+        return time.timestamp() if time.tzinfo else None
+    except ValueError:
+        return None
 
 
 def hint_of(sighting: Sighting, named_by: str = "event") -> Hint | None:

@@ -7,14 +7,15 @@ written. Knows no broker and no database; `now` is monotonic seconds and comes i
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterable, KeysView, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from consumer.events import Sighting
 from consumer.notification import share
-from reconcile.model import Action, Hint, Known, ObjectRef, RowState
+from consumer.sheet import Sheet
+from reconcile.model import NOTHING_KNOWN, Action, Hint, Known, ObjectRef, RowState
 
 Partition = tuple[str, int]  # topic and partition
 PATIENCE_MOST = 0.25  # seconds; a longer wait for records would outlast signals and rebalances
@@ -41,7 +42,7 @@ class _Offsets:
 
     next_offset: int = -1
     told: int = -1
-    held: dict[int, int] = field(default_factory=dict)  # offset -> hints held; exactly those in `oldest`
+    held: dict[int, int] = field(default_factory=dict)  # offset -> what begins there; exactly those in `oldest`
     oldest: list[int] = field(default_factory=list)  # a heap, swept lazily: offsets mostly come ascending
 
     def hold(self, offset: int) -> None:
@@ -61,6 +62,7 @@ class Hold:
 
     One turn calls `forget`, `read`, `due_tries`, `keep` and `offsets`, in this order. What `keep` neither holds nor
     returns is settled; what it returns must be reconciled before `offsets` is asked. If that fails, `clear`.
+    Held are single hints, and whole sheets of which none was glanced at: of those no hint needs to be made.
 
     `server_ahead` is what has to be added to `now` for the object store's clock, in seconds since 1970; None while
     that is unknown, and then no event is too old to be held. `behind` says that more records are waiting.
@@ -68,8 +70,9 @@ class Hold:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._queues: tuple[deque[tuple[float, Hint]], ...] = tuple(deque() for _ in self._patience.tries)
+        self._queues: tuple[deque[tuple[float, Hint | Sheet]], ...] = tuple(deque() for _ in self._patience.tries)
         self._trying: list[Hint] = []
+        self._trying_whole: list[Sheet] = []
         self._count = 0
         self._partitions: dict[Partition, _Offsets] = {}
         self._removed: dict[ObjectRef, float] = {}
@@ -86,14 +89,20 @@ class Hold:
             self._partitions.setdefault(partition, _Offsets()).next_offset = next_offset
         self._note_removals([hint.ref for hint in hints if hint.action is Action.REMOVED], now)
 
-    def due_tries(self, now: float) -> list[Hint]:
-        """Take out what is to be glanced at again; `keep` decides what becomes of it."""
-        due: list[Hint] = []
+    def due_tries(self, now: float) -> tuple[list[Hint], list[Sheet]]:
+        """Take out what is to be glanced at again, or at last; `keep` decides what becomes of it."""
+        hints: list[Hint] = []
+        sheets: list[Sheet] = []
         for queue in self._queues:
             while queue and queue[0][0] <= now:
-                due.append(queue.popleft()[1])
-        self._trying += due
-        return due
+                held = queue.popleft()[1]
+                if isinstance(held, Sheet):
+                    sheets.append(held)
+                else:
+                    hints.append(held)
+        self._trying += hints
+        self._trying_whole += sheets
+        return hints, sheets
 
     def keep(self, unsettled: Iterable[Hint], known: Mapping[ObjectRef, Known], now: float) -> list[Hint]:
         """Hold what may settle by itself, and return what is late: it must be reconciled now.
@@ -102,8 +111,7 @@ class Hold:
         released. A turn may call this in several parts, all due tries in the first. What belongs to a partition that
         was forgotten is dropped.
         """
-        self._release(self._trying)
-        self._trying = []
+        self._release()
         late: list[Hint] = []
         for hint in unsettled:
             sighting = hint.evidence
@@ -114,6 +122,15 @@ class Hold:
             elif not may_wait(hint, known[hint.ref]) or not self._hold(hint, sighting, place, now):
                 late.append(hint)
         return late
+
+    def keep_unseen(self, sheet: Sheet, now: float) -> list[Hint]:
+        """Hold the plain events of a sheet before any glance, and return what has to be glanced at now."""
+        plain = sheet.unmade()
+        if gone := plain.lowest().keys() - self._partitions.keys():
+            plain = plain.without(gone)
+        if plain and not self._hold_whole(plain, now):
+            return sheet.made() + self.keep(plain, defaultdict(lambda: NOTHING_KNOWN), now)
+        return sheet.made()
 
     def offsets(self) -> dict[Partition, int]:
         """Return the next offset to commit for each partition where it changed since last asked."""
@@ -152,12 +169,12 @@ class Hold:
     def _hold(self, hint: Hint, sighting: Sighting, place: _Offsets, now: float) -> bool:
         """Schedule the next try, unless the last is over, there is no room, or the event was old when it was read."""
         tries, read_at, offset = self._patience.tries, sighting.read_at, sighting.offset
-        soonest = min(self._patience.behind, len(tries) - 1) if self.behind else 0
-        level = max(bisect_right(tries, now - read_at), soonest)
+        level = max(bisect_right(tries, now - read_at), self._soonest())
         if level == len(tries) or self._count >= self._patience.held_most:
             return False
         if offset not in place.held:
-            if self._was_old(sighting):
+            happened_at = sighting.event_seconds() if self.server_ahead is not None else None
+            if happened_at is not None and self._is_old(happened_at, read_at):
                 return False
             share(sighting.event)
         place.hold(offset)
@@ -165,26 +182,49 @@ class Hold:
         self._queues[level].append((read_at + tries[level], hint))
         return True
 
-    def _was_old(self, sighting: Sighting) -> bool:
-        if self.server_ahead is None:
+    def _hold_whole(self, plain: Sheet, now: float) -> bool:
+        """Schedule the first glance at a sheet, unless that is over, or no room, or an event was old."""
+        tries, read_at, oldest = self._patience.tries, plain.read_at, plain.oldest()
+        level = max(bisect_right(tries, now - read_at), self._soonest())
+        has_room = self._count + len(plain) <= self._patience.held_most
+        if level == len(tries) or not has_room or oldest is None or self._is_old(oldest, read_at):
             return False
-        happened_at = sighting.event_seconds()
-        return happened_at is not None and sighting.read_at + self.server_ahead - happened_at > self._patience.tries[-1]
+        plain.share()
+        for partition, offset in plain.lowest().items():
+            self._partitions[partition].hold(offset)
+        self._count += len(plain)
+        self._queues[level].append((read_at + tries[level], plain))
+        return True
 
-    def _release(self, hints: Sequence[Hint]) -> None:
-        for hint in hints:
+    def _soonest(self) -> int:
+        return min(self._patience.behind, len(self._patience.tries) - 1) if self.behind else 0
+
+    def _is_old(self, happened_at: float, read_at: float) -> bool:
+        ahead = self.server_ahead
+        return ahead is not None and read_at + ahead - happened_at > self._patience.tries[-1]
+
+    def _release(self) -> None:
+        """Let go of what is tried."""
+        for hint in self._trying:
             sighting = hint.evidence
             if isinstance(sighting, Sighting):
                 self._partitions[sighting.topic, sighting.partition].held[sighting.offset] -= 1
-        self._count -= len(hints)
+        for sheet in self._trying_whole:
+            for partition, offset in sheet.lowest().items():
+                self._partitions[partition].held[offset] -= 1
+        self._count -= len(self._trying) + sum(map(len, self._trying_whole))
+        self._trying, self._trying_whole = [], []
 
     def _drop(self, gone: frozenset[Partition]) -> None:
         for queue in self._queues:
-            staying = [entry for entry in queue if _partition(entry[1]) not in gone]
+            staying = [(due, left) for due, held in queue if (left := _without(held, gone))]
             queue.clear()
             queue.extend(staying)
         self._trying = [hint for hint in self._trying if _partition(hint) not in gone]
-        self._count = sum(map(len, self._queues)) + len(self._trying)
+        self._trying_whole = [left for sheet in self._trying_whole if len(left := sheet.without(gone))]
+        held = [held for queue in self._queues for _, held in queue]
+        tried = len(self._trying) + sum(map(len, self._trying_whole))
+        self._count = tried + sum(len(one) if isinstance(one, Sheet) else 1 for one in held)
 
     def _note_removals(self, refs: Iterable[ObjectRef], now: float) -> None:
         for ref in refs:
@@ -204,6 +244,14 @@ def may_wait(hint: Hint, known: Known) -> bool:
     if hint.action is not Action.CREATED or known.findings:
         return False
     return not known.rows or all(row.state == RowState.EXPECTS_ABSENCE for row in known.rows)
+
+
+def _without(held: Hint | Sheet, gone: frozenset[Partition]) -> Hint | Sheet | None:
+    """Return what is left of it without some partitions."""
+    if isinstance(held, Sheet):
+        left = held.without(gone)
+        return left if len(left) else None
+    return None if _partition(held) in gone else held
 
 
 def _partition(hint: Hint) -> Partition | None:

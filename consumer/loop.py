@@ -7,7 +7,7 @@ outcome of its event; what a turn cannot finish because a server is away is read
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ import structlog
 
 from consumer.events import Dialect, Poison, Record
 from consumer.hold import Hold
-from consumer.sheet import decode_all
+from consumer.sheet import Sheet, decode_all
 from consumer.topic import Topic
 from reconcile.batch import removals_of
-from reconcile.model import NOTHING_KNOWN, Action, Hint, Unavailable
+from reconcile.model import Action, Hint, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally
 from reconcile.verdict import settled
@@ -58,7 +58,7 @@ class Reading:
     poison: list[Poison] = field(default_factory=list)
     skipped: int = 0
 
-    def hints(self, records: Sequence[Record]) -> Iterator[Sequence[Hint]]:
+    def hints(self, records: Sequence[Record]) -> Iterator[Sheet]:
         """Yield the hints of each chunk that are watched."""
         for start in range(0, len(records), CHUNK):
             chunk = records[start : start + CHUNK]
@@ -105,7 +105,7 @@ class Consumer:
         self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now())
-        late, settled_now = self.glance(self.hold.due_tries(self.now()), reading.hints(batch.records))
+        late, settled_now = self.glance(reading.hints(batch.records))
         self.topic.bury(reading.poison)
         looks = self.stream.looks_behind if behind else self.stream.looks
         room = looks // 2 if behind else looks
@@ -140,11 +140,12 @@ class Consumer:
         self.due_at = self.now() + (0.0 if due else DUE_S)
         return due
 
-    def glance(self, tries: Sequence[Hint], batches: Iterable[Sequence[Hint]]) -> tuple[list[Hint], int]:
+    def glance(self, batches: Iterable[Sheet]) -> tuple[list[Hint], int]:
         """Return what is late, and how many were settled; what may settle by itself is held."""
         late: list[Hint] = []
         settled_now = 0
-        again = [tries[start : start + CHUNK] for start in range(0, len(tries), CHUNK)]
+        tries, whole = self.hold.due_tries(self.now())
+        again = [*whole, *(tries[start : start + CHUNK] for start in range(0, len(tries), CHUNK))]
         by_turns = chain.from_iterable(zip_longest(self.at_first_sight(batches), again, fillvalue=()))
         for number, unsettled in enumerate(self.world.unsettled(self.noting(by_turns), self.hold.removed)):
             now = self.now()
@@ -160,19 +161,15 @@ class Consumer:
                 self.early = len(left) > CHUNK // 2
         return late, settled_now + self.asked
 
-    def at_first_sight(self, batches: Iterable[Sequence[Hint]]) -> Iterator[Sequence[Hint]]:
+    def at_first_sight(self, batches: Iterable[Sheet]) -> Iterator[Sequence[Hint]]:
         """Yield what is worth a glance now.
 
         While more events are waiting and most come before their rows, as the first batch of each turn tells, the
         others are held at once: their first glance would be in vain.
         """
-        for number, hints in enumerate(batches):
-            if not (number and self.early and self.hold.behind):
-                yield hints
-                continue
-            created = [hint for hint in hints if hint.action is Action.CREATED]
-            others = [hint for hint in hints if hint.action is not Action.CREATED]
-            yield others + self.hold.keep(created, defaultdict(lambda: NOTHING_KNOWN), self.now())
+        for number, sheet in enumerate(batches):
+            unseen = number and self.early and self.hold.behind
+            yield self.hold.keep_unseen(sheet, self.now()) if unseen else sheet
 
     def noting(self, batches: Iterable[Sequence[Hint]]) -> Iterator[Sequence[Hint]]:
         """Yield the batches, and note the removals of each before it is glanced at."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
-from typing import NamedTuple, overload
+from collections.abc import Callable, Collection, Container, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self, overload
 
-from consumer.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, aim, hint_of, meaning
-from consumer.notification import Event
+from consumer.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, aim, hint_of, meaning, seconds
+from consumer.notification import Event, share
 from reconcile.batch import Batch, Columns, plain_size
 from reconcile.model import Action, Hint, Undecodable
 
 SHORT = KEY_MOST_BYTES // 4  # characters; whatever they are, they fit
 
 
+@dataclass(eq=False)
 class Sheet(Batch):
-    """Hints of one chunk, made when they are asked for: of an event and its record, or made already."""
+    """Hints of one chunk, made when they are asked for: of an event and its record, or made already.
 
-    def __init__(self, read_at: float) -> None:
-        self._read_at = read_at
-        self._keys: list[str] = []
-        self._buckets: list[str] = []
-        self._sizes: list[int | None] = []
-        self._told: list[Event | Hint] = []
-        self._records: list[Record] = []
+    `read_at` is monotonic seconds. A record's value is not kept: a sheet may be held.
+    """
+
+    read_at: float
+    _keys: list[str] = field(default_factory=list)
+    _buckets: list[str] = field(default_factory=list)
+    _sizes: list[int | None] = field(default_factory=list)
+    _told: list[Event | Hint] = field(default_factory=list)
+    _places: list[tuple[str, int, int]] = field(default_factory=list)  # topic, partition, offset
+
+    def __post_init__(self) -> None:
+        self._made = [at for at, told in enumerate(self._told) if isinstance(told, Hint)]
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -37,7 +44,7 @@ class Sheet(Batch):
         told = self._told[at]
         if isinstance(told, Hint):
             return told
-        made = hint_of(sighting(told, self._records[at], self._read_at))
+        made = hint_of(Sighting(told, *self._places[at], self.read_at))
         if made is None:
             raise ValueError("a plain event has a hint")
         return made
@@ -54,7 +61,40 @@ class Sheet(Batch):
 
     def removals(self) -> list[Hint]:
         """Return the hints at removals, which are made already."""
-        return [told for told in self._told if isinstance(told, Hint) and told.action is Action.REMOVED]
+        return [hint for hint in self.made() if hint.action is Action.REMOVED]
+
+    def made(self) -> list[Hint]:
+        """Return the hints that are made already: those at all that is not plain."""
+        return [self[at] for at in self._made]
+
+    def unmade(self) -> Self:
+        """Return the rest: the plain events."""
+        return self._only(sorted(set(range(len(self))) - set(self._made))) if self._made else self
+
+    def lowest(self) -> dict[tuple[str, int], int]:
+        """Return the lowest offset of each partition."""
+        found: dict[tuple[str, int], int] = {}
+        for topic, partition, offset in self._places:
+            if offset < found.get((topic, partition), offset + 1):
+                found[topic, partition] = offset
+        return found
+
+    def without(self, partitions: Collection[tuple[str, int]]) -> Self:
+        """Return what is of other partitions."""
+        return self._only([at for at, place in enumerate(self._places) if place[:2] not in partitions])
+
+    def oldest(self) -> float | None:
+        """Return when the first of the plain events happened, in seconds since 1970; None if it does not say.
+
+        One server tells all times in one form, in which their texts sort as they do.
+        """
+        return seconds(min(told.event_time for told in self._told if not isinstance(told, Hint)))
+
+    def share(self) -> None:
+        """Keep what many events say alike once for all of them."""
+        for told in self._told:
+            if not isinstance(told, Hint):
+                share(told)
 
     def plain(self, event: Event, size: int, record: Record) -> None:
         """Add a plain event."""
@@ -62,20 +102,28 @@ class Sheet(Batch):
         self._buckets.append(event.s3.bucket.name)
         self._sizes.append(size)
         self._told.append(event)
-        self._records.append(record)
+        self._places.append(record[:3])
 
     def hint(self, hint: Hint, record: Record) -> None:
         """Add a hint."""
+        self._made.append(len(self))
         self._keys.append(hint.ref.key)
         self._buckets.append(hint.ref.bucket)
         self._sizes.append(plain_size(hint))
         self._told.append(hint)
-        self._records.append(record)
+        self._places.append(record[:3])
 
     def cut(self, length: int) -> None:
         """Forget what was added behind so many."""
-        for column in (self._keys, self._buckets, self._sizes, self._told, self._records):
+        for column in self._columns():
             del column[length:]
+        self._made = [at for at in self._made if at < length]
+
+    def _columns(self) -> tuple[list[Any], ...]:
+        return self._keys, self._buckets, self._sizes, self._told, self._places
+
+    def _only(self, wanted: list[int]) -> Self:
+        return type(self)(self.read_at, *([column[at] for at in wanted] for column in self._columns()))
 
 
 class Decoded(NamedTuple):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import minio as minio_py
 import psycopg
 import pytest
+from hypothesis import settings
 
 from deploy.local import kafka as kafkas
 from deploy.local import minio as minios
@@ -20,6 +21,9 @@ from deploy.local.stack import Servers
 from tests.support import databases, storage
 
 START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
+
+settings.register_profile("any machine", deadline=None)  # beside servers and other runs an example takes what it takes
+settings.load_profile("any machine")
 
 # A run in the background inherits an ignored Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

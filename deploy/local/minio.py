@@ -123,7 +123,7 @@ def _built(program: str, source: str) -> Path:
     def build(place: Path) -> None:
         environment = {"GOBIN": str(place), "GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
         toolchain = go()
-        with step(f"{program}: building {source.rsplit('@', 1)[0]} (about two minutes, once)"):
+        with step(f"{program}: building {source.rsplit('@', 1)[0]} (minutes, once)"):
             run([str(toolchain), "install", source], WAY_OUT, environment)
 
     return kept(f"{program}-{version}", build) / program

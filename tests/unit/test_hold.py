@@ -6,13 +6,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.events import Sighting
+from consumer.events import Record, Sighting
 from consumer.hold import Hold, Patience
 from consumer.notification import Bucket, Event, Place, Target
+from consumer.sheet import Sheet
 from reconcile.model import NOTHING_KNOWN, Action, Finding, Hint, Kind, Known, ObjectRef, Row, RowState, State
 
 PARTITIONS = [("events", 0), ("events", 1), ("more", 0)]
 TRIES = Patience().tries
+SAID = "2025-02-06T00:00:00.000Z"
 
 
 def row(state) -> Row:
@@ -35,6 +37,24 @@ def settled_by_row(*hints) -> dict:
     return dict.fromkeys((hint.ref for hint in hints), NOTHING_KNOWN)
 
 
+def sheet_of(*hints, at=0.0) -> Sheet:
+    """Write created hints as plain events, and all others as they are."""
+    sheet = Sheet(at)
+    for one in hints:
+        record = Record(one.evidence.topic, one.evidence.partition, one.evidence.offset, b"")
+        if one.action is Action.CREATED:
+            sheet.plain(one.evidence.event, one.size, record)
+        else:
+            sheet.hint(one, record)
+    return sheet
+
+
+def due_of(hold, now) -> list[Hint]:
+    """Take out all that is due, the hints of whole sheets among them."""
+    hints, sheets = hold.due_tries(now)
+    return hints + [one for sheet in sheets for one in sheet]
+
+
 def read(hold, *hints, now=0.0) -> list[Hint]:
     """Read one record a hint, glance at all and find nothing: return the late ones."""
     after = {}
@@ -54,7 +74,7 @@ class HoldAgainstModel(RuleBasedStateMachine):
         self.now = 0.0
         self.next_offset = {}  # partition -> next offset after the last read
         self.told = {}
-        self.held = {}  # hint -> partition
+        self.held = {}  # reference -> its partition and offset
         self.done = set()
         self.serial = 0
 
@@ -70,15 +90,34 @@ class HoldAgainstModel(RuleBasedStateMachine):
         self.now += pause
         new = [made for partition, records in counts.items() for made in self.records(partition, records)]
         self.hold.read(dict(self.next_offset), new, self.now)
-        due = self.hold.due_tries(self.now)
-        assert set(due) <= set(self.held)
+        due = due_of(self.hold, self.now)
+        assert {one.ref for one in due} <= set(self.held)
         asking = new + due
-        verdicts = {asked: outcomes[number % len(outcomes)] for number, asked in enumerate(asking)}
-        unsettled = [asked for asked in asking if verdicts[asked] != "settled"]
-        known = {asked.ref: FOUND if verdict == "late" else NOTHING_KNOWN for asked, verdict in verdicts.items()}
+        verdicts = {asked.ref: outcomes[number % len(outcomes)] for number, asked in enumerate(asking)}
+        unsettled = [asked for asked in asking if verdicts[asked.ref] != "settled"]
+        known = {ref: FOUND if verdict == "late" else NOTHING_KNOWN for ref, verdict in verdicts.items()}
         self.now += turn
         late = self.hold.keep(reversed(unsettled) if backwards else unsettled, known, self.now)
         self.account(asking, unsettled, late, verdicts)
+
+    @rule(
+        counts=st.dictionaries(st.sampled_from(PARTITIONS), st.lists(st.integers(0, 2), max_size=3)),
+        turn=st.sampled_from([0.0, 0.01, 0.5, 3.0]),
+        behind=st.booleans(),
+        every=st.integers(1, 3),
+    )
+    def turn_unseen(self, counts, turn, behind, every):
+        """Read some records, of which some are removals, and glance at none that may be held."""
+        self.hold.behind = behind
+        new = [made for partition, records in counts.items() for made in self.records(partition, records)]
+        new = [one._replace(action=Action.REMOVED) if n % every else one for n, one in enumerate(new)]
+        self.hold.read(dict(self.next_offset), new, self.now)
+        sheet = sheet_of(*new, at=self.now)
+        self.now += turn
+        asking = self.hold.keep_unseen(sheet, self.now)
+        refs = {one.ref for one in asking}
+        assert {one.ref for one in new if one.action is Action.REMOVED} <= refs
+        self.account(new, [one for one in new if one.ref not in refs], [], {})
 
     def records(self, partition, hints_of_records):
         """Make the next records of a partition."""
@@ -88,28 +127,31 @@ class HoldAgainstModel(RuleBasedStateMachine):
             self.next_offset[partition] = offset + 1
             for _ in range(count):
                 self.serial += 1
-                made.append(hint(f"k{self.serial}", offset, self.now, partition=partition))
+                made.append(hint(f"k{self.serial}", offset, self.now, partition=partition, said=SAID))
         return made
 
     def account(self, asking, unsettled, late, verdicts):
         """Check that each hint is settled, late or held, and over only once."""
-        assert len(late) == len(set(late))
-        assert {asked for asked, verdict in verdicts.items() if verdict == "late"} <= set(late) <= set(unsettled)
-        kept = set(unsettled) - set(late)
+        after = {one.ref for one in late}
+        assert len(late) == len(after)
+        assert {ref for ref, verdict in verdicts.items() if verdict == "late"} <= after
+        assert after <= {one.ref for one in unsettled}
+        kept = {one.ref for one in unsettled} - after
         for asked in asking:
-            assert asked not in self.done
-            self.held.pop(asked, None)
-            if asked in kept:
-                self.held[asked] = (asked.evidence.topic, asked.evidence.partition)
+            assert asked.ref not in self.done
+            self.held.pop(asked.ref, None)
+            if asked.ref in kept:
+                seen = asked.evidence
+                self.held[asked.ref] = ((seen.topic, seen.partition), seen.offset)
             else:
-                self.done.add(asked)
+                self.done.add(asked.ref)
 
     @rule()
     def commit(self):
         """Told is what changed, and never passes a held record."""
         told = self.hold.offsets()
         for partition, next_offset in self.next_offset.items():
-            held = [kept.evidence.offset for kept, where in self.held.items() if where == partition]
+            held = [offset for where, offset in self.held.values() if where == partition]
             expected = min(held, default=next_offset)
             assert told.pop(partition, self.told.get(partition)) == expected
             self.told[partition] = expected
@@ -133,17 +175,17 @@ class HoldAgainstModel(RuleBasedStateMachine):
         for partition in gone:
             self.next_offset.pop(partition, None)
             self.told.pop(partition, None)
-        self.held = {kept: where for kept, where in self.held.items() if where not in gone}
+        self.held = {kept: where for kept, where in self.held.items() if where[0] not in gone}
 
     @rule()
     def wait_for_the_last_try(self):
         """After the last try everything held has come out, and nothing stays behind."""
         self.now += TRIES[-1] + 0.1
-        due = self.hold.due_tries(self.now)
-        assert sorted(due) == sorted(self.held)
+        due = due_of(self.hold, self.now)
+        assert {one.ref for one in due} == set(self.held)
         late = self.hold.keep(due, settled_by_row(*due), self.now)
         assert late == due
-        self.account(due, due, late, dict.fromkeys(due, "late"))
+        self.account(due, due, late, dict.fromkeys((one.ref for one in due), "late"))
 
     @invariant()
     def is_bounded(self):
@@ -167,7 +209,7 @@ def test_a_held_record_is_glanced_at_five_times_and_then_late():
     seen = []
     for milliseconds in range(0, 2200, 10):
         now = milliseconds / 1000
-        due = hold.due_tries(now)
+        due = due_of(hold, now)
         seen += [now] * len(due)
         if hold.keep(due, settled_by_row(*due), now):
             break
@@ -180,10 +222,10 @@ def test_a_slow_turn_skips_tries_but_never_the_last():
     hold = Hold()
     waiting = hint()
     read(hold, waiting)
-    assert hold.due_tries(0.5) == [waiting]
+    assert due_of(hold, 0.5) == [waiting]
     assert not hold.keep([waiting], settled_by_row(waiting), 0.5)
-    assert hold.due_tries(0.9) == []
-    assert hold.due_tries(1.0) == [waiting]
+    assert due_of(hold, 0.9) == []
+    assert due_of(hold, 1.0) == [waiting]
 
 
 @pytest.mark.parametrize(("tries", "expected"), [(TRIES, TRIES[2:]), ((0.1, 0.3), (0.3,))])
@@ -195,7 +237,7 @@ def test_while_more_records_wait_the_early_tries_are_left_out(tries, expected):
     seen = []
     for milliseconds in range(0, 2200, 10):
         now = milliseconds / 1000
-        due = hold.due_tries(now)
+        due = due_of(hold, now)
         seen += [now] * len(due)
         if hold.keep(due, settled_by_row(*due), now):
             break
@@ -243,7 +285,7 @@ def test_beyond_the_bound_nothing_is_held():
     assert read(hold, *hints) == hints[2:]
     hold.keep([], {}, 0.0)
     assert len(hold) == 2
-    hold.due_tries(0.02)
+    due_of(hold, 0.02)
     hold.keep([], {}, 0.02)
     assert len(hold) == 0
 
@@ -274,7 +316,7 @@ def test_an_event_does_not_grow_old_while_it_is_held():
     asked = hint(said="2025-02-06T00:01:38.500Z")
     read(hold, asked)
     for now in TRIES[:-1]:
-        assert hold.due_tries(now) == [asked]
+        assert due_of(hold, now) == [asked]
         assert not hold.keep([asked], settled_by_row(asked), now)
 
 
@@ -286,10 +328,10 @@ def test_offsets_stop_at_the_oldest_held_record_and_catch_up():
     hold.read({PARTITIONS[0]: 15}, hints, 0.0)
     hold.keep(hints[1:], settled_by_row(*hints), 0.0)
     assert hold.offsets() == {PARTITIONS[0]: 11}
-    due = hold.due_tries(0.02)
+    due = due_of(hold, 0.02)
     hold.keep(due[:1], settled_by_row(*due), 0.02)
     assert hold.offsets() == {}
-    hold.due_tries(0.1)
+    due_of(hold, 0.1)
     hold.keep([], {}, 0.1)
     assert hold.offsets() == {PARTITIONS[0]: 15}
     assert hold.offsets() == {}
@@ -311,7 +353,7 @@ def test_a_turn_may_keep_in_several_parts():
     hold = Hold()
     first, second = hint("a", 0), hint("b", 1, at=0.02)
     read(hold, first)
-    due = hold.due_tries(0.02)
+    due = due_of(hold, 0.02)
     hold.read({PARTITIONS[0]: 2}, [second], 0.02)
     assert not hold.keep(due, settled_by_row(first), 0.02)
     assert not hold.keep([second], settled_by_row(second), 0.02)
@@ -355,3 +397,44 @@ def test_a_removal_read_again_is_remembered_anew():
     read(hold, third, now=12.0)
     assert not hold.recently_removed(gone.ref, 12.0)
     assert hold.recently_removed(other.ref, 12.0)
+
+
+def test_a_sheet_is_held_whole_and_made_into_hints_only_when_asked():
+    """Its first glance is the third try, and what it leaves is held singly from then on."""
+    hold = Hold()
+    hold.behind = True
+    hints = [hint(f"k{offset}", offset, said=SAID) for offset in range(3)]
+    hold.read({PARTITIONS[0]: 3}, [], 0.0)
+    assert not hold.keep_unseen(sheet_of(*hints), 0.0)
+    assert (len(hold), hold.offsets()) == (3, {PARTITIONS[0]: 0})
+    assert hold.due_tries(0.39) == ([], [])
+    _, [sheet] = hold.due_tries(0.4)
+    assert not hold.keep([sheet[1]], settled_by_row(sheet[1]), 0.4)
+    assert (len(hold), hold.offsets()) == (1, {PARTITIONS[0]: 1})
+
+
+@pytest.mark.parametrize(
+    ("said", "held"), [((SAID, "2025-02-05T23:00:00.000Z"), 1), ((SAID, "not a time"), 2), ((SAID, SAID), 2)]
+)
+def test_a_sheet_with_an_old_event_is_held_event_by_event(said, held):
+    """One that happened long ago does not keep the others from being held, nor is it held with them."""
+    hold = Hold()
+    hold.server_ahead = 1738800000.0
+    hints = [hint(f"k{offset}", offset, said=words) for offset, words in enumerate(said)]
+    hold.read({PARTITIONS[0]: 2}, [], 0.0)
+    late = hold.keep_unseen(sheet_of(*hints), 0.0)
+    assert (len(hold), len(late)) == (held, 2 - held)
+
+
+@pytest.mark.invariant(2)
+def test_of_a_held_sheet_what_was_revoked_is_dropped():
+    """The rest of it stays held, and its offsets stay uncommitted."""
+    hold = Hold()
+    mine, theirs = hint("a", 4, said=SAID), hint("b", 5, partition=PARTITIONS[1], said=SAID)
+    hold.read({PARTITIONS[0]: 5, PARTITIONS[1]: 6}, [], 0.0)
+    hold.keep_unseen(sheet_of(mine, theirs), 0.0)
+    hold.forget([PARTITIONS[1]])
+    assert (len(hold), hold.offsets()) == (1, {PARTITIONS[0]: 4})
+    hold.read({PARTITIONS[0]: 6}, [], 0.0)
+    assert not hold.keep_unseen(sheet_of(hint("c", 9, partition=PARTITIONS[1], said=SAID)), 0.0)
+    assert len(hold) == 1

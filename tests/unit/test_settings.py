@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile.model import Brake, Misconfigured, Policy
@@ -255,7 +255,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["", "kafka", "kafka.topic", "mapping", *KNOWN]), VALUES)
 def test_any_value_anywhere_is_a_value_or_a_fault(key, value):
     """No TOML is a crash."""
