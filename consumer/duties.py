@@ -44,11 +44,12 @@ class Duty:
     name: str
     interval_s: float
     do: Callable[[Turn], object]
+    least_lease_s: float = LEASE_S
 
     @property
     def lease_s(self) -> float:
         """How long the lease is taken for: a turn that comes late must not hand it to another process."""
-        return max(LEASE_S, 2 * self.interval_s)
+        return max(self.least_lease_s, 2 * self.interval_s)
 
 
 def all_duties(retention: Retention, count: Callable[[Tally], object] = lambda _: None) -> list[Duty]:

@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from consumer import duties
+from consumer import duties, outbox
 from consumer.counting import Counting
 from consumer.events import DIALECTS
 from consumer.express import Lane
@@ -204,8 +204,17 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     world = service.world(mapping, exits.enter_context(opening.objects(settings, 2)))
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
     todo.append(_reader(service, exits).duty())
+    publishing: list[tuple[str, Callable[[], None]]] = []
+    if settings.stream.publish_findings:
+        box = outbox.Outbox(settings.stream.findings_topic, {**settings.kafka, **settings.kafka_topic})
+        beside = service.world(mapping, world.objects)  # which it asks nothing
+        outbox.turn_on(beside)
+        publishing = [("outbox", lambda: duties.attend(beside, [box.duty()], is_watched, service.wait))]
+    else:
+        todo.append(outbox.turned_off())
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
+        *publishing,
         *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in lanes_of(settings)),
     ]
 

@@ -282,10 +282,15 @@ def keep_live_rows(connection: Connection, live: Mapping[str, int], flagged: Map
 
 
 def prune(connection: Connection, history: timedelta, findings: timedelta, sweeps: timedelta) -> dict[str, int]:
-    """Delete what is past its retention: history of closed findings, closed findings, lifted restraints, sweeps."""
+    """Delete what is past its retention: history of closed findings, closed findings, lifted restraints, sweeps.
+
+    `unpublished` is how much of the history was pruned that the findings topic never took.
+    """
     [(swept,)] = connection.execute(OF_SWEEPS["prune_sweeps"], {"older": sweeps}).fetchall()
+    [(told, unpublished)] = connection.execute(SQL["prune_history"], {"older": history}).fetchall()
     deleted = {
-        "history": connection.execute(SQL["prune_history"], {"older": history}).rowcount,
+        "history": told,
+        "unpublished": unpublished,
         "findings": connection.execute(SQL["prune_findings"], {"older": findings}).rowcount,
         "restraints": connection.execute(SQL["prune_restraints"], {"older": history}).rowcount,
         "sweeps": swept,

@@ -67,6 +67,7 @@ class Stream:
     topic: str = "minio-events"
     dead_letter_topic: str = ""
     findings_topic: str = ""
+    publish_findings: bool = False
     dialect: str = "minio"
     batch: int = _bounded(3000, 1, 100_000)
     express: bool = True

@@ -120,10 +120,12 @@ class Maker:
         kafka, stream = self.settings.kafka, self.settings.stream
         if not kafka:
             raise Misconfigured('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
-        wanted = (
+        wanted = [
             WantedTopic(stream.topic, partitions, replication),
             WantedTopic(stream.dead_letter_topic, 1, replication),
-        )
+        ]
+        if stream.publish_findings:
+            wanted.append(WantedTopic(stream.findings_topic, partitions, replication))
         return [
             Act("create topic", topic.name, _counted(topic.partitions, "partition"), partial(self.create, topic))
             for topic in missing_topics(kafka, wanted)
@@ -226,10 +228,17 @@ def left_behind(settings: Settings, names: Sequence[str], arn: str) -> Section:
     """Return what stays: rules that MinIO's operator removes, topics that hold records."""
     notes = (
         *(f"mc event remove ALIAS/{name} {arn}" for name in names),
-        f"topics: {settings.stream.topic}, {settings.stream.dead_letter_topic}",
+        f"topics: {', '.join(topics(settings))}",
         "MinIO's environment: the lines that init printed",
     )
     return Section("left", "What stays, and is yours to take away", notes=notes)
+
+
+def topics(settings: Settings) -> list[str]:
+    """Return the topics that we read or write."""
+    stream = settings.stream
+    findings = [stream.findings_topic] if stream.publish_findings else []
+    return [stream.topic, stream.dead_letter_topic, *findings]
 
 
 def _counted(count: int, noun: str) -> str:

@@ -49,6 +49,7 @@ class Kept:
     sightings: Sequence[Record]
     acts: Sequence[Record]
     sweeps: Sequence[Record]
+    outbox: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def status(call: Call) -> Answer:
 def read(connection: Connection) -> Kept:
     """Read everything that is kept."""
     [looks] = inquiry.records(connection, "looks")
+    [outbox] = inquiry.records(connection, "outbox")
     return Kept(
         now=inquiry.now(connection),
         drift=inquiry.records(connection, "drift"),
@@ -86,6 +88,7 @@ def read(connection: Connection) -> Kept:
         sightings=inquiry.records(connection, "sightings"),
         acts=inquiry.records(connection, "acts", acts=list(WORTH_TELLING)),
         sweeps=inquiry.records(connection, "sweeps"),
+        outbox=outbox,
     )
 
 
@@ -101,7 +104,7 @@ def read_topic(settings: Settings, name: str) -> Reading:
 
 def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Section:
     """Return the screen."""
-    facts = {**mode_facts(settings, kept), **reading, **look_facts(kept)}
+    facts = {**mode_facts(settings, kept), **reading, **look_facts(kept), **outbox_facts(kept)}
     parts = [
         Table("drift", DRIFT, drift_rows(kept.drift), "Drift", none="no drift"),
         Table("groups", GROUPS, kept.groups, "Files in drift, by group"),
@@ -161,6 +164,12 @@ def look_facts(kept: Kept) -> dict[str, Value]:
     """Return how many looks are planned and due."""
     planned, due, oldest = kept.looks
     return {"looks_planned": planned, "looks_due": due, "next_look_at": oldest}
+
+
+def outbox_facts(kept: Kept) -> dict[str, Value]:
+    """Return how many changes of findings wait to be published, where they are or were."""
+    is_on, waiting, oldest = kept.outbox
+    return {"unpublished_changes": waiting, "unpublished_since_at": oldest} if is_on or waiting else {}
 
 
 def drift_rows(drift: Sequence[Record]) -> list[Record]:

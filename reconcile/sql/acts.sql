@@ -6,8 +6,8 @@ VALUES (%(subject)s, %(actor)s, %(act)s, %(why)s, %(evidence)s, now())
 
 -- name: note_finding
 -- Changes no state: it is a line of the finding's history.
-INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why, published_at)
-SELECT f.id, f.bucket || '/' || f.key, %(actor)s, %(act)s, f.state, f.state, %(why)s, now()
+INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why)
+SELECT f.id, f.bucket || '/' || f.key, %(actor)s, %(act)s, f.state, f.state, %(why)s
 FROM reconciler.finding AS f WHERE f.id = ANY (%(ids)s)
 
 -- name: holdings

@@ -123,6 +123,11 @@ GROUP BY 1 ORDER BY 4 DESC, 1 LIMIT 10
 -- name: looks
 SELECT count(*), count(*) FILTER (WHERE due_at <= now()), min(due_at) FROM reconciler.look
 
+-- name: outbox
+-- Whether changes of findings are published, how many wait, and since when.
+SELECT EXISTS (SELECT FROM reconciler.lease WHERE task = 'duty outbox' AND checkpoint = 'on'), count(*), min(h.at)
+FROM reconciler.history AS h WHERE h.published_at IS NULL
+
 -- name: restraints
 SELECT r.id, r.effect, nullif(r.bucket, '') AS bucket, r.kind, r.since, r.until, r.actor, r.why, r.pattern
 FROM reconciler.restraint AS r

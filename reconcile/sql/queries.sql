@@ -69,9 +69,10 @@ WITH change AS (
     WHERE f.revision = excluded.revision - 1
     RETURNING id, bucket, key, s3_version, row_id, revision, xmax = 0 AS fresh
 ), told AS (
-    INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why, evidence, published_at)
+    INSERT INTO reconciler.history
+        (finding_id, subject, actor, act, from_state, to_state, why, evidence, revision, kind, cause)
     SELECT kept.id, change.bucket || '/' || change.key, %(actor)s, change.act, change.from_state, change.state,
-           change.why, change.evidence, now()
+           change.why, change.evidence, change.revision, change.kind, change.cause
     FROM kept JOIN change USING (bucket, key, s3_version, row_id)
 )
 SELECT count(*) FILTER (WHERE fresh = (revision = 1)) FROM kept
@@ -190,10 +191,10 @@ WITH freed AS (
     WHERE held_by = 'brake' AND closed_at IS NULL
       AND CASE WHEN kind IN ('orphan', 'leftover') THEN 'orphan' WHEN previous_status IS NOT NULL THEN 'purge'
                ELSE 'missing' END = ANY (%(kinds)s)
-    RETURNING id, bucket, key, s3_version
+    RETURNING id, bucket, key, s3_version, state, revision
 ), told AS (
-    INSERT INTO reconciler.history (finding_id, subject, actor, act, why, published_at)
-    SELECT id, bucket || '/' || key, %(actor)s, 'released', %(why)s, now() FROM freed
+    INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why, revision)
+    SELECT id, bucket || '/' || key, %(actor)s, 'released', state, state, %(why)s, revision FROM freed
 ), looks AS (
     INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, reason)
     SELECT DISTINCT bucket, key, s3_version, now(), 'released' FROM freed
@@ -226,12 +227,20 @@ WHERE l.task = mine.task AND l.lower = mine.lower
 UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
 
 -- name: prune_history
-DELETE FROM reconciler.history AS h
-WHERE h.at < now() - %(older)s
-  AND NOT EXISTS (SELECT FROM reconciler.finding AS f WHERE f.id = h.finding_id AND f.closed_at IS NULL)
+-- Also what was never published: the retention is how long a findings topic may be away.
+WITH pruned AS (
+    DELETE FROM reconciler.history AS h
+    WHERE h.at < now() - %(older)s
+      AND NOT EXISTS (SELECT FROM reconciler.finding AS f WHERE f.id = h.finding_id AND f.closed_at IS NULL)
+    RETURNING h.published_at
+)
+SELECT count(*), count(*) FILTER (WHERE published_at IS NULL) FROM pruned
 
 -- name: prune_findings
-DELETE FROM reconciler.finding WHERE closed_at < now() - %(older)s
+-- Not those whose last change still waits to be published.
+DELETE FROM reconciler.finding AS f
+WHERE f.closed_at < now() - %(older)s
+  AND NOT EXISTS (SELECT FROM reconciler.history AS h WHERE h.finding_id = f.id AND h.published_at IS NULL)
 
 -- name: prune_restraints
 DELETE FROM reconciler.restraint WHERE lifted_at < now() - %(older)s
