@@ -9,26 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from heapq import heappop, heappush
 from itertools import islice, pairwise, takewhile
 from typing import NamedTuple, TypeVar
 from urllib.parse import unquote_plus
 
 from lxml import etree
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_random_exponential,
-)
 
 from reconcile.drift import Entry
 from reconcile.heads import path_of
 from reconcile.listfile import from_file
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.objects import Objects
+from reconcile.patience import patiently
 
 __all__ = ["ahead", "from_file", "listed", "split"]
 
@@ -36,7 +29,6 @@ T = TypeVar("T")
 Pairs = tuple[tuple[str, str], ...]
 PROBES = 20  # requests that split() may send
 _PAGE = 1000  # the most that S3 lists at once
-_TRIES, _LAST_TRY_S = 5, 6.0  # a page that times out (5 s) is tried twice, so that it is given up after 10 s
 _JUMPS = 4  # before a jump leaps farther
 _HIGHEST = "\U0010ffff"
 _PLAIN = (("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(_PAGE)))
@@ -179,13 +171,11 @@ def _next(pages: Iterator[T]) -> list[T]:
 
 def _asker(objects: Objects, bucket: str, *, versions: bool = False) -> Ask:
     """Return what fetches and reads a page, and tries again what may pass."""
-    patient = Retrying(
-        stop=stop_after_attempt(_TRIES) | stop_before_delay(_LAST_TRY_S),
-        wait=wait_random_exponential(multiplier=0.2, max=2),
-        retry=retry_if_exception_type(Unavailable),
-        reraise=True,
-    )
-    return partial(patient, lambda pairs: parse(objects.page(bucket, pairs), versions=versions))
+
+    def ask(pairs: Pairs) -> Page:
+        return patiently(lambda: parse(objects.page(bucket, pairs), versions=versions))
+
+    return ask
 
 
 def _narrowed(prefix: str, lower: str, upper: str | None) -> str:

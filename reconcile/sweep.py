@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from time import sleep
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -19,7 +20,8 @@ from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
 from reconcile.heads import NO_NAME
 from reconcile.lookalike import normal_forms
-from reconcile.model import Absent, Action, Hint, ObjectRef, ObjectSide, Present, RowState, Unavailable
+from reconcile.model import Absent, Action, Hint, Known, ObjectRef, ObjectSide, Present, RowState, Unavailable
+from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
 from reconcile.trial import Trial
 
@@ -140,7 +142,7 @@ class Sweep:
         """Look at both sides of each, and return what is so; what stays unknown is counted."""
         found = Confirmed()
         for batch in batched(hints, LOOKS):
-            for unsettled in self.trial.unsettled([batch], ()):
+            for unsettled in patiently(partial(self._unsettled, batch)):
                 found.totals["changed_meanwhile"] += len(batch) - len(unsettled)
                 self._look([hint for hint, _ in unsettled], found)
         found.drifts = once(found.drifts)
@@ -153,8 +155,8 @@ class Sweep:
         for attempt in range(TRIES):
             if attempt:
                 sleep(TRY_AGAIN_S * attempt)
-            self.trial.looked, self.trial.left, found.unknown = [], [], []
-            reconcile(self.trial, hints)
+            found.unknown = []
+            patiently(partial(self._reconciled, hints))
             for hint, known, side in self.trial.looked:
                 confirm(hint, known, side, margins, found)
             again = {*(hint.ref for hint in self.trial.left), *found.unknown}
@@ -164,6 +166,13 @@ class Sweep:
         found.totals["unknown"] += len(hints)
         found.unanswered.update(hint.ref for hint in hints)
 
+    def _unsettled(self, batch: Sequence[Hint]) -> list[Sequence[tuple[Hint, Known]]]:
+        return list(self.trial.unsettled([batch], ()))
+
+    def _reconciled(self, hints: Sequence[Hint]) -> None:
+        self.trial.looked, self.trial.left = [], []
+        reconcile(self.trial, hints)
+
     def counterparts(self, drifts: Sequence[Drift]) -> dict[ObjectRef, str]:
         """Return for each missing or orphan the key of its other side, if that is written in another form."""
         forms = {
@@ -172,10 +181,12 @@ class Sweep:
             if one.kind in DOUBTFUL
         }
         refs = sorted({ObjectRef(self.bucket, form) for _, others in forms.values() for form in others})
-        known = self.trial.glance(refs) if refs else {}
+        known = patiently(partial(self.trial.glance, refs)) if refs else {}
         rowed = {ref for ref in refs if any(row.state == RowState.LIVE for row in known[ref].rows)}
         wanted = {ref for kind, others in forms.values() for ref in _sought(kind, others, self.bucket, rowed)}
-        sides = {ref: side for batch in batched(sorted(wanted), LOOKS) for ref, side in self.trial.heads(batch).items()}
+        sides: dict[ObjectRef, ObjectSide] = {}
+        for batch in batched(sorted(wanted), LOOKS):
+            sides.update(patiently(partial(self.trial.heads, batch)))
         found = {}
         for ref, (kind, others) in forms.items():
             fitting = [one.key for one in _sought(kind, others, self.bucket, rowed) if _fits(kind, sides[one])]

@@ -84,20 +84,22 @@ def put(objects: minio_py.Minio, bucket: str, key: str, size: int = SIZE) -> str
 
 
 class Lists(Proxy):
-    """Breaks the connection at the `at`th request for a page of a listing, `times` times; 0 lets all through."""
+    """Breaks the connection at the `at`th request for `what`, `times` times; 0 lets all through."""
+
+    what = b"list-type=2"
 
     def __init__(self, server: Minio, at: int = 0, times: int = 1) -> None:
         self.at = at
         self.times = times
-        self.pages = 0
+        self.asked = 0
         self.broken = 0
         host, _, port = server.endpoint.partition(":")
         super().__init__(host, int(port))
 
     def _hand_on(self, chunk: bytes, source: Any, target: Any, *, asking: bool) -> None:
-        if asking and b"list-type=2" in chunk:
-            self.pages += 1
-            if 0 < self.at <= self.pages and self.broken < self.times:
+        if asking and self.what in chunk:
+            self.asked += 1
+            if 0 < self.at <= self.asked and self.broken < self.times:
                 self.broken += 1
                 raise ConnectionAbortedError
         super()._hand_on(chunk, source, target, asking=asking)

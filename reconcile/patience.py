@@ -1,0 +1,33 @@
+"""How long a short outage is waited for by what can ask again: some six seconds, a little longer each time.
+
+For whoever reads: what is tried again must have written nothing. What a server is asked in between is its asker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from reconcile.model import Unavailable
+
+T = TypeVar("T")
+TRIES, LAST_TRY_S = 8, 6.0  # what times out (5 s) is tried twice, and given up after 10 s
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, trying again while a server is unavailable; at last what it raised passes."""
+    trying = Retrying(
+        stop=stop_after_attempt(TRIES) | stop_before_delay(LAST_TRY_S),
+        wait=wait_random_exponential(multiplier=0.2, max=2),
+        retry=retry_if_exception_type(Unavailable),
+        reraise=True,
+    )
+    return trying(ask)
