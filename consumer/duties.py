@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from reconcile import ledger, rows, windows
+from reconcile import ignoring, ledger, rows, windows
 from reconcile.database import Busy
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
@@ -58,6 +58,7 @@ def all_duties(retention: Retention, count: Callable[[Tally], object] = lambda _
         Duty("young", 1.0, lambda turn: count(look_at_young(turn, timedelta(0)))),
         Duty("young again", 5.0, lambda turn: count(look_at_young(turn, SECOND_LOOK))),
         Duty("suppression", 1.0, end_windows),
+        Duty("ignore rules", 5.0, end_rules),
         Duty("live rows", 600.0, count_live_rows),
         Duty("retention", 3600.0, lambda turn: prune(turn, retention)),
     ]
@@ -109,6 +110,15 @@ def end_windows(turn: Turn) -> None:
         for window in windows.over(connection):
             asked = windows.close(connection, window)
             log.info("suppression.ended", window=window.id, bucket=window.bucket, looks=asked)
+
+
+def end_rules(turn: Turn) -> None:
+    """Reopen what an ignore rule held whose time is over, and close it."""
+    with turn.world.database.use() as connection:
+        over = ignoring.over(connection)
+    for number in over:
+        reopened = ignoring.close(turn.world, number)
+        log.info("rule.ended", rule=number, reopened=reopened)
 
 
 def prune(turn: Turn, retention: Retention) -> None:

@@ -28,7 +28,7 @@ from reconcile.model import (
     Told,
     Unknown,
 )
-from reconcile.restraint import Restraint, Restraints, Trip
+from reconcile.restraint import IGNORE, SUPPRESS, Restraint, Restraints, Trip
 from reconcile.steps import Change, Step
 
 set_json_dumps(msgspec.json.encode)
@@ -203,16 +203,18 @@ def read_restraints(connection: Connection, window: timedelta) -> Restraints:
     active = connection.execute(SQL["brakes"]).fetchall()
     recent = connection.execute(SQL["recent"], {"window": window}).fetchall()
     live = connection.execute(SQL["live_rows"]).fetchall()
-    by_hand = connection.execute(SQL["set_by_hand"]).fetchall()
     return Restraints(
         frozenset((kind, bucket) for kind, bucket in active),
         {(kind, bucket): count for kind, bucket, count in recent},
         dict(live),
-        [
-            Restraint(number, effect, bucket, kind and Kind(kind), *rest)
-            for number, effect, bucket, kind, *rest in by_hand
-        ],
+        set_by_hand(connection, SUPPRESS, IGNORE),
     )
+
+
+def set_by_hand(connection: Connection, *effects: str) -> list[Restraint]:
+    """Return the restraints in force that persons have set."""
+    found = connection.execute(SQL["set_by_hand"], {"effects": list(effects)}).fetchall()
+    return [Restraint(one[0], one[1], one[2], one[3] and Kind(one[3]), *one[4:]) for one in found]
 
 
 def set_brakes(connection: Connection, trips: Iterable[Trip], actor: str) -> None:

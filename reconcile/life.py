@@ -75,6 +75,7 @@ LIFE: dict[tuple[State | None, Input], tuple[State, str]] = {
     (State.APPROVED, Input.DELETE): (State.DELETED, "deleted"),
     (State.OPEN, Input.PURGE): (State.RESOLVED, "purged"),
     (None, Input.ADOPT): (State.OPEN, "adopted"),
+    (None, Input.IGNORE): (State.IGNORED, "ignored"),
 }
 
 OF_OBJECTS = frozenset({Kind.ORPHAN, Kind.LEFTOVER})

@@ -33,7 +33,17 @@ from reconcile.model import (
     State,
     Unknown,
 )
-from reconcile.restraint import UNREADABLE_AT, Restraints, Trip, restrain, restrainable, silence
+from reconcile.restraint import (
+    UNREADABLE_AT,
+    Restraint,
+    Restraints,
+    Trip,
+    begins,
+    ignore,
+    restrain,
+    restrainable,
+    silence,
+)
 from reconcile.steps import Change, Step, Tally
 from reconcile.steps import Look as NextLook
 
@@ -76,6 +86,10 @@ class Txn(Protocol):
 
     def restraints(self) -> Restraints:
         """Take the brake's lock, and read its state and what persons have set."""
+        ...
+
+    def rules(self) -> Sequence[Restraint]:
+        """Read the ignore rules alone, without a lock."""
         ...
 
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
@@ -193,6 +207,8 @@ def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
         trips: list[Trip] = []
         if any(restrainable(change) for one in steps for change in one.changes):
             steps, trips = restrain(steps, txn.restraints(), world.brake)
+        elif any(begins(change) for one in steps for change in one.changes):
+            steps = ignore(steps, txn.rules())
         busy = txn.write(steps, trips, look, moved)
     written = [one for one in steps if one.ref not in busy]
     tell(written, trips, look.hints)

@@ -1,8 +1,9 @@
-"""What holds a change back: the brake, a person's suppression window, and buckets that cannot be read. Pure.
+"""What holds a change back: the brake, a person's suppression window or rule, buckets that cannot be read. Pure.
 
 A mass of flags is not believed: the brake trips, latches and holds the whole batch that would cross it, until a
 person releases it. What was released is flagged without being counted again. While a window is on, nothing that it
-covers opens, nor is flagged; it goes before the brake, which counts nothing of it.
+covers opens, nor is flagged; it goes before the brake, which counts nothing of it. What an ignore rule covers is
+ignored when it is first seen, or at the latest where it would open; that goes before all else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconcile.filters import matching
-from reconcile.life import OPENING
+from reconcile.life import LIFE, OPENING, Input
 from reconcile.model import (
     Absent,
     Brake,
@@ -30,7 +31,9 @@ ALL_BUCKETS = ""
 PURGES = "purge"  # a brake of its own, beside those of the kinds MISSING and ORPHAN
 HELD_LOOK = Look(timedelta(hours=1), 0, "held by the brake")
 SUPPRESS = "suppress"
-WINDOW = "window "  # and its number, in `held_by`
+IGNORE = "ignore"
+WINDOW, RULE = "window ", "rule "  # and its number, in `held_by`
+BEGINNING = frozenset({"suspected", "changed"})
 UNREADABLE_AT = 10
 
 
@@ -94,13 +97,36 @@ def restrainable(change: Change) -> bool:
     return change.act in OPENING or isinstance(change.effect, Purge)
 
 
+def begins(change: Change) -> bool:
+    """Tell whether a suspicion begins with this change, so that a rule may have it ignored."""
+    return change.act in BEGINNING and change.state is State.SUSPECTED
+
+
 def restrain(steps: Sequence[Step], restraints: Restraints, brake: Brake) -> tuple[list[Step], list[Trip]]:
-    """Hold what a window or an active brake covers, and set the brakes that this batch would cross."""
-    steps = [_suppressed(step, restraints.set) for step in steps]
+    """Ignore what a rule covers, hold what a window or an active brake does, and set the brakes that this crosses."""
+    steps = [_suppressed(step, restraints.set) for step in ignore(steps, restraints.set)]
     wanted = Counter((kind, step.ref.bucket) for step in steps for kind in map(braked, step.changes) if kind)
     trips = foreseen(wanted, restraints, brake)
     active = restraints.active | {(trip.kind, trip.bucket) for trip in trips}
     return [_held(step, active) for step in steps], trips
+
+
+def ignore(steps: Sequence[Step], restraints: Sequence[Restraint]) -> list[Step]:
+    """Ignore what begins or opens and is covered by a rule; the look that is planned stays, so that healing goes on."""
+    rules = [one for one in restraints if one.effect == IGNORE]
+    if not rules:
+        return list(steps)
+    return [replace(one, changes=tuple(_ignored(one.ref, each, rules) for each in one.changes)) for one in steps]
+
+
+def _ignored(ref: ObjectRef, change: Change, rules: Sequence[Restraint]) -> Change:
+    rule = next((one for one in rules if one.covers(ref, change.kind)), None)
+    found = LIFE.get((change.before.state if change.before else None, Input.IGNORE))
+    if rule is None or found is None or not (begins(change) or change.act in OPENING):
+        return change
+    state, act = found
+    by = f"{RULE}{rule.id}"
+    return replace(change, state=state, act=act, effect=None, previous_status=None, held_by=by, why=by)
 
 
 def foreseen(wanted: Mapping[tuple[str, str], int], restraints: Restraints, brake: Brake) -> list[Trip]:

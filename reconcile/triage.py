@@ -136,7 +136,7 @@ class Deed:
             return None
         change, why = self._changed(subject, looked, side, now)
         if why and (looked is None or self.act is not Input.ADOPT):  # what others flagged resolves first
-            again = isinstance(subject.verdict, Undecided)
+            again = isinstance(subject.verdict, Undecided) and subject.verdict.asked
             self.outcomes[named] = Outcome(named, done=False, told=why, again=again)
         if change is not None:
             self.meant[named] = subject.finding.held_by if subject.finding else None

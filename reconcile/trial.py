@@ -18,7 +18,7 @@ from reconcile.database import Connection
 from reconcile.glance import group
 from reconcile.model import Brake, Hint, Known, ObjectRef, ObjectSide, Policy
 from reconcile.reconciler import Look
-from reconcile.restraint import Restraints, Trip
+from reconcile.restraint import Restraint, Restraints, Trip
 from reconcile.steps import Step
 from reconcile.verdict import settled
 from reconcile.world import LiveWorld
@@ -114,6 +114,10 @@ class TrialTxn:
     def restraints(self) -> Restraints:
         """Take no lock; nothing is braked where nothing is written."""
         return Restraints()
+
+    def rules(self) -> list[Restraint]:
+        """Ignore nothing: a trial shows what is found."""
+        return []
 
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:  # noqa: ARG002 - the Txn's shape
         """Keep what was seen; what moved meanwhile is to be asked again."""

@@ -27,7 +27,7 @@ from reconcile.model import (
 )
 from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
-from reconcile.restraint import Restraints, Trip
+from reconcile.restraint import IGNORE, Restraint, Restraints, Trip
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.verdict import rows_of
 
@@ -117,6 +117,10 @@ class LiveTxn:
     def restraints(self) -> Restraints:
         """Take the brake's lock and read its state."""
         return ledger.read_restraints(self.connection, self.world.brake.window)
+
+    def rules(self) -> list[Restraint]:
+        """Read the ignore rules alone, without a lock."""
+        return ledger.set_by_hand(self.connection, IGNORE)
 
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
         """Lock the rows to be written, read once more, write; returns those that were busy, `moved` among them."""

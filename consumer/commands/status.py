@@ -82,7 +82,7 @@ def read(connection: Connection) -> Kept:
         drift=inquiry.records(connection, "drift"),
         groups=inquiry.records(connection, "drift_by_group"),
         looks=looks,
-        restraints=inquiry.records(connection, "restraints", effects=["brake", "unreadable", "suppress"]),
+        restraints=inquiry.records(connection, "restraints", effects=["brake", "unreadable", "suppress", "ignore"]),
         leases=inquiry.records(connection, "leases"),
         live_rows=inquiry.records(connection, "live_rows"),
         sightings=inquiry.records(connection, "sightings"),
@@ -178,7 +178,7 @@ def drift_rows(drift: Sequence[Record]) -> list[Record]:
 
 
 def restraint_rows(restraints: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
-    """Yield what holds changes back: brakes, unreadable buckets, suppression."""
+    """Yield what holds changes back: brakes, unreadable buckets, suppression, ignore rules."""
     for number, effect, bucket, kind, since, until, actor, why, pattern in restraints:
         where = f"{bucket or 'all buckets'}{f': {pattern}' if pattern else ''}"
         yield restraint_name(number, effect, kind), where, since, None if effect == "unreadable" else until, actor, why
@@ -191,6 +191,8 @@ def restraint_name(number: int, effect: str, kind: str | None) -> str:
             return f"brake on {OF_KIND.get(kind or '', kind)}"
         case "suppress":
             return f"suppress {number}"
+        case "ignore":
+            return f"rule {number}"
         case _:
             return effect
 

@@ -20,8 +20,9 @@ from reconcile.model import FINAL, Hint, Misconfigured, ObjectRef, ObjectSide, R
 from reconcile.opening import mapping, objects, world
 from reconcile.reconciler import reconcile
 from reconcile.report import Section, Table
+from reconcile.restraint import RULE
 from reconcile.settings import NEEDED, Settings
-from reconcile.triage import HELD, Deed, Named, Outcome, as_it_is, batches, carried_out, unasked
+from reconcile.triage import HELD, Deed, Named, Outcome, batches, carried_out, unasked
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
@@ -60,11 +61,19 @@ def on_findings(call: Call, act: Input, states: list[str]) -> Answer:
     """Do an act that needs no proof on the findings that are chosen; of a filter those in the states it is for."""
     options = call.options
     after = timedelta(0) if act is Input.REOPEN else None
-    deed = Deed(act, options.why, as_it_is, through=unasked, after=after)
+    deed = Deed(act, options.why, not_by_rule, through=unasked, after=after)
     with opened_world(call) as (_, live):
         told = Told()
         found = (one for one in chosen(call, live.database, states) if is_current(one, told))
         return carried(call, live, deed, map(named, found), told)
+
+
+def not_by_rule(subject: Subject, _: ObjectSide, __: datetime) -> str:
+    """Say by which rule a finding is ignored: that would ignore it again as soon as it opens."""
+    by = subject.finding.held_by if subject.finding else None
+    if by is None or not by.startswith(RULE):
+        return ""
+    return f"{by} ignores it; findings rules lift {by.removeprefix(RULE)} ends that"
 
 
 def adopt(call: Call) -> Answer:

@@ -33,12 +33,28 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         ("ignore", "leave findings alone: kept, and silent everywhere"),
         ("reopen", "take back that findings were ignored or approved"),
     ):
-        act = command(named, name, f"triage:{name}", common, help_text)
+        module = "rules" if name == "ignore" else "triage"
+        act = command(named, name, f"{module}:{name}", common, help_text)
         act.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
         choosing(act)
         act.add_argument("--all", action="store_true", help="every one")
+        if name == "ignore":
+            act.add_argument("--pattern", metavar="GLOB", help="whose key matches this; with --until alone")
+            act.add_argument(
+                "--until", metavar="T", help="a rule, for what is found later, too: so long (90d), or until"
+            )
         changes(act)
+    _rules(named, common)
     _adopt(named, common)
+
+
+def _rules(named: Subparsers, common: argparse.ArgumentParser) -> None:
+    rules = family(named, "rules", "what findings ignore --until has set")
+    listing = command(rules, "list", "rules:listing", common, "list the ignore rules that are in force")
+    listing.add_argument("--all", action="store_true", help="those that are over, too")
+    lift = command(rules, "lift", "rules:lift", common, "end rules before their time; what they held is reopened")
+    lift.add_argument("ids", type=int, nargs="+", metavar="ID", help="a rule's id, as listed")
+    changes(lift)
 
 
 def _adopt(named: Subparsers, common: argparse.ArgumentParser) -> None:

@@ -157,7 +157,7 @@ SELECT kind, bucket FROM reconciler.restraint WHERE effect = 'brake' AND lifted_
 
 -- name: set_by_hand
 SELECT id, effect, bucket, kind, pattern, until - now() FROM reconciler.restraint
-WHERE effect IN ('suppress', 'ignore') AND lifted_at IS NULL AND (until > now() OR until IS NULL)
+WHERE effect = ANY (%(effects)s) AND lifted_at IS NULL AND (until > now() OR until IS NULL)
 ORDER BY id
 
 -- name: recent

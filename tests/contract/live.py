@@ -14,7 +14,7 @@ import psycopg
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
-from reconcile import acts, ledger, windows
+from reconcile import acts, ignoring, ledger, windows
 from reconcile.catalog import compiled
 from reconcile.database import Database, migrate
 from reconcile.model import Brake, Kind, ObjectRef, Policy, State
@@ -233,6 +233,17 @@ class LiveStage:
     def end_windows(self) -> None:
         for window in windows.over(self.connection):
             windows.close(self.connection, window)
+
+    def ignore(self, lasting: timedelta, pattern: str, kind: Kind | None = None) -> int:
+        [(until,)] = self.sql("SELECT now() + %s", [lasting])
+        database = Database(self.url)
+        number = ignoring.add(database, PERSON, ignoring.Rule(self.bucket, kind, pattern, until))
+        database.close()
+        return number
+
+    def end_rules(self, world: LiveWorld) -> None:
+        for number in ignoring.over(self.connection):
+            ignoring.close(world, number)
 
     def findings(self) -> list[Seen]:
         kept = self.sql(

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
+from reconcile.life import Input
 from reconcile.model import Brake, Hint, Kind, NotAsked, ObjectRef, ObjectSide, Policy, State
 from reconcile.reconciler import World, reconcile
+from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from tests.simulation.memory import MemoryWorld
 from tests.simulation.servers import Servers, Stored
 
@@ -106,6 +108,12 @@ class Stage(Protocol):
 
     def end_windows(self) -> None:
         """Have the windows ended whose time is over."""
+
+    def ignore(self, lasting: timedelta, pattern: str, kind: Kind | None = None) -> int:
+        """Set an ignore rule on the first bucket; returns its number."""
+
+    def end_rules(self, world: Any) -> None:
+        """Have the rules ended whose time is over."""
 
     def findings(self) -> list[Seen]:
         """Return the findings that are not closed."""
@@ -207,6 +215,18 @@ class MemoryStage:
 
     def end_windows(self) -> None:
         self.servers.end_windows()
+
+    def ignore(self, lasting: timedelta, pattern: str, kind: Kind | None = None) -> int:
+        return self.servers.ignore(self.bucket, pattern, kind, lasting)
+
+    def end_rules(self, world: Any) -> None:
+        for number, one in enumerate(self.servers.tables.restraints, 1):
+            if one.effect == "ignore" and one.lifted_at is None and one.until <= self.servers.now:
+                held = [kept.finding for kept in self.servers.tables.findings.values()]
+                named = [Named(each.id, each.ref, each.row_id) for each in held if each.held_by == f"rule {number}"]
+                deed = Deed(Input.REOPEN, "", as_it_is, through=unasked, after=timedelta(0))
+                assert all(outcome.done for outcome in carried_out(world, deed, named))
+                self.servers.tables.restraints[number - 1] = one._replace(lifted_at=self.servers.now)
 
     def findings(self) -> list[Seen]:
         kept = [kept.finding for kept in self.servers.tables.findings.values()]

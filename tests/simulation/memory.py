@@ -29,7 +29,7 @@ from reconcile.model import (
     Unavailable,
 )
 from reconcile.reconciler import SOON, Look
-from reconcile.restraint import Restraints, Trip
+from reconcile.restraint import Restraint, Restraints, Trip
 from reconcile.steps import Change, Flag, GiveBack, Step
 from reconcile.verdict import rows_of, settled
 from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
@@ -135,6 +135,10 @@ class MemoryTxn:
                 flagged[kind, finding.ref.bucket] += 1
         brakes = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
         return Restraints(brakes, flagged, tables.live, tables.set_by_hand(self.now))
+
+    def rules(self) -> list[Restraint]:
+        """Read the ignore rules alone."""
+        return [one for one in self.world.servers.answer().set_by_hand(self.now) if one.effect == "ignore"]
 
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:
         """Write what is neither locked nor changed since it was read; returns the others."""

@@ -30,6 +30,7 @@ from reconcile.model import (
 from reconcile.restraint import Restraint as ByHand
 
 BEGINNING = datetime(2025, 6, 1, 12, tzinfo=UTC)
+BY_HAND = frozenset({"suppress", "ignore"})
 PROBE_FIRST = timedelta(seconds=5)
 FLAG = "corrupted"
 
@@ -143,9 +144,9 @@ class Tables:
         return [one for one in self.restraints if one.effect == effect and one.lifted_at is None]
 
     def set_by_hand(self, now: datetime) -> list[ByHand]:
-        """Return the windows that are on."""
-        windows = [one for one in enumerate(self.restraints, 1) if one[1].effect == "suppress" and not one[1].lifted_at]
-        return [one.as_set(number, now) for number, one in windows if one.until > now]
+        """Return the windows that are on, and the rules in force."""
+        those = [one for one in enumerate(self.restraints, 1) if one[1].effect in BY_HAND and not one[1].lifted_at]
+        return [one.as_set(number, now) for number, one in those if one.until > now]
 
     def released(self, kind: Kind, bucket: str, since: datetime) -> bool:
         """Tell whether a person has lifted such a brake since."""
@@ -250,6 +251,12 @@ class Servers:
         """Set a window, as a person does."""
         until = self.now + lasting
         self.answer().restraints.append(Restraint("suppress", bucket, None, self.now, until, pattern=pattern))
+
+    def ignore(self, bucket: str, pattern: str, kind: Kind | None, lasting: timedelta) -> int:
+        """Set an ignore rule, as a person does; returns its number."""
+        until = self.now + lasting
+        self.answer().restraints.append(Restraint("ignore", bucket, kind, self.now, until, pattern=pattern))
+        return len(self.answer().restraints)
 
     def lift_windows(self) -> None:
         """End every window before its time, as a person does."""
