@@ -5,10 +5,18 @@ Facts are kept as JSON in a finding's evidence: times come back as text.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
-from reconcile.model import Facts, Present
+import msgspec
 
+from reconcile.lookalike import LONGEST_BYTES
+from reconcile.model import Facts, ObjectRef, Present
+from reconcile.settings import Trash
+
+NULL = "null"  # the S3 version of what was put while there were none
 NAMES = {"size": "size", "etag": "ETag", "s3_version": "S3 version", "modified": "Last-Modified"}
 
 
@@ -38,3 +46,70 @@ def _moment(value: object) -> object:
 
 def _said(value: object) -> str:
     return "none" if value in (None, "") else value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+class How(StrEnum):
+    """In which way an object goes: hidden by a marker, that very version, or whatever is there at that moment."""
+
+    MARKER = "marker"
+    VERSION = "version"
+    OBJECT = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What is about to be removed: which version ('': there are none), what it was seen to be, where its copy is."""
+
+    how: How
+    version: str
+    seen: Present
+    copy: ObjectRef | None = None
+
+    def facts(self) -> Facts:
+        """Return what is kept of it before anything is done."""
+        bucket, key = self.copy[:2] if self.copy else (None, None)
+        return {"how": self.how, "version": self.version, "copy_bucket": bucket, "copy_key": key, **facts_of(self.seen)}
+
+    def target(self, ref: ObjectRef) -> ObjectRef:
+        """Return what is removed, which names a version unless there are none."""
+        return ref if self.how is How.MARKER else ref._replace(s3_version=self.version)
+
+    def told(self) -> str:
+        """Say in which way it goes, in words that are the same for many."""
+        kept = f"; a copy stays in {self.copy.bucket}" if self.copy else ""
+        match self.how:
+            case How.MARKER:
+                return "hidden by a delete marker"
+            case How.VERSION:
+                return f"its version removed{kept}"
+            case How.OBJECT:
+                return f"removed{kept}"
+
+
+def erasure_of(facts: Facts) -> Erasure:
+    """Return what was kept."""
+    seen = msgspec.convert({"size": facts["size"], "etag": facts["etag"], **_rest(facts)}, Present)
+    copy = ObjectRef(str(facts["copy_bucket"]), str(facts["copy_key"])) if facts.get("copy_key") else None
+    return Erasure(How(str(facts["how"])), str(facts["version"]), seen, copy)
+
+
+def _rest(facts: Facts) -> Facts:
+    return {"s3_version": facts.get("s3_version"), "last_modified": facts.get("modified")}
+
+
+def erasure(ref: ObjectRef, seen: Present, versioning: str, trash: Trash, number: int) -> Erasure:
+    """Say in which way an object goes: what its bucket could not bring back leaves a copy in the trash."""
+    if versioning == "Enabled" and not ref.s3_version and not trash.always:
+        return Erasure(How.MARKER, "", seen)
+    copy = copy_of(ref, trash, number)
+    version = ref.s3_version or seen.s3_version or ("" if versioning == "Off" else NULL)
+    return Erasure(How.OBJECT if version in {"", NULL} else How.VERSION, version, seen, copy)
+
+
+def copy_of(ref: ObjectRef, trash: Trash, number: int) -> ObjectRef:
+    """Return where the copy of a finding's object lies: below its number, so that no copy takes another's place."""
+    place = f"{trash.prefix}{ref.bucket}/{number}/"
+    key = place + ref.key
+    if len(key.encode()) > LONGEST_BYTES:
+        key = place + hashlib.sha256(ref.key.encode()).hexdigest()
+    return ObjectRef(trash.bucket or ref.bucket, key)

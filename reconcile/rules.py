@@ -67,8 +67,17 @@ def _places(settings: Settings) -> Iterator[str]:
             f"trash.prefix = {trash.prefix!r}: lies among the watched keys, and every copy would be an orphan; begin it"
             f" with {OURS!r}, or set trash.bucket"
         )
+    if trash.bucket and not trash.prefix.startswith(OURS) and trash.bucket in _buckets(settings.mapping):
+        yield (
+            f"trash.bucket = {trash.bucket!r}: is watched, and every copy would be an orphan; name a bucket of its own,"
+            f" or begin trash.prefix with {OURS!r}"
+        )
     if not backup.bucket and backup.prefix and not backup.prefix.endswith("/"):
         yield f"backup.prefix = {backup.prefix!r}: must end with '/', or set backup.bucket"
+
+
+def _buckets(mapping: MappingSettings) -> set[str | None]:
+    return {mapping.bucket.name, *mapping.bucket.map.values()}
 
 
 def _status(settings: Settings) -> Iterator[str]:

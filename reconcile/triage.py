@@ -156,11 +156,11 @@ class Deed:
             if (moved.state, moved.act) == LIFE.get((subject.finding.state, self.act)):  # the look did the same
                 return replace(moved, why=self.why, facts=self.facts(subject, side)), ""
             return None, f"{MOVED}: {moved.act}{f', {moved.why}' if moved.why else ''}"
-        if why := self.unfit(subject, side, now):
-            return None, why
         if why := self.lapsed(subject, side, now):
             lapse = by_hand(subject, Input.REOPEN)
             return lapse and replace(lapse, why=why), why
+        if why := self.unfit(subject, side, now):
+            return None, why
         change = by_hand(subject, self.act)
         if change is None:
             return None, _not_in_its_life(subject.finding)

@@ -81,13 +81,14 @@ def listing(call: Call) -> Answer:
 def chosen(call: Call, live: LiveWorld, storing: Storing, states: list[str]) -> Iterator[list[Orphan]]:
     """Yield the orphans that a filter names, some at a time, those in the states that the act is for."""
     cause = call.options.suggested
+    backup = call.settings(*NEEDED).backup
     with live.database.use() as connection:
         wanted = replace(of_orphans(wanted_by(call.options, inquiry.now(connection))), states=states)
     after: Place | None = None
     while True:
         with live.database.use() as connection, inquiry.explaining():
             found = orphans.page(connection, wanted, orphans.TOGETHER, after)
-            around = Surroundings(connection, live.mapping, storing)
+            around = Surroundings(connection, live.mapping, storing, "" if backup.bucket else backup.prefix)
             causes = around.suggestions(found) if cause else []
         if not found:
             return

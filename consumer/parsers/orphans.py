@@ -20,6 +20,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.add_argument("id", type=int, metavar="ID", help="the finding's id, as listed")
     exit_code(show)
     _approve(named, common)
+    _delete(named, common)
 
 
 def _list(named: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -47,6 +48,23 @@ def _approve(named: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     approve.add_argument("--withdraw", action="store_true", help="take approvals back")
     changes(approve)
+
+
+def _delete(named: Subparsers, common: argparse.ArgumentParser) -> None:
+    delete = command(
+        named, "delete", "deleting:delete", common, "delete approved orphans, each after looking at both sides again"
+    )
+    undo = command(named, "undo", "deleting:undo", common, "bring back orphans that were deleted")
+    for act in (delete, undo):
+        act.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+        choosing(act)
+        changes(act)
+    delete.add_argument("--limit", type=int, default=1000, metavar="N", help="at most so many in one run (1000)")
+    delete.add_argument(
+        "--unversioned", action="append", default=[], metavar="BUCKET",
+        help="allow it in this bucket, which keeps no versions, so that MinIO cannot delete conditionally (repeatable)",
+    )  # fmt: skip
+    undo.add_argument("--all", action="store_true", help="all that is still in the history")
 
 
 def choosing(parser: argparse.ArgumentParser) -> None:

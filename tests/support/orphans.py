@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 
 import minio as minio_py
 import psycopg
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
 
 from reconcile import opening
 from reconcile.database import Database
 from reconcile.model import Hint, ObjectRef
 from reconcile.reconciler import reconcile
-from reconcile.settings import load
+from reconcile.settings import Settings, load
+from reconcile.world import LiveWorld
 from tests.support.command import Program
 
 FILE = "INSERT INTO storage_files (bucket_type) VALUES ('staging') RETURNING id"
@@ -54,16 +58,40 @@ class Office:
         found = dict(self.connection.execute(kept, [self.bucket]).fetchall())
         return [found[key] for key in contents]
 
-    def look(self, *keys: str) -> None:
-        """Look at keys as the consumer does."""
+    def approve(self, *numbers: int) -> None:
+        """Have a person approve orphans as they are."""
+        assert self.program.json("orphans", "approve", *map(str, numbers), "--apply")["done"] == len(numbers)
+
+    def keep_versions(self, status: str = ENABLED) -> None:
+        """Keep versions in the bucket from now on."""
+        self.objects.set_bucket_versioning(bucket_name=self.bucket, config=VersioningConfig(status))
+
+    def versions(self, key: str) -> list[bool]:
+        """Return the versions of a key, the latest first: of each whether it is a delete marker."""
+        found = self.objects.list_objects(bucket_name=self.bucket, prefix=key, include_version=True)
+        there = sorted(found, key=lambda one: (str(one.is_latest), one.last_modified), reverse=True)
+        return [bool(one.is_delete_marker) for one in there if one.object_name == key]
+
+    def settings(self) -> Settings:
+        """Return the settings as the commands read them."""
         environ = {name: value for name, value in self.program.environ.items() if name.startswith("RECONCILER_")}
-        settings = load(tomllib.loads(self.program.file.read_text("utf-8")), environ, Path.read_text)
+        return load(tomllib.loads(self.program.file.read_text("utf-8")), environ, Path.read_text)
+
+    @contextmanager
+    def world(self) -> Iterator[LiveWorld]:
+        """Open both sides as the consumer does."""
+        settings = self.settings()
         database = Database(settings.database.url)
         with opening.objects(settings) as store:
             world = opening.world(settings, database, store, "consumer", opening.mapping(settings, database))
             world.look_deadline_s = 10.0
-            reconcile(world, [Hint(ObjectRef(self.bucket, key)) for key in keys])
+            yield world
         database.close()
+
+    def look(self, *keys: str) -> None:
+        """Look at keys as the consumer does."""
+        with self.world() as world:
+            reconcile(world, [Hint(ObjectRef(self.bucket, key)) for key in keys])
 
     def states(self) -> dict[str, int]:
         """Return how many findings are in each state."""
@@ -79,7 +107,7 @@ class Office:
         kept = "SELECT act FROM reconciler.history WHERE finding_id = %s ORDER BY id"
         return [act for (act,) in self.connection.execute(kept, [number])]
 
-    def keys(self, bucket: str = "", prefix: str = "") -> list[str]:
+    def listed(self, bucket: str = "", prefix: str = "") -> list[str]:
         """Return the keys that the bucket lists."""
         found = self.objects.list_objects(bucket_name=bucket or self.bucket, prefix=prefix, recursive=True)
         return [str(one.object_name) for one in found]

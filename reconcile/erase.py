@@ -1,0 +1,174 @@
+"""The deletion of approved orphans: kept before it is done, done one by one, noted after it, undone if a row appears.
+
+All that is kept goes through the one reconciler: a deed for the beginning, one for the end. Between them a process may
+die at any point; an absence that a look proves later is the end, too, and a second run goes on where the first one was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from reconcile import acts, orphans
+from reconcile.erasing import Erasure, How, changed, erasure, erasure_of
+from reconcile.filters import OURS
+from reconcile.human import duration
+from reconcile.life import Input, Subject
+from reconcile.model import Facts, Hint, Misconfigured, ObjectSide, Present, State
+from reconcile.orphans import Kept
+from reconcile.reconciler import World, reconcile
+from reconcile.settings import Trash
+from reconcile.trash import Bin
+from reconcile.triage import Deed, Named, Outcome, as_it_is, carried_out, still_drifting, unasked
+
+TOGETHER = 20  # are begun together: the others wait as long as their copies take
+NO_CONSENT = (
+    "its bucket keeps no versions, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
+    " would be lost; --unversioned {} allows it"
+)
+
+
+@dataclass
+class Erasing:
+    """One run. `unversioned` names the buckets in which a person allows what cannot be done conditionally."""
+
+    bin: Bin
+    grace: timedelta
+    trash: Trash
+    unversioned: frozenset[str]
+    why: str = ""
+    kept: Mapping[int, Kept] = field(default_factory=dict)
+    erasures: dict[int, Erasure] = field(default_factory=dict)
+    versioning: dict[str, str] = field(default_factory=dict)
+
+    def planned(self, world: World, batch: Sequence[Named]) -> Iterator[Outcome]:
+        """Yield what would become of each, over a world that writes nothing."""
+        self._read(batch)
+        for one in carried_out(world, self._beginning(), batch, "orphans delete"):
+            yield one._replace(told=self.erasures[_id(one.named)].told()) if one.done else one
+
+    def erased(self, batch: Sequence[Named]) -> Iterator[Outcome]:
+        """Delete each, and yield what became of it; everything is in the history."""
+        self._read(batch)
+        ended = [one for one in batch if self._was_begun(one)]
+        yield from self._ended(ended)
+        going: list[Named] = []
+        for one in carried_out(self.bin.live, self._beginning(), [one for one in batch if one not in ended]):
+            if one.done:
+                going.append(one.named)
+            else:
+                yield self._told(one)
+        gone: list[Named] = []
+        for begun in going:
+            if why := self._taken(begun):
+                yield self._told(Outcome(begun, done=False, told=why, again=True))
+            else:
+                gone.append(begun)
+        yield from self._ended(gone)
+
+    def _read(self, batch: Sequence[Named]) -> None:
+        with self.bin.live.database.use() as connection:
+            self.kept = orphans.evidence(connection, [_id(one) for one in batch])
+        self.erasures = {number: erasure_of(one.erasing) for number, one in self.kept.items() if one.erasing}
+        self.versioning = {}
+
+    def _was_begun(self, one: Named) -> bool:
+        """Tell whether a run that broke off had removed it."""
+        begun = self.erasures.get(_id(one))
+        return begun is not None and self.bin.is_gone(one.ref, begun)
+
+    def _beginning(self) -> Deed:
+        return Deed(Input.ERASE, self.why, self._unfit, self._lapsed, facts=self._facts, after=self.grace)
+
+    def _lapsed(self, subject: Subject, side: ObjectSide, _: datetime) -> str:
+        """Say why an approval holds no longer: it was of another object."""
+        approved = self._approved(subject)
+        since = changed(approved, side) if approved and isinstance(side, Present) else ""
+        return f"it is not what was approved: {since}" if since else ""
+
+    def _unfit(self, subject: Subject, side: ObjectSide, now: datetime) -> str:
+        """Say why an orphan is not deleted now."""
+        if why := still_drifting(subject, side, now):
+            return why
+        if self._approved(subject) is None or not isinstance(side, Present) or subject.finding is None:
+            return "its approval does not say of what; withdraw it, and approve it again"
+        if side.last_modified is None or now - side.last_modified < self.grace:
+            return f"it was written less than {duration(self.grace.total_seconds())} ago (policy.orphan_grace)"
+        ref = subject.finding.ref
+        if self.trash.bucket == ref.bucket and not self.trash.prefix.startswith(OURS):
+            return f"its copy would be an orphan, too; begin trash.prefix with {OURS!r}, or name another trash.bucket"
+        way = erasure(ref, side, self._versioning(ref.bucket), self.trash, subject.finding.id)
+        self.erasures[subject.finding.id] = way
+        refused = way.how is How.OBJECT and ref.bucket not in self.unversioned
+        return NO_CONSENT.format(ref.bucket) if refused else ""
+
+    def _approved(self, subject: Subject) -> Facts | None:
+        kept = self.kept.get(subject.finding.id) if subject.finding else None
+        return kept.approved if kept else None
+
+    def _versioning(self, bucket: str) -> str:
+        if bucket not in self.versioning:
+            self.versioning[bucket] = self.bin.live.objects.versioning(bucket)
+        return self.versioning[bucket]
+
+    def _facts(self, subject: Subject, _: ObjectSide) -> Facts:
+        return {"erasing": self.erasures[subject.finding.id].facts()} if subject.finding else {}
+
+    def _taken(self, one: Named) -> str:
+        """Remove one object and read its rows once more; returns `''` if it is gone, or why it is there."""
+        try:
+            return self.bin.take(one.ref, self.erasures[_id(one)]) or self._undone(one)
+        except Misconfigured as refused:
+            return str(refused)
+
+    def _ended(self, gone: Sequence[Named]) -> Iterator[Outcome]:
+        """Note what was removed, and read the rows once more after that, too."""
+        deed = Deed(Input.DELETE, self.why, as_it_is, after=self.grace)
+        for one in carried_out(self.bin.live, deed, gone, "orphans delete"):
+            why = self._undone(one.named)
+            told = self.erasures[_id(one.named)].told() if one.done else one.told
+            yield Outcome(one.named, done=False, told=why) if why else one._replace(told=told)
+
+    def _undone(self, one: Named) -> str:
+        """Bring an object back if a row appeared; returns `''` if none did, or if the row has another object by now."""
+        way = self.erasures[_id(one)]
+        row = self.bin.claimed(one.ref, way.seen)
+        if not row or isinstance(self.bin.head(one.ref), Present):
+            return ""
+        lost = self.bin.bring_back(one.ref, way)
+        told = f"row {row} appeared: " + (f"it could not be brought back: {lost}" if lost else "it was brought back")
+        self._note(one, "undo failed" if lost else "deletion undone", told)
+        reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
+        return told
+
+    def _told(self, one: Outcome) -> Outcome:
+        """Keep in the history that one was left alone."""
+        self._note(one.named, "not deleted", one.told)
+        return one
+
+    def _note(self, one: Named, act: str, told: str) -> None:
+        why = f"{told} ({self.why})" if self.why else told
+        acts.note_findings(self.bin.live.database, acts.Who(self.bin.live.actor, why), [_id(one)], act)
+
+
+def undone(bin_: Bin, one: Kept, why: str, *, apply: bool) -> Outcome:
+    """Bring back what was deleted; without `apply` tell whether that can be done."""
+    named = Named(one.id, one.ref)
+    if one.erasing is None:
+        return Outcome(named, done=False, told=f"it is {one.state}, and was not deleted by orphans delete")
+    way = erasure_of(one.erasing)
+    lacking = bin_.bring_back(one.ref, way) if apply else bin_.cannot_return(one.ref, way)
+    if lacking or not apply:
+        return Outcome(named, done=not lacking, told=lacking or "brought back")
+    acts.note_findings(bin_.live.database, acts.Who(bin_.live.actor, why), [one.id], "deletion undone")
+    if one.state == State.APPROVED:  # else the next run would delete it again
+        deed = Deed(Input.REOPEN, why, as_it_is, through=unasked)
+        list(carried_out(bin_.live, deed, [named], "orphans undo"))
+    reconcile(bin_.live, [Hint(one.ref, named_by="orphans undo")])
+    return Outcome(named, done=True, told="brought back")
+
+
+def _id(one: Named) -> int:
+    """Return the id of a finding that is there."""
+    return one.finding or 0

@@ -1,0 +1,128 @@
+"""Removes objects so that they can come back, and brings them back: the only hands that a deletion has.
+
+What may be removed is decided elsewhere (erase.py); here each object is looked at once more in the moment of its
+removal. Raises what storing.py and the database raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconcile.erasing import Erasure, How, changed, facts_of
+from reconcile.model import Absent, ObjectRef, ObjectSide, Present
+from reconcile.storing import Gone, Storing
+from reconcile.verdict import claims, version_of
+from reconcile.world import LiveWorld
+
+DEADLINE_S = 10.0
+ANEW = "it was written anew in the same moment"
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The bucket and its rows, for one owner. `hold` is called before each removal, and raises where none may be."""
+
+    live: LiveWorld
+    storing: Storing
+    hold: Callable[[], None]
+
+    def head(self, ref: ObjectRef) -> ObjectSide:
+        """Look at one object now."""
+        return self.live.objects.heads([ref], DEADLINE_S)[ref]
+
+    def claimed(self, ref: ObjectRef, seen: Present) -> str:
+        """Return the id of a row that claims the object by now, `''` where none does."""
+        [known] = self.live.glance([ref]).values()
+        return next((row.row_id for row in known.rows if claims(row, seen)), "")
+
+    def take(self, ref: ObjectRef, erasure: Erasure) -> str:
+        """Copy an object where that is needed, look once more, remove it; returns `''`, or why it is still there."""
+        try:
+            if erasure.copy and (why := self._copied(ref, erasure, erasure.copy)):
+                return why
+            if why := self._not_as_seen(ref, erasure):
+                if erasure.copy:
+                    self.storing.remove(erasure.copy)
+                return why
+            self.hold()
+            return self._removed(ref, erasure)
+        except Gone:
+            return ANEW
+
+    def _copied(self, ref: ObjectRef, erasure: Erasure, copy: ObjectRef) -> str:
+        self.storing.copy(erasure.target(ref), erasure.seen, copy)
+        side = self.head(copy)
+        if isinstance(side, Present) and side.size == erasure.seen.size:
+            return ""
+        return f"its copy in {copy.bucket} is not there to be read"
+
+    def _not_as_seen(self, ref: ObjectRef, erasure: Erasure) -> str:
+        side = self.head(ref)
+        if not isinstance(side, Present):
+            return "it could not be looked at once more" if not isinstance(side, Absent) else "it is gone already"
+        if why := changed(facts_of(erasure.seen), side):
+            return f"{ANEW}: {why}"
+        row = self.claimed(ref, side)
+        return f"row {row} names it by now" if row else ""
+
+    def _removed(self, ref: ObjectRef, erasure: Erasure) -> str:
+        if erasure.how is not How.MARKER:
+            self.storing.remove(erasure.target(ref))
+            return ""
+        try:
+            marker = self.storing.hide(ref)
+        except Gone:  # an upload came after the marker: what was approved is hidden, and that is there
+            return ""
+        below = next((one for one in self.storing.versions(ref.bucket, ref.key) if not one.is_marker), None)
+        if below is not None and below.s3_version == version_of(erasure.seen):
+            return ""
+        self.storing.remove(ref._replace(s3_version=marker))
+        return ANEW
+
+    def is_gone(self, ref: ObjectRef, erasure: Erasure) -> bool:
+        """Tell whether it is proven that the object is not there any more."""
+        return isinstance(self.head(erasure.target(ref)), Absent)
+
+    def cannot_return(self, ref: ObjectRef, erasure: Erasure) -> str:
+        """Say why an object cannot be brought back, `''` where it can; changes nothing."""
+        match self.head(ref):
+            case Absent():
+                return self._below(ref, erasure) if erasure.copy is None else self._no_copy(erasure, erasure.copy)
+            case Present():
+                return "something is there now"
+            case side:
+                return f"nothing could be proven: {getattr(side, 'reason', 'not asked')}"
+
+    def _below(self, ref: ObjectRef, erasure: Erasure) -> str:
+        versions = self.storing.versions(ref.bucket, ref.key)
+        below = next((one for one in versions if not one.is_marker), None)
+        if below is None or below.s3_version != version_of(erasure.seen):
+            return "its version is not the one below the delete marker any more"
+        return ""
+
+    def _no_copy(self, erasure: Erasure, copy: ObjectRef) -> str:
+        side = self.head(copy)
+        if isinstance(side, Present) and side.size == erasure.seen.size:
+            return ""
+        return f"its copy {copy.bucket}/{copy.key} is not there any more"
+
+    def bring_back(self, ref: ObjectRef, erasure: Erasure) -> str:
+        """Put an object back where nothing is; returns `''`, or why it was not."""
+        if why := self.cannot_return(ref, erasure):
+            return why
+        self.hold()
+        try:
+            if erasure.copy is not None:
+                side = self.head(erasure.copy)
+                if not isinstance(side, Present):
+                    return self._no_copy(erasure, erasure.copy)
+                self.storing.copy(erasure.copy, side, ref._replace(s3_version=""))
+                return ""
+            for one in self.storing.versions(ref.bucket, ref.key):
+                if not one.is_marker:
+                    return ""
+                self.storing.remove(ref._replace(s3_version=one.s3_version))
+        except Gone as gone:
+            return str(gone)
+        return ""

@@ -1,0 +1,187 @@
+"""A deletion that is overtaken or killed at each of its steps, on real servers: nothing unapproved is ever gone."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from reconcile import opening
+from reconcile.erase import Erasing
+from reconcile.model import ObjectRef
+from reconcile.trash import Bin
+from reconcile.triage import Named, Outcome
+from tests.support import command
+from tests.support.command import ROOT
+from tests.support.orphans import Office
+
+both = pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
+
+
+@pytest.fixture
+def office(tmp_path, database, connection, minio, bucket, objects):
+    """Give the commands with their schema made, and no grace: nobody waits."""
+    made = command.program(tmp_path, database, minio, bucket, {})
+    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
+    assert made.run("migrate", "--apply").returncode == 0
+    return Office(made, connection, objects, bucket)
+
+
+@dataclass
+class Meanwhile:
+    """Hands with which something happens right after a copy, or right after a removal."""
+
+    storing: Any
+    after_copy: Callable[[], object] = lambda: None
+    after_removal: Callable[[], object] = lambda: None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.storing, name)
+
+    def copy(self, *given: Any) -> Any:
+        """Copy; then something happens, once."""
+        done = self.storing.copy(*given)
+        happens, self.after_copy = self.after_copy, lambda: None
+        happens()
+        return done
+
+    def remove(self, ref: ObjectRef) -> None:
+        """Remove; then something happens, once."""
+        self.storing.remove(ref)
+        happens, self.after_removal = self.after_removal, lambda: None
+        happens()
+
+    def hide(self, ref: ObjectRef) -> str:
+        """Put a marker; then something happens, once."""
+        marker = self.storing.hide(ref)
+        happens, self.after_removal = self.after_removal, lambda: None
+        happens()
+        return str(marker)
+
+
+def nothing() -> None:
+    """Let nothing happen."""
+
+
+@contextmanager
+def deleting(
+    office: Office, number: int, key: str, hold: Callable[[], object] = nothing, **then: Any
+) -> Iterator[Outcome]:
+    """Delete one approved orphan, while something happens; gives what became of it."""
+    settings = office.settings()
+    with office.world() as world, opening.storing(settings) as storing:
+        hands: Any = Meanwhile(storing, **then)
+        happens = [hold]
+
+        def held() -> None:
+            happens.pop()() if happens else None
+
+        run = Erasing(Bin(world, hands, held), settings.policy.orphan_grace, settings.trash, frozenset([office.bucket]))
+        [outcome] = run.erased([Named(number, ObjectRef(office.bucket, key))])
+        yield outcome
+
+
+@pytest.mark.invariant(6)
+@both
+@pytest.mark.parametrize("moment", ["after_copy", "hold", "after_removal"])
+def test_a_row_that_is_committed_meanwhile_has_its_object(office, versioned, moment):
+    """Before the removal it is not removed, after it it is brought back at once; either is in the history."""
+    if versioned:
+        office.keep_versions()
+        office.program.environ["RECONCILER_TRASH__ALWAYS"] = str(moment == "after_copy").lower()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    with deleting(office, number, "a", **{moment: lambda: office.add_row("a")}) as outcome:
+        assert not outcome.done
+        assert ("names it by now" if moment == "after_copy" else "it was brought back") in outcome.told
+    assert office.content("a") == b"AAA"
+    assert {"not deleted", "deletion undone"} & set(office.acts(number))
+    office.look("a")
+    assert office.states() == {"resolved": 1}
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize(("versioned", "moment"), [(True, "after_copy"), (True, "hold"), (False, "after_copy")])
+def test_what_is_written_anew_meanwhile_is_not_touched(office, versioned, moment):
+    """In a versioned bucket not even in the very moment of the removal; elsewhere until right before it."""
+    if versioned:
+        office.keep_versions()
+        office.program.environ["RECONCILER_TRASH__ALWAYS"] = str(moment == "after_copy").lower()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    with deleting(office, number, "a", **{moment: lambda: office.put("a", b"NEW")}) as outcome:
+        assert (outcome.done, "written anew" in outcome.told) == (False, True)
+    assert office.content("a") == b"NEW"
+    assert office.state(number) == "approved"
+
+
+def killed(office: Office, point: str) -> None:
+    """Run a deletion that is killed at a point, and let its lease end."""
+    words = ("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.support.dying", point, *words],
+        capture_output=True, check=False, env=office.program.environment({}), cwd=ROOT, timeout=60,
+    )  # fmt: skip
+    assert process.returncode == -9, process.stderr
+    office.connection.execute("UPDATE reconciler.lease SET until = now() WHERE task = 'orphans'")
+
+
+@pytest.mark.invariant(6)
+@both
+@pytest.mark.parametrize(
+    ("point", "next_comes"), [("begun", "a look"), ("copied", "a run"), ("removed", "a run"), ("removed", "a look")]
+)
+def test_killed_at_each_step_only_what_is_approved_is_gone_and_it_comes_to_the_end(
+    office, versioned, point, next_comes
+):
+    """What is kept tells the next one: a run deletes it, a look knows an absence for what it is."""
+    if versioned:
+        office.keep_versions()
+        office.program.environ["RECONCILER_TRASH__ALWAYS"] = str(point == "copied").lower()
+    first, second, other = office.find({"a": b"AAA", "b": b"BB", "c": b"C"})
+    office.approve(first, second)
+    killed(office, point)
+    there = [key for key in office.listed() if not key.startswith(".")]
+    assert there == (["b", "c"] if point == "removed" else ["a", "b", "c"])
+    assert office.states() == {"approved": 2, "open": 1}
+    assert office.acts(first)[-1] == "deletion begun"
+    if next_comes == "a look":
+        office.look("a", "b", "c")
+        assert office.state(first) == ("deleted" if point == "removed" else "approved")
+    office.program.json("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    assert office.states() == {"deleted": 2, "open": 1}
+    assert office.acts(first).count("deleted") == 1
+    assert [key for key in office.listed() if not key.startswith(".")] == ["c"]
+    assert office.program.json("orphans", "undo", str(first), str(second), "--apply")["done"] == 2
+    assert [office.content(key) for key in ("a", "b", "c")] == [b"AAA", b"BB", b"C"]
+    assert office.state(other) == "open"
+
+
+@both
+def test_what_a_killed_run_removed_is_brought_back_by_undo_and_not_deleted_again(office, versioned):
+    """Its approval is withdrawn with it."""
+    if versioned:
+        office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "removed")
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert (office.content("a"), office.state(number)) == (b"AAA", "open")
+    assert office.program.json("orphans", "delete", "--unversioned", office.bucket, "--apply")["done"] == 0
+
+
+@both
+def test_a_row_that_appeared_after_a_kill_gets_its_object_from_the_next_run(office, versioned):
+    """The next run reads the rows of what the former one had removed."""
+    if versioned:
+        office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "removed")
+    office.add_row("a")
+    told = office.program.json("orphans", "delete", "--apply")
+    assert "it was brought back" in told["acts"][0]["detail"]
+    assert office.content("a") == b"AAA"

@@ -1,0 +1,144 @@
+"""Approved orphans are deleted and come back, by the commands on real servers, in buckets with and without versions."""
+
+import pytest
+from minio.versioningconfig import SUSPENDED
+
+from tests.support import command
+from tests.support.orphans import Office
+
+TRASH = ".storage-reconciler/trash/"
+
+
+@pytest.fixture
+def office(tmp_path, database, connection, minio, bucket, objects):
+    """Give the commands with their schema made, and no grace: nobody waits."""
+    made = command.program(tmp_path, database, minio, bucket, {})
+    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
+    assert made.run("migrate", "--apply").returncode == 0
+    return Office(made, connection, objects, bucket)
+
+
+@pytest.fixture
+def consent(office) -> tuple[str, ...]:
+    """Return the words that allow it where nothing is conditional."""
+    return ("--unversioned", office.bucket, "--apply", "--who", "ann", "--why", "tidied")
+
+
+@pytest.mark.invariant(6)
+def test_without_versions_a_copy_is_kept_and_it_takes_a_consent_of_its_own(office, consent):
+    """Only what is approved goes, with who and why; undo brings it back where nothing has taken its place."""
+    first, second = office.find({"a b/ü.jpg": b"first", "other": b"other"})
+    office.approve(first)
+    plan = office.program.json("orphans", "delete")
+    assert (plan["planned"], "--unversioned" in plan["acts"][0]["detail"]) == (0, True)
+    plan = office.program.json("orphans", "delete", "--unversioned", office.bucket)
+    assert (plan["planned"], plan["acts"][0]["detail"]) == (1, f"removed; a copy stays in {office.bucket}")
+    assert office.listed() == ["a b/ü.jpg", "other"]
+    assert office.program.json("orphans", "delete", *consent)["done"] == 1
+    copy = f"{TRASH}{office.bucket}/{first}/a b/ü.jpg"
+    assert office.listed() == [copy, "other"]
+    assert (office.state(first), office.state(second)) == ("deleted", "open")
+    assert office.acts(first) == ["suspected", "opened", "approved", "deletion begun", "deleted"]
+    kept = "SELECT DISTINCT actor, why FROM reconciler.history WHERE act IN ('deletion begun', 'deleted')"
+    assert office.connection.execute(kept).fetchall() == [("ann", "tidied")]
+    assert office.connection.execute("SELECT key FROM reconciler.look WHERE reason = 'deleted'").fetchall()
+    assert office.program.json("orphans", "undo", str(first))["planned"] == 1
+    assert office.program.json("orphans", "undo", str(first), "--apply")["done"] == 1
+    assert office.content("a b/ü.jpg") == b"first"
+    assert (office.state(first), office.acts(first)[-1]) == ("deleted", "deletion undone")
+    [again] = office.program.json("orphans", "undo", str(first), "--apply")["acts"]
+    assert again["detail"] == "something is there now"
+
+
+@pytest.mark.invariant(6)
+def test_with_versions_a_delete_marker_hides_it_and_is_taken_away(office):
+    """Nothing is removed, so it takes no copy and no further consent."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    assert office.program.json("orphans", "delete", "--apply")["done"] == 1
+    assert (office.listed(), office.versions("a"), office.state(number)) == ([], [True, False], "deleted")
+    assert office.program.json("orphans", "undo", "--prefix", "a", "--apply")["done"] == 1
+    assert (office.content("a"), office.versions("a")) == (b"AAA", [False])
+
+
+@pytest.mark.invariant(6)
+def test_with_versions_and_a_copy_that_very_version_is_removed_for_good(office):
+    """An older version that comes to light is another object, with an approval of its own; undo puts a new one."""
+    office.keep_versions()
+    office.put("a", b"older")
+    [number] = office.find({"a": b"newer"})
+    office.approve(number)
+    office.program.environ["RECONCILER_TRASH__ALWAYS"] = "true"
+    assert office.program.json("orphans", "delete", "--apply")["done"] == 1
+    assert (office.content("a"), office.versions("a"), office.state(number)) == (b"older", [False], "deleted")
+    told = office.program.json("orphans", "undo", str(number), "--apply")
+    assert told["acts"][0]["detail"] == "something is there now"
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content("a") == b"newer"
+
+
+@pytest.mark.invariant(6)
+def test_where_versions_are_suspended_a_null_version_is_removed_like_one_without(office, consent):
+    """A delete marker would take the null version's place there; so it takes a copy and the consent."""
+    [number] = office.find({"a": b"AAA"})
+    office.keep_versions()
+    office.keep_versions(SUSPENDED)
+    office.approve(number)
+    assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 1
+    assert office.program.json("orphans", "delete", *consent)["done"] == 1
+    assert (office.versions("a"), len(office.listed(prefix=TRASH))) == ([], 1)
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content("a") == b"AAA"
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("versioned", [True, False])
+def test_what_was_written_anew_since_its_approval_stays_and_is_to_be_approved_again(office, consent, versioned):
+    """The approval was of another object; it is withdrawn, and the history says why."""
+    if versioned:
+        office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    office.put("a", b"BBB")
+    told = office.program.json("orphans", "delete", *consent)
+    assert (told["left_alone"], "it is not what was approved: ETag was" in told["acts"][0]["detail"]) == (1, True)
+    assert (office.content("a"), office.state(number)) == (b"BBB", "open")
+    assert office.acts(number)[-2:] == ["approval withdrawn", "not deleted"]
+
+
+@pytest.mark.invariant(6)
+def test_what_a_row_names_by_now_or_is_too_young_stays(office, consent):
+    """Both sides are looked at in that moment."""
+    named, young = office.find({"a": b"AAA", "b": b"AAA"})
+    office.approve(named, young)
+    office.add_row("a")
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "1h"
+    told = office.program.json("orphans", "delete", *consent)
+    assert (told["done"], office.listed()) == (0, ["a", "b"])
+    assert (office.state(named), office.state(young)) == ("resolved", "approved")
+    assert "written less than 1 h ago" in str(told["acts"])
+
+
+def test_a_run_has_a_limit_and_takes_the_largest_first_and_there_is_one_at_a_time(office, consent):
+    """A second run ends with 7 while another holds the lease."""
+    numbers = office.find({f"k{size}": b"x" * size for size in range(1, 6)})
+    office.approve(*numbers)
+    assert office.program.json("orphans", "delete", "--limit", "2", *consent)["done"] == 2
+    assert office.listed(prefix="k") == ["k1", "k2", "k3"]
+    office.connection.execute(
+        "UPDATE reconciler.lease SET owner = 'another', until = now() + interval '1 hour' WHERE task = 'orphans'"
+    )
+    assert office.program.run("orphans", "delete", *consent).returncode == 7
+    assert office.listed(prefix="k") == ["k1", "k2", "k3"]
+
+
+def test_a_long_key_has_its_copy_and_comes_back(office, consent):
+    """Its copy's key would be too long, and is shortened."""
+    key = "/".join("d" * 200 for _ in range(5))[:1000]
+    [number] = office.find({key: b"AAA"})
+    office.approve(number)
+    assert office.program.json("orphans", "delete", *consent)["done"] == 1
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content(key) == b"AAA"
