@@ -127,13 +127,22 @@ def purgeable(database: Database, wanted: Filter, ids: Sequence[int] | None, old
 
 
 def grouped(connection: Connection, wanted: Filter, by: str, depth: int, limit: int) -> list[Record]:
-    """Return (name, count, suspected, open, held, size, first, last) of each group, the largest first."""
+    """Return (name, what it did, count, suspected, open, held, size, first, last) of each group, the largest first.
+
+    Only a principal has done something: `deleted` what is missing, or `stored` what should not be there.
+    """
     parameters = {**asdict(wanted), "by": by, "depth": depth, "limit": limit}
     return connection.execute(_matching("grouped"), parameters).fetchall()
 
 
 def _matching(name: str) -> sql.Composed:
-    return sql.SQL(SQL[name]).format(matching=sql.SQL(SQL["matching"]))
+    return filled(SQL[name])
+
+
+def filled(statement: LiteralString) -> sql.Composed:
+    """Return a statement over findings, named `f`, with what is shared put in: `{matching}` and `{principal}`."""
+    principal = sql.SQL(SQL["principal"])
+    return sql.SQL(statement).format(matching=sql.SQL(SQL["matching"]).format(principal=principal), principal=principal)
 
 
 def finding(connection: Connection, number: int) -> Mapping[str, Any] | None:

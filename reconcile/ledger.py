@@ -14,22 +14,18 @@ from psycopg.types.json import Jsonb, set_json_dumps
 
 from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection, queries, sql_file
 from reconcile.model import (
-    Absent,
-    Action,
     Facts,
     Finding,
     Hint,
     Kind,
     Known,
-    NotAsked,
     ObjectRef,
-    ObjectSide,
     Present,
     Told,
-    Unknown,
 )
 from reconcile.restraint import IGNORE, SUPPRESS, Restraint, Restraints, Trip
 from reconcile.steps import Change, Step
+from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
 
 set_json_dumps(msgspec.json.encode)
 OF_SWEEPS = queries(sql_file("sweep.sql"))
@@ -55,17 +51,6 @@ def witness(connection: Connection, seen: Mapping[ObjectRef, Known], hints: Mapp
     ]
     if told:
         connection.execute(SQL["witness"], {"told": Jsonb(told)})
-
-
-def explains(hint: Hint, kind: Kind) -> bool:
-    """Tell whether what a hint claims can be what made a finding of this kind."""
-    match hint.action:
-        case Action.REMOVED:
-            return kind is Kind.MISSING
-        case Action.CREATED:
-            return kind is not Kind.MISSING
-        case Action.LOOK:
-            return False
 
 
 def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
@@ -99,44 +84,6 @@ def _first_named_by(before: Finding | None) -> str:
 
 def _name(ref: ObjectRef) -> dict[str, str]:
     return {"bucket": ref.bucket, "key": ref.key, "s3_version": ref.s3_version}
-
-
-def evidence(hint: Hint | None) -> Facts:
-    """Return what a hint brought along."""
-    return hint.evidence.facts() if hint else {}
-
-
-def testimony(hint: Hint | None, side: ObjectSide) -> Facts:
-    """Return what a hint tells, with who named it; nothing of one whose claim is not what is seen.
-
-    An upload that is read late says nothing about who removed the object since, and must not take the place of that.
-    """
-    claim = hint.action if hint else Action.LOOK
-    if (claim is Action.CREATED and isinstance(side, Absent)) or (
-        claim is Action.REMOVED and isinstance(side, Present)
-    ):
-        return {}
-    return {**evidence(hint), "named_by": named_by(hint)}
-
-
-def named_by(hint: Hint | None) -> str:
-    """Return who first named the reference: for a stored look, whoever asked for it."""
-    if hint is None:
-        return "look"
-    return str(evidence(hint).get("named_by", hint.named_by)) if hint.named_by == "look" else hint.named_by
-
-
-def side_facts(side: ObjectSide) -> Facts:
-    """Return what the object side was seen to be, ready for JSON."""
-    match side:
-        case Present(size, etag, s3_version, last_modified):
-            return {"seen": "present", "size": size, "etag": etag, "s3_version": s3_version, "modified": last_modified}
-        case Absent(code, delete_marker):
-            return {"seen": "absent", "code": code, "delete_marker": delete_marker}
-        case Unknown(reason):
-            return {"seen": "unknown", "reason": reason}
-        case NotAsked():
-            return {"seen": "not asked"}
 
 
 def ask(connection: Connection, hints: Iterable[Hint], after: timedelta, reason: str) -> None:

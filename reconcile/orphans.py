@@ -13,8 +13,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from reconcile.database import Connection, queries, sql_file
-from reconcile.inquiry import SQL as INQUIRY
-from reconcile.inquiry import Filter, Record
+from reconcile.inquiry import Filter, Record, filled
 from reconcile.model import Facts, Kind, ObjectRef
 
 SQL = queries(sql_file("orphans.sql"))
@@ -122,4 +121,4 @@ def swept(connection: Connection, ref: ObjectRef) -> list[Record]:
 
 
 def _matching(name: str) -> sql.Composed:
-    return sql.SQL(SQL[name]).format(matching=sql.SQL(INQUIRY["matching"]))
+    return filled(SQL[name])

@@ -16,7 +16,6 @@ from typing import Protocol
 import structlog
 
 from reconcile.database import Busy, Refused
-from reconcile.ledger import testimony
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import (
     Absent,
@@ -46,6 +45,7 @@ from reconcile.restraint import (
 )
 from reconcile.steps import Change, Step, Tally
 from reconcile.steps import Look as NextLook
+from reconcile.testimony import testimony
 
 log = structlog.get_logger("reconciler")
 NOW = timedelta(0)

@@ -46,8 +46,10 @@ def row_ids(page: Page) -> list[str]:
 
 
 def groups(by: str, records: Sequence[Record]) -> Table:
-    """Return the table of counted groups."""
-    return Table("groups", (by, *GROUPED), records, none="no finding")
+    """Return the table of counted groups; of a principal with what it did: deleted it, or stored it."""
+    if by == "principal":
+        return Table("groups", (by, "did", *GROUPED), records, none="no finding")
+    return Table("groups", (by, *GROUPED), [(one[0], *one[2:]) for one in records], none="no finding")
 
 
 def listed(page: Page, superseded: Superseded, options: argparse.Namespace) -> Table:

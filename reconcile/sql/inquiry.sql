@@ -1,5 +1,9 @@
 -- What a person asks of the schema `reconciler`: reads only. `{matching}` is the filter below.
 
+-- name: principal
+-- Who did what is wrong now: deleted what is missing, stored what is there. An event of the other kind is an older one.
+CASE WHEN (f.kind = 'missing') = NOT starts_with(f.evidence ->> 'event', 's3:ObjectCreated') THEN f.evidence ->> 'principal' END
+
 -- name: matching
 (f.closed_at IS NULL AND %(states)s::text[] IS NULL OR f.state = ANY (%(states)s::text[]))
 AND (%(kinds)s::text[] IS NULL OR f.kind = ANY (%(kinds)s::text[]))
@@ -8,7 +12,7 @@ AND (%(prefix)s::text IS NULL OR starts_with(f.key, %(prefix)s::text))
 AND (%(group)s::text IS NULL OR f.group_name = %(group)s::text)
 AND (%(owner)s::text IS NULL OR f.owner = %(owner)s::text)
 AND (%(cause)s::text IS NULL OR position(lower(%(cause)s::text) IN lower(f.cause)) > 0)
-AND (%(principal)s::text IS NULL OR f.evidence ->> 'principal' = %(principal)s::text)
+AND (%(principal)s::text IS NULL OR {principal} = %(principal)s::text)
 AND (%(since)s::timestamptz IS NULL OR f.suspected_at >= %(since)s::timestamptz)
 AND (NOT %(held)s::boolean OR f.held_by = 'brake')
 AND (%(before)s::timestamptz IS NULL
@@ -18,7 +22,7 @@ AND (%(least_bytes)s::bigint IS NULL OR f.size_bytes >= %(least_bytes)s::bigint)
 -- name: findings
 SELECT f.id, f.kind, f.state, f.bucket, f.key, nullif(f.row_id, '') AS version_id, f.cause, f.group_name, f.owner,
        f.size_bytes, f.suspected_at, f.opened_at, f.closed_at, f.held_by, f.previous_status, f.s3_version, f.file_id,
-       f.etag, f.evidence ->> 'principal' AS principal, f.evidence ->> 'source_address' AS source_address, f.named_by
+       f.etag, {principal} AS principal, f.evidence ->> 'source_address' AS source_address, f.named_by
 FROM reconciler.finding AS f
 WHERE (%(after)s::bigint IS NULL OR f.id < %(after)s::bigint) AND {matching}
 ORDER BY f.id DESC LIMIT %(limit)s
@@ -37,7 +41,7 @@ FROM reconciler.finding AS f CROSS JOIN LATERAL (
     WHERE h.finding_id = f.id AND h.act IN ('flagged', 'flagged after release', 'adopted')
 ) AS flag
 WHERE f.id > %(after)s AND (f.id = ANY (%(ids)s::bigint[]) OR %(ids)s::bigint[] IS NULL
-    AND f.kind = 'missing' AND f.state = 'open' AND f.previous_status IS NOT NULL AND flag.since <= now() - %(older)s AND {matching})
+    AND f.kind = 'missing' AND f.state = 'open' AND f.previous_status IS NOT NULL AND flag.since <= now() - %(older)s::interval AND {matching})
 ORDER BY f.id LIMIT 1000
 
 -- name: may_delete
@@ -50,12 +54,12 @@ SELECT coalesce(max(f.id), 0) FROM reconciler.finding AS f
 SELECT count(*) FROM reconciler.finding AS f WHERE {matching}
 
 -- name: grouped
--- Causes that differ in a number or a name only are one.
+-- Causes that differ in a number or a name only are one. A principal is named with what it did.
 WITH named AS (
     SELECT f.*, CASE %(by)s::text
         WHEN 'prefix' THEN substring(f.key FROM '^(?:[^/]*/){{1,' || %(depth)s::int || '}}')
         WHEN 'owner' THEN f.owner
-        WHEN 'principal' THEN f.evidence ->> 'principal'
+        WHEN 'principal' THEN {principal}
         WHEN 'group' THEN f.group_name
         WHEN 'bucket' THEN f.bucket
         WHEN 'kind' THEN f.kind
@@ -66,10 +70,12 @@ WITH named AS (
     FROM reconciler.finding AS f
     WHERE {matching}
 )
-SELECT coalesce(name, ''), count(*), count(*) FILTER (WHERE state = 'suspected'), count(*) FILTER (WHERE state = 'open'),
+SELECT coalesce(name, ''),
+       CASE WHEN %(by)s::text <> 'principal' OR name IS NULL THEN '' WHEN kind = 'missing' THEN 'deleted' ELSE 'stored' END,
+       count(*), count(*) FILTER (WHERE state = 'suspected'), count(*) FILTER (WHERE state = 'open'),
        count(*) FILTER (WHERE held_by = 'brake'), sum(size_bytes)::bigint, min(suspected_at), max(suspected_at)
 FROM named
-GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(limit)s
+GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %(limit)s
 
 -- name: finding
 SELECT f.id, f.kind, f.state, f.cause, f.bucket, f.key, nullif(f.s3_version, '') AS s3_version,

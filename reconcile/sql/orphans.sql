@@ -5,7 +5,7 @@
 SELECT f.id, f.state, f.kind, f.bucket, f.key, f.s3_version, f.size_bytes, f.etag,
        f.evidence -> 'object' ->> 's3_version' AS stored_version,
        (f.evidence -> 'object' ->> 'modified')::timestamptz AS modified_at,
-       f.cause, f.suspected_at, f.opened_at, f.evidence ->> 'principal' AS principal,
+       f.cause, f.suspected_at, f.opened_at, {principal} AS principal,
        f.evidence ->> 'source_address' AS source_address, f.named_by
 FROM reconciler.finding AS f
 WHERE {matching}
@@ -22,7 +22,7 @@ WITH named AS (
     SELECT f.state, f.size_bytes, coalesce((f.evidence -> 'object' ->> 'modified')::timestamptz, f.suspected_at) AS at,
            coalesce(CASE %(by)s::text
                WHEN 'prefix' THEN substring(f.key FROM '^(?:[^/]*/){{1,' || %(depth)s::int || '}}')
-               WHEN 'principal' THEN f.evidence ->> 'principal'
+               WHEN 'principal' THEN {principal}
                WHEN 'bucket' THEN f.bucket
                WHEN 'kind' THEN f.kind
                WHEN 'state' THEN f.state

@@ -8,11 +8,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile import acts, inquiry
+from reconcile import acts, ignoring, inquiry, windows
 from reconcile.database import Database, migrate, pending
 from reconcile.model import Misconfigured, Unavailable
 
-QUESTIONS = sorted(set(inquiry.SQL) - {"matching"})
+QUESTIONS = sorted(set(inquiry.SQL) - {"matching", "principal"})
+SET = [(of, name) for of in (ignoring.SQL, windows.SQL) for name in sorted(of)]
 
 
 @pytest.fixture
@@ -33,7 +34,17 @@ def opened(database) -> Iterator[Database]:
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_question_can_be_asked(kept, name):
     """Each statement is planned by the server as it stands, with every parameter in its type."""
-    statement = sql.SQL(inquiry.SQL[name]).format(matching=sql.SQL(inquiry.SQL["matching"]))
+    explained(kept, inquiry.filled(inquiry.SQL[name]))
+
+
+@pytest.mark.parametrize(("of", "name"), SET, ids=[name for _, name in SET])
+def test_every_statement_about_windows_and_rules_is_planned(kept, of, name):
+    """The server takes each as it stands."""
+    explained(kept, sql.SQL(of[name]))
+
+
+def explained(kept, statement) -> None:
+    """Have a statement planned, with every parameter in its type."""
     parameters = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.as_string()))
     kept.execute(sql.SQL("EXPLAIN ") + statement, parameters)
 

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Self
 
 from reconcile.database import Busy, Refused
-from reconcile.ledger import evidence, explains, named_by, side_facts, testimony
 from reconcile.model import (
     FINAL,
     Brake,
@@ -31,6 +30,7 @@ from reconcile.model import (
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraint, Restraints, Trip
 from reconcile.steps import Change, Flag, GiveBack, Step
+from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
 from reconcile.verdict import rows_of, settled
 from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
 from tests.simulation.servers import Look as Pending

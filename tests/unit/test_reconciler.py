@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconcile.ledger import explains, named_by, side_facts
 from reconcile.model import (
     Absent,
     Action,
@@ -23,6 +22,8 @@ from reconcile.model import (
 )
 from reconcile.reconciler import overtaken, refused
 from reconcile.steps import Change, Flag, GiveBack, Look, Step, Tally
+from reconcile.testimony import explains, named_by, side_facts
+from reconcile.testimony import testimony as told_of
 
 REF = ObjectRef("b", "k")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -45,6 +46,31 @@ def change(act="flagged", effect=None, before=None) -> Change:
 def test_an_event_explains_what_it_can_have_caused(action, kinds):
     """A removal explains a missing object, a creation whatever is there and should not be, a look nothing."""
     assert {kind for kind in Kind if explains(Hint(REF, action), kind)} == kinds
+
+
+CREATED, REMOVED = (
+    {"event": f"s3:Object{what}", "principal": "bob", "named_by": "event"} for what in ("Created:Put", "Removed:Delete")
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "side", "who"),
+    [
+        (REMOVED, Absent("NoSuchKey"), "bob"),
+        (CREATED, Absent("NoSuchKey"), None),
+        (CREATED, Present(3, "e"), "bob"),
+        (REMOVED, Present(3, "e"), None),
+        (CREATED, Unknown("HTTP 503"), "bob"),
+    ],
+)
+@pytest.mark.parametrize("stored", [True, False])
+def test_nobody_is_named_for_what_he_did_not_do(facts, side, who, stored):
+    """An uploader deleted nothing, whether the event itself or a look that it left behind names him."""
+    action = Action.CREATED if facts is CREATED else Action.REMOVED
+    hint = Hint(REF, evidence=Told(facts)) if stored else Hint(REF, action, "event", evidence=Told(facts))
+    told = told_of(hint, side)
+    assert told.get("principal") == who
+    assert told.get("named_by") == "event" or (not stored and who is None)
 
 
 @pytest.mark.parametrize(
