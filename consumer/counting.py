@@ -5,9 +5,11 @@ Knows the catalogue; knows neither the loop nor the web. Threads may count at on
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import accumulate
 from time import monotonic
 from typing import NamedTuple
 
@@ -19,12 +21,16 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from consumer import metrics
+from consumer.latency import READ
 from reconcile.steps import Tally
 
+EARLY_S = 0.5  # as much as a clock may be unknown at first
+UNKNOWN = -1.0
 Instrument = Counter | Gauge | Histogram
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began tells nobody anything
 
@@ -61,12 +67,35 @@ class Leased(Collector):
             yield family
 
 
+class Weighted(Collector):
+    """A histogram whose samples stand for many. One thread adds; who reads at once may miss the latest sample."""
+
+    def __init__(self, told: metrics.Metric) -> None:
+        self._told = told
+        self._counts = {labels: [0] * (len(told.buckets) + 1) for labels in told.known()}
+        self._sums = dict.fromkeys(self._counts, 0.0)
+
+    def add(self, value: float, weight: int, *labels: str) -> None:
+        """Count a value so many times."""
+        self._counts[labels][bisect_left(self._told.buckets, value)] += weight
+        self._sums[labels] += value * weight
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the family."""
+        family = HistogramMetricFamily(self._told.name, self._told.meaning, labels=tuple(self._told.labels))
+        ends = [*map(floatToGoString, self._told.buckets), "+Inf"]
+        for labels, counts in self._counts.items():
+            family.add_metric(labels, list(zip(ends, accumulate(counts), strict=True)), self._sums[labels])
+        yield family
+
+
 @dataclass(eq=False)
 class Counting:
     """What one process counts of itself. `assigned` is None before the group has given it anything, even nothing."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     leased: Leased = field(default_factory=Leased)
+    latencies: Weighted = field(default_factory=lambda: Weighted(metrics.SAMPLED[0]))
     now: Callable[[], float] = monotonic
     beat_at: float = 0.0
     assigned: int | None = None
@@ -76,8 +105,10 @@ class Counting:
     def __post_init__(self) -> None:
         self._of = {one.name: _instrument(one, self.registry) for one in metrics.OF_PROCESS}
         self.registry.register(self.leased)
+        self.registry.register(self.latencies)
         ProcessCollector(registry=self.registry)  # memory, CPU and descriptors, under the names that all programs have
         self._gauge("reconciler_build_info", version("storage-reconciler")).set(1)
+        self._gauge("reconciler_clock_uncertainty_seconds").set(UNKNOWN)
         self.beat_at = self.now()
 
     def beating(self, stopping: Callable[[], bool]) -> Callable[[], bool]:
@@ -116,6 +147,20 @@ class Counting:
         for act, count in tally.acts.items():
             if act not in OF_TURNS:
                 self._add("reconciler_changes_total", count, act.replace(" ", "_"))
+
+    def took(self, stage: str, kind: str, seconds: float | None, weight: int) -> None:
+        """Count one sample of latency; what was read before it happened took no time, and is counted apart."""
+        if seconds is not None:
+            self.latencies.add(max(seconds, 0.0), weight, stage, kind)
+        elif stage == READ:
+            self._add("reconciler_unmeasured_events_total", weight)
+        if seconds is not None and seconds < -EARLY_S and stage == READ:
+            self._add("reconciler_early_events_total", weight)
+
+    def clock(self, ahead_s: float, within_s: float) -> None:
+        """Note how far MinIO's clock is ahead of this machine's, and how surely."""
+        self._gauge("reconciler_clock_ahead_seconds").set(ahead_s)
+        self._gauge("reconciler_clock_uncertainty_seconds").set(within_s)
 
     def outage(self, server: str) -> None:
         """Note which server the loop waits for, `""` for none."""

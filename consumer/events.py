@@ -76,7 +76,7 @@ def seconds(said: str) -> float | None:
     try:
         time = datetime.fromisoformat(said)
         return time.timestamp() if time.tzinfo else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

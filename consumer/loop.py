@@ -17,6 +17,7 @@ import structlog
 
 from consumer.events import Dialect, Poison, Record
 from consumer.hold import Hold
+from consumer.latency import Latency, Sample
 from consumer.sheet import Sheet, decode_all
 from consumer.topic import Topic
 from reconcile.batch import removals_of
@@ -28,7 +29,9 @@ from reconcile.verdict import settled
 log = structlog.get_logger("consumer")
 CHUNK = 500
 DUE_S = 0.05
-CLOCK_S = 60.0
+CLOCK_S = 10.0
+NO_CLOCK_S = 60.0  # a server that does not answer costs the loop a time-out
+SAMPLES = 16  # events of a chunk whose latency is measured
 TURN_S = 0.25  # a turn that takes longer reads fewer records the next time
 MOST_LEAST = 250
 
@@ -56,6 +59,7 @@ class Reading:
     stream: Stream
     read_at: float
     poison: list[Poison] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     skipped: int = 0
 
     def hints(self, records: Sequence[Record]) -> Iterator[Sheet]:
@@ -67,6 +71,7 @@ class Reading:
                 chunk, stream.dialect, self.read_at, versioned=stream.versioned, watched=stream.watched
             )
             self.poison += decoded.poison
+            self.samples += decoded.hints.samples(SAMPLES)
             self.skipped += decoded.ignored
             yield decoded.hints
 
@@ -86,6 +91,7 @@ class Consumer:
     now: Callable[[], float] = time.monotonic
     server_ahead: Callable[[], float | None] = lambda: None
     waits_for: Callable[[str], object] = lambda _: None
+    latency: Latency = field(default_factory=Latency)
     busy: bool = False
     early: bool = False
     due_at: float = 0.0
@@ -101,18 +107,22 @@ class Consumer:
         batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()), self.most)
         began = self.now()
         self.hold.forget(batch.revoked)
+        self.latency.forget(batch.revoked)
         self.hold.behind = behind = len(batch.records) >= self.most
         self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now())
         late, settled_now = self.glance(reading.hints(batch.records))
+        self.latency.read(reading.samples, self.server_now(reading.read_at))
         self.topic.bury(reading.poison)
         looks = self.stream.looks_behind if behind else self.stream.looks
         room = looks // 2 if behind else looks
         due = self.due(looks - min(len(late), room))
         tally = reconcile(self.world, late[:room] + due)
         self.world.ask(late[room:], NOW, "not asked")
-        self.topic.commit(self.hold.offsets())
+        offsets = self.hold.offsets()
+        self.topic.commit(offsets)
+        self.latency.committed(offsets, self.server_now(self.now()))
         self.busy = behind or bool(due)
         self.set_pace(self.now() - began)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
@@ -120,10 +130,15 @@ class Consumer:
         return tally + Tally(0, settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts, buried=buried)
 
     def set_clock(self) -> None:
-        """Measure MinIO's clock once a minute: what happened too long before it was read is not held."""
+        """Measure MinIO's clock now and then: what happened too long before it was read is not held."""
         if self.now() >= self.clock_at:
-            self.hold.server_ahead = self.server_ahead() or self.hold.server_ahead
-            self.clock_at = self.now() + CLOCK_S
+            ahead = self.server_ahead()
+            self.hold.server_ahead = self.hold.server_ahead if ahead is None else ahead
+            self.clock_at = self.now() + (NO_CLOCK_S if ahead is None else CLOCK_S)
+
+    def server_now(self, at: float) -> float | None:
+        """Return a moment of ours by MinIO's clock, in seconds since 1970; None while that is not known."""
+        return None if self.hold.server_ahead is None else at + self.hold.server_ahead
 
     def set_pace(self, took: float) -> None:
         """Read less at once while turns take long, so that fresh events are soon done beside a burst of others."""
@@ -187,6 +202,7 @@ class Consumer:
             except Unavailable as outage:  # the one recovery, the same as a restart
                 log.warning("outage.begun", server=outage.server, why=outage.detail)
                 self.hold.clear()
+                self.latency.clear()
                 self.waits_for(outage.server)
                 self.topic.wait_out(outage, stopping, self.meanwhile if outage.server == "kafka" else None)
                 self.waits_for("")

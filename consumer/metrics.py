@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from reconcile.drift import Meter
 from reconcile.life import LIFE, Input
-from reconcile.model import FINAL, Kind, State
+from reconcile.model import FINAL, Action, Kind, State
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 OPEN = None  # a label's values that nobody can list
@@ -36,6 +36,9 @@ BRAKES = ("missing", "orphan")
 EFFECTS = ("brake", "suppress", "ignore", "unreadable")
 OF_OBJECTS = ("orphan", "leftover")
 METERS = tuple(meter.replace(" ", "_") for meter in Meter)
+STAGES = ("read", "committed")
+ACTIONS = tuple(Action)
+LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
 RECORDS = (1.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 
 
@@ -93,7 +96,23 @@ OF_PROCESS = (
     counter("reconciler_changes_total", "changes", "Changes of findings, by what happened.", act=ACTS),
     gauge("reconciler_assigned_partitions", "partitions", "Partitions that this process reads."),
     gauge("reconciler_outage", "", "1 while the loop waits for this server.", server=SERVERS),
+    counter(
+        "reconciler_unmeasured_events_total", "events", "Events without a latency: no time, or no clock to hold it to."
+    ),
+    counter("reconciler_early_events_total", "events", "Events read before their own time: MinIO's clocks differ."),
+    gauge("reconciler_clock_ahead_seconds", "seconds", "How far MinIO's clock is ahead of this machine's."),
+    gauge("reconciler_clock_uncertainty_seconds", "seconds", "How much more or less that may be; -1: not known."),
     counter("reconciler_outages_total", "outages", "How often the loop had to wait for this server.", server=SERVERS),
+)
+SAMPLED = (
+    Metric(
+        "reconciler_event_latency_seconds",
+        HISTOGRAM,
+        "seconds",
+        "From an event's time, by MinIO's clock, until it was read, and until its offset was committed.",
+        {"stage": STAGES, "kind": ACTIONS},
+        buckets=LATENCIES,
+    ),
 )
 LEASED = (
     leased("reconciler_figures_timestamp_seconds", "seconds", "When the figures of the lease's holder were read."),
@@ -126,4 +145,4 @@ LEASED = (
     leased("reconciler_dead_letters_kept", "records", "Records in the topic of dead letters."),
     leased("reconciler_express_lanes", "lanes", "1 if the bucket's express lane listens.", bucket=OPEN),
 )
-CATALOGUE = (*OF_PROCESS, *LEASED)
+CATALOGUE = (*OF_PROCESS, *SAMPLED, *LEASED)

@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 
-from consumer import duties, outbox
+from consumer import clocks, duties, outbox
+from consumer.clocks import ServerClock
 from consumer.counting import Counting
 from consumer.events import DIALECTS
 from consumer.express import Lane
 from consumer.figures import Reader, Topics
 from consumer.hold import Hold
+from consumer.latency import Latency
 from consumer.loop import Consumer, Stream
 from consumer.topic import Topic
 from consumer.web import Probes, Site, Web
@@ -30,7 +31,6 @@ from reconcile import opening
 from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
-from reconcile.model import Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
 from reconcile.steps import Tally
@@ -160,9 +160,16 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     world = service.world(mapping, objects)
     exits.callback(world.database.close)
     buckets = buckets_of(settings)
-    ahead = partial(server_ahead, objects, buckets[0]) if buckets else nothing
-    waits_for = service.counting.outage
-    return Consumer(topic, world, Hold(), stream_of(service), server_ahead=ahead, waits_for=waits_for)
+    counting = service.counting
+    return Consumer(
+        topic,
+        world,
+        Hold(),
+        stream_of(service),
+        server_ahead=ServerClock(objects, buckets[0], counting.clock) if buckets else nothing,
+        waits_for=counting.outage,
+        latency=Latency(counting.took),
+    )
 
 
 def _web(service: Service, exits: ExitStack) -> Callable[[], None]:
@@ -176,15 +183,6 @@ def _web(service: Service, exits: ExitStack) -> Callable[[], None]:
 
 def nothing() -> None:
     """Return nothing."""
-
-
-def server_ahead(objects: Objects, bucket: str) -> float | None:
-    """Return how far MinIO's clock, by its Date header, is ahead of the monotonic one; None if it does not answer."""
-    now = datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
-    try:
-        return (now + objects.clock_skew(bucket, now)).timestamp() - time.monotonic()
-    except Unavailable:
-        return None
 
 
 def stream_of(service: Service) -> Stream:
@@ -201,7 +199,8 @@ def stream_of(service: Service) -> Stream:
 def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
     """Return the other threads' names and work."""
     settings, is_watched = service.settings, service.is_watched()
-    world = service.world(mapping, exits.enter_context(opening.objects(settings, 2)))
+    objects = exits.enter_context(opening.objects(settings, 2))
+    world = service.world(mapping, objects)
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
     todo.append(_reader(service, exits).duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
@@ -212,6 +211,7 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
         publishing = [("outbox", lambda: duties.attend(beside, [box.duty()], is_watched, service.wait))]
     else:
         todo.append(outbox.turned_off())
+    todo += [clocks.duty(objects, bucket) for bucket in buckets_of(settings)[:1]]
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
         *publishing,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, overload
 
 from consumer.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, aim, hint_of, meaning, seconds
+from consumer.latency import Sample, stride
 from consumer.notification import Event, share
 from reconcile.batch import Batch, Columns, plain_size
 from reconcile.model import Action, Hint, Undecodable
@@ -112,6 +113,17 @@ class Sheet(Batch):
         self._sizes.append(plain_size(hint))
         self._told.append(hint)
         self._places.append(record[:3])
+
+    def samples(self, most: int) -> Iterator[Sample]:
+        """Yield at most so many events at even distances, each for as many as there are to the next."""
+        step = stride(len(self), most)
+        for at in range(0, len(self), step):
+            told, (topic, partition, offset) = self._told[at], self._places[at]
+            event = told.evidence.event if isinstance(told, Hint) and isinstance(told.evidence, Sighting) else told
+            if isinstance(event, Event):
+                kind = (meaning(event.event_name)[0] or Action.LOOK).value
+                weight = min(step, len(self) - at)
+                yield Sample((topic, partition), offset, kind, seconds(event.event_time), weight)
 
     def cut(self, length: int) -> None:
         """Forget what was added behind so many."""

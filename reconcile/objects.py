@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 from xml.etree import ElementTree as ET
 
@@ -106,12 +105,12 @@ class Objects:
             raise Misconfigured(f"bucket {bucket!r}: MinIO answers {why}; let the access key read it")
         return why is None
 
-    def clock_skew(self, bucket: str, now: datetime) -> timedelta:
-        """Return how far MinIO's clock is ahead of `now` (aware), to half a second, by the Date header."""
+    def date(self, bucket: str) -> float:
+        """Return MinIO's time, in whole seconds since 1970, by the Date header of an answer; raises Unavailable."""
         date = date_of(self._head_bucket(bucket).headers, "date")
         if date is None:
             raise Unavailable("minio", "the answer carries no date")
-        return date + timedelta(seconds=0.5) - now
+        return date.timestamp()
 
     def versioning(self, bucket: str) -> str:
         """Return Enabled, Suspended or Off."""

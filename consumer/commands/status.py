@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
+from consumer.commands.latency import clock_facts, clock_of, paths_of
 from consumer.kafka_positions import Position, positions
 from reconcile import inquiry
 from reconcile.database import Connection
@@ -26,7 +25,6 @@ GROUPS = ("group", "missing", "mismatch", "findings")
 LANES = ("task", "state", "held_by")
 SWEEPS = ("bucket", "prefix", "last_complete_at", "drifts", "since_then", "first_at", "tries", "why")
 NEVER = "never swept"
-PATHS = ("path", "found", "p50_ms", "p99_ms", "most_ms")
 ACTS = ("act", "count", "last_at")
 RESTRAINTS = ("restraint", "bucket", "since_at", "until_at", "set_by", "why")
 WORTH_TELLING = (
@@ -104,14 +102,15 @@ def read_topic(settings: Settings, name: str) -> Reading:
 
 def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Section:
     """Return the screen."""
-    facts = {**mode_facts(settings, kept), **reading, **look_facts(kept), **outbox_facts(kept)}
+    clock = clock_of(kept.leases)
+    facts = {**mode_facts(settings, kept), **reading, **look_facts(kept), **outbox_facts(kept), **clock_facts(clock)}
     parts = [
         Table("drift", DRIFT, drift_rows(kept.drift), "Drift", none="no drift"),
         Table("groups", GROUPS, kept.groups, "Files in drift, by group"),
         Table("restraints", RESTRAINTS, list(restraint_rows(kept.restraints)), "Restraints"),
         Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
         Table("sweeps", SWEEPS, list(sweep_rows(kept, named_buckets(settings))), "Last complete sweeps"),
-        Table("paths", PATHS, list(path_rows(kept.sightings)), "From the event's time to the finding, last 24 h"),
+        paths_of(kept.sightings, clock),
         Table("acts", ACTS, kept.acts, "What happened, last 24 h", none="nothing"),
     ]
     always = {"drift", "lanes"}
@@ -211,29 +210,3 @@ def sweep_rows(kept: Kept, named: Sequence[str]) -> Iterator[tuple[Value, ...]]:
     counted = (record[0] for record in kept.live_rows if record[0])
     for bucket in sorted({*named, *counted} - whole):
         yield bucket, None, None, None, NEVER, None, None, None
-
-
-def path_rows(sightings: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:
-    """Yield for each path how long it took from the event's time, by MinIO's clock, to the finding, by PostgreSQL's."""
-    taken: Mapping[str, list[float]] = defaultdict(list)
-    for path, at, event_time in sightings:
-        happened_at = moment(event_time)
-        if happened_at is not None:
-            taken[path].append((at - happened_at).total_seconds() * 1000)
-    for path, each in sorted(taken.items()):
-        each.sort()
-        yield path, len(each), rank(each, 0.5), rank(each, 0.99), each[-1]
-
-
-def rank(ascending: Sequence[float], share: float) -> float:
-    """Return the least value that this share of all does not exceed."""
-    return ascending[min(int(len(ascending) * share), len(ascending) - 1)]
-
-
-def moment(written: Any) -> datetime | None:
-    """Return an event's time; None if it is none, since it is whatever somebody wrote."""
-    try:
-        at = datetime.fromisoformat(str(written))
-    except ValueError:
-        return None
-    return at if at.tzinfo else None

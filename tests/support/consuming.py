@@ -16,7 +16,6 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,13 @@ import confluent_kafka as ck
 import minio as minio_py
 import psycopg
 
+from consumer.clocks import ServerClock
 from consumer.events import Poison, Record
 from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.letters import Letter, letter_of
 from consumer.loop import Consumer
-from consumer.service import Service, server_ahead, stream_of
+from consumer.service import Service, stream_of
 from consumer.topic import Topic
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
@@ -316,7 +316,7 @@ def consuming(settings: Settings, actor: str = "test") -> Iterator[Consumer]:
         kafka = {**settings.kafka, **settings.kafka_topic}
         topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic)
         exits.callback(topic.close)
-        ahead = partial(server_ahead, both.objects, settings.mapping.bucket.name or "")
+        ahead = ServerClock(both.objects, settings.mapping.bucket.name or "")
         stream = stream_of(Service(settings, threading.Event()))
         yield Consumer(topic, both, Hold(), stream, server_ahead=ahead)
 
