@@ -1,4 +1,4 @@
-"""Opens the two sides of a sweep: the rows, copied out once, and the listing, MinIO's or one brought along."""
+"""Opens the two sides of a sweep: the rows, by pages or copied out once, and the listing, MinIO's or one brought."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconcile import spool
-from reconcile.catalog import serves_order
+from reconcile.catalog import InOrder, in_order
 from reconcile.compare import Blocks, Facts, lines_of
 from reconcile.database import Connection, Database
 from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
 from reconcile.mapping import Mapping
 from reconcile.objects import Objects
+from reconcile.rowpages import Pages
 from reconcile.spool import Spool
 from reconcile.sweep import Source
+
+PAGED = "the rows were read by pages, from an index that serves byte order; nothing was copied out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +73,32 @@ def facts_of(mapping: Mapping, scope: Scope) -> Facts:
 
 @contextmanager
 def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, facts: Facts) -> Iterator[Sides]:
-    """Copy the rows out, and lend both sides."""
+    """Open both sides and lend them; the rows are copied out unless they can be read by pages."""
     spools: list[Spool] = []
     try:
         with database.use() as connection:
-            rows = copied(connection, mapping, scope, facts)
-            spools.append(rows)
-            indexed = serves_order(connection, mapping)
+            order = in_order(connection, mapping, scope.bucket, scope.prefix)
+            paged = order.indexed and scope.listing is None and scope.directory is None
+            if not paged:
+                spools.append(copied(connection, mapping, scope, facts))
+        rows, count = (
+            (spools[0].blocks, spools[0].lines) if spools else (by_pages(database, mapping, scope, facts), order.rows)
+        )
+        told = note(spools[0], order) if spools else PAGED
         objects = from_bucket(store, scope, facts)
         if scope.listing is not None:
             spools.append(spool.brought(from_file(scope.listing), facts, scope.directory))
             objects = spools[-1].blocks
-        yield Sides(objects, rows.blocks, rows.lines, note(rows, indexed=indexed))
+        yield Sides(objects, rows, count, told)
     finally:
         for one in spools:
             one.close()
+
+
+def by_pages(database: Database, mapping: Mapping, scope: Scope, facts: Facts) -> Source:
+    """Return the rows as a source, page by page, read ahead of the comparison."""
+    pages = Pages(database, mapping, scope.bucket, scope.prefix, facts)
+    return lambda lower, upper: ahead(pages.blocks(lower, upper))
 
 
 def copied(connection: Connection, mapping: Mapping, scope: Scope, facts: Facts) -> Spool:
@@ -105,7 +119,7 @@ def from_bucket(store: Objects, scope: Scope, facts: Facts) -> Source:
     return blocks
 
 
-def note(rows: Spool, *, indexed: bool) -> str:
-    """Tell how the rows were read."""
-    how = "an index serves byte order" if indexed else "sorted by the database, since no index serves byte order"
+def note(rows: Spool, order: InOrder) -> str:
+    """Tell how the rows were copied out."""
+    how = "an index serves byte order" if order.indexed else "sorted by the database, since no index serves byte order"
     return f"{rows.lines:,} rows were copied to a spool of {rows.size_bytes / 1e6:,.1f} MB in one statement: {how}"

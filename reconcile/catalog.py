@@ -6,14 +6,14 @@ Reads no row of the application. Errors pass through.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString, NamedTuple, cast
 
 from psycopg import sql
 
 from reconcile import expressions, fitness, plans
 from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
 from reconcile.database import Connection, queries, sql_file
-from reconcile.mapping import Mapping, compile_mapping, in_order_parameters
+from reconcile.mapping import HIGHEST_KEY, Mapping, compile_mapping, in_order_parameters
 from reconcile.selection import Parameters
 from reconcile.settings import MappingSettings
 from reconcile.template import Ref
@@ -87,9 +87,18 @@ def _scans(connection: Connection, mapping: Mapping) -> Iterator[str]:
     yield from dict.fromkeys(found)
 
 
-def serves_order(connection: Connection, mapping: Mapping) -> bool:
-    """Tell whether an index yields a bucket's rows in byte order, so that a part of them can be read without a sort."""
-    return not plans.sorts(_plan(connection, mapping.in_order, in_order_parameters("a")))
+class InOrder(NamedTuple):
+    """Whether an index yields rows in byte order, so that a part is read without a sort; and how many, as estimated."""
+
+    indexed: bool
+    rows: int
+
+
+def in_order(connection: Connection, mapping: Mapping, bucket: str, prefix: str = "") -> InOrder:
+    """Tell how a bucket's rows would be read in byte order; asked of another bucket the answer says nothing."""
+    bounds = in_order_parameters(bucket, prefix, prefix + HIGHEST_KEY if prefix else None)
+    plan = _plan(connection, mapping.in_order, bounds)
+    return InOrder(not plans.sorts(plan), int(plan["Plan Rows"]))
 
 
 def advice(mapping: Mapping) -> list[str]:

@@ -16,11 +16,13 @@ from typing import IO
 
 from psycopg import sql
 
+from reconcile.catalog import SQL as CATALOG
 from reconcile.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
 from reconcile.database import Connection
 from reconcile.drift import Entry
 from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.model import RowState
+from reconcile.selection import Parameters
 
 BLOCK_BYTES = 1 << 20
 RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
@@ -94,17 +96,33 @@ def copied(
 ) -> Iterator[bytes]:
     """Yield a line for each row of the bucket that claims an object, in the byte order of the keys, from `lower` on.
 
-    The database sorts, unless an index in that order spares it; catalog.serves_order() tells. Rows that expect absence
+    The database sorts, unless an index in that order spares it; catalog.in_order() tells. Rows that expect absence
     are left out: an object of theirs has no line beside it, and the look at it says why.
     """
+    bounds = in_order_parameters(bucket, max(prefix, lower), prefix + HIGHEST_KEY if prefix else None)
+    copy = sql.SQL("COPY ({}) TO STDOUT").format(lines(mapping, facts))
+    with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
+        for row in rows:
+            yield bytes(row)
+
+
+def page(connection: Connection, mapping: Mapping, bounds: Parameters, facts: Facts, size: int) -> Lines:
+    """Return the first lines within the bounds (mapping.in_order_parameters), by the index that serves their order."""
+    connection.execute(CATALOG["plan_for_use"])
+    copy = sql.SQL("COPY ({} LIMIT {}) TO STDOUT").format(lines(mapping, facts), size)
+    with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
+        return b"".join(rows).split(b"\n")[:-1]
+
+
+def lines(mapping: Mapping, facts: Facts) -> sql.Composed:
+    """Return the SELECT of what COPY writes as the lines of the comparison."""
     nothing = sql.SQL("''")
     s3_version, size, etag = (
         sql.SQL("COALESCE({}::text, '')").format(sql.Identifier("r", name)) if known else nothing
         for name, known in zip(("s3_version", "size", "etag"), facts, strict=True)
     )
-    copy = sql.SQL(
-        "COPY (SELECT r.key, {}, {}, {}, CASE r.state WHEN {} THEN {} ELSE '' END FROM ({}) AS r WHERE r.state <> {}) "
-        "TO STDOUT"
+    return sql.SQL(
+        "SELECT r.key, {}, {}, {}, CASE r.state WHEN {} THEN {} ELSE '' END FROM ({}) AS r WHERE r.state <> {}"
     ).format(
         s3_version,
         size,
@@ -114,10 +132,6 @@ def copied(
         mapping.in_order,
         sql.Literal(RowState.EXPECTS_ABSENCE.value),
     )
-    bounds = in_order_parameters(bucket, max(prefix, lower), prefix + HIGHEST_KEY if prefix else None)
-    with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
-        for row in rows:
-            yield bytes(row)
 
 
 def brought(pages: Iterable[list[Entry]], facts: Facts, directory: Path | None = None) -> Spool:

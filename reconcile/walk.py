@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from reconcile import rows, spool
-from reconcile.catalog import serves_order
+from reconcile.catalog import in_order
 from reconcile.compare import Facts, key_of
 from reconcile.database import Database
 from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
@@ -36,7 +36,7 @@ class Walk:
 def walked(walk: Walk) -> Iterator[Callable[[str], Keys]]:
     """Lend the function from a key to pages of the keys behind it, each key once."""
     with walk.database.use() as connection:
-        indexed = serves_order(connection, walk.mapping)
+        indexed = in_order(connection, walk.mapping, walk.bucket).indexed
     if indexed:
         yield lambda after: by_index(walk, after)
         return

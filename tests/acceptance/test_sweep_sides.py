@@ -16,8 +16,8 @@ from minio.versioningconfig import VersioningConfig
 from reconcile.database import migrate
 from tests.acceptance.test_commands import add_row
 from tests.support import command
-from tests.support.sweeping import put
-from tests.support.sweeps import found, swept
+from tests.support.sweeping import FOUND, TOTALS, put
+from tests.support.sweeps import found, swept, whole
 
 
 def test_a_key_that_list_omits_is_counted_and_no_drift(installed, connection, objects, bucket):
@@ -186,3 +186,20 @@ def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, 
     with installed.file.open("a") as file:
         file.write('[filters]\nexclude = ["/tmp/**", "*.part"]\n')
     assert found(swept(installed)) == every
+
+
+def test_how_the_rows_were_read_is_told(many, connection):
+    """Copied out without an index in byte order, or where --spool asks for it; else by pages; all come to the same."""
+    index = 'CREATE INDEX in_order ON file_versions (object_key COLLATE "C")'
+    copied, paged = "sorted by the database, since no index serves byte order", "the rows were read by pages"
+    report = swept(many)
+    assert whole(report) == (FOUND, TOTALS)
+    assert copied in report["notes"][0]
+    connection.execute(index)
+    report = swept(many)
+    assert whole(report) == (FOUND, TOTALS)
+    assert paged in report["notes"][0]
+    assert whole(swept(many, "--workers", "2")) == (FOUND, TOTALS)
+    report = swept(many, "--spool", str(many.file.parent))
+    assert whole(report) == (FOUND, TOTALS)
+    assert "were copied to a spool" in report["notes"][0]

@@ -8,7 +8,7 @@ import pytest
 from reconcile import catalog
 from reconcile.model import Misconfigured
 from reconcile.settings import MappingSettings, load
-from tests.support.shapes import REST, SEED
+from tests.support.shapes import NO_STATUS, REST, SEED
 
 TABLES = """
     CREATE TYPE mood AS ENUM ('ok', 'sad');
@@ -192,9 +192,21 @@ def test_the_seeds_lookup_is_an_index_scan(connection):
 def test_byte_order_is_served_by_an_index_of_that_collation_alone(connection):
     """The seed's unique index does not yield keys in byte order; one COLLATE "C" does, and spares the sort."""
     mapped = catalog.compiled(connection, SEED.settings())
-    assert not catalog.serves_order(connection, mapped)
+    assert not catalog.in_order(connection, mapped, SEED.bucket).indexed
     connection.execute('CREATE INDEX ON file_versions (object_key COLLATE "C")')
-    assert catalog.serves_order(connection, mapped)
+    assert catalog.in_order(connection, mapped, SEED.bucket).indexed
+
+
+def test_byte_order_is_served_where_the_bucket_is_a_name(connection):
+    """All rows are of the one configured bucket, and the index is found for it; how many there are is estimated."""
+    NO_STATUS.create(connection)
+    connection.execute("INSERT INTO thing SELECT n, 'k' || n FROM generate_series(1, 1000) AS n; ANALYZE thing")
+    mapped = catalog.compiled(connection, NO_STATUS.settings())
+    assert not catalog.in_order(connection, mapped, NO_STATUS.bucket).indexed
+    connection.execute('CREATE INDEX ON thing (key COLLATE "C")')
+    indexed, rows = catalog.in_order(connection, mapped, NO_STATUS.bucket)
+    assert indexed
+    assert 900 < rows < 1100
 
 
 def test_an_index_that_would_spare_work_is_advised(connection):
