@@ -14,11 +14,13 @@ from time import monotonic
 
 import structlog
 
+from consumer import rulewatch
 from consumer.counting import Figure, Leased
 from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
 from consumer.metrics import METERS
+from consumer.rulewatch import Watched
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.inquiry import Record
@@ -119,6 +121,7 @@ class Reader:
         for bucket, meter, count in connection.execute(SQL["swept"]).fetchall():
             yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
         states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
+        yield from rule_figures(rulewatch.read(states.get(f"duty {rulewatch.NAME}")))
         for bucket in self.lanes:
             yield Figure("reconciler_express_lanes", states.get(f"express {bucket}") == "express.listening", (bucket,))
 
@@ -165,6 +168,15 @@ def _sweep_figures(bucket: str, record: Record | None) -> Iterator[Figure]:
     yield Figure("reconciler_sweeps_unfinished", (record[6] or 0) if record else 0, (bucket,))
     for meter in METERS:
         yield Figure("reconciler_swept_drifts", 0, (bucket, meter))
+
+
+def rule_figures(watched: Mapping[str, Watched]) -> Iterator[Figure]:
+    """Yield what is known of each bucket's event rules."""
+    for bucket, one in watched.items():
+        for event, lacks in rulewatch.missing(one).items():
+            yield Figure("reconciler_rules_lacking", lacks, (bucket, event))
+        yield Figure("reconciler_rules_changed_timestamp_seconds", one.changed_at, (bucket,))
+        yield Figure("reconciler_rules_refused", one.state == rulewatch.REFUSED, (bucket,))
 
 
 def lag_figures(lags: Iterable[Lag], now_ms: float) -> Iterator[Figure]:

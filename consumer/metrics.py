@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from reconcile.drift import Meter
+from reconcile.eventrules import EVENTS
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Action, Kind, State
 
@@ -143,6 +144,20 @@ LEASED = (
     leased("reconciler_lag_records", "records", "Records that the group has not committed.", partition=OPEN),
     leased("reconciler_lag_seconds", "seconds", "The age of the oldest of those records.", partition=OPEN),
     leased("reconciler_dead_letters_kept", "records", "Records in the topic of dead letters."),
+    leased(
+        "reconciler_rules_lacking",
+        "rules",
+        "1 for each event that no rule sends to the topic for every key of a bucket.",
+        bucket=OPEN,
+        event=EVENTS,
+    ),
+    leased(
+        "reconciler_rules_changed_timestamp_seconds",
+        "seconds",
+        "When a bucket's event rules were seen to have changed; 0: they did not.",
+        bucket=OPEN,
+    ),
+    leased("reconciler_rules_refused", "", "1 if MinIO does not let us read a bucket's event rules.", bucket=OPEN),
     leased("reconciler_express_lanes", "lanes", "1 if the bucket's express lane listens.", bucket=OPEN),
 )
 CATALOGUE = (*OF_PROCESS, *SAMPLED, *LEASED)

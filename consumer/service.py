@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from consumer import clocks, duties, outbox
+from consumer import clocks, duties, outbox, rulewatch
 from consumer.clocks import ServerClock
 from consumer.counting import Counting
 from consumer.events import DIALECTS
@@ -212,6 +212,7 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     else:
         todo.append(outbox.turned_off())
     todo += [clocks.duty(objects, bucket) for bucket in buckets_of(settings)[:1]]
+    todo.append(rulewatch.duty(objects, buckets_of(settings)))
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
         *publishing,

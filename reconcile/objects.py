@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from xml.etree import ElementTree as ET
 
@@ -19,6 +18,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from minio.notificationconfig import NotificationConfig, QueueConfig
 from urllib3.exceptions import HTTPError
 
+from reconcile.eventrules import EVENTS, EventRule, RulePlan, covers
 from reconcile.heads import NO_NAME, Broken, Reply, date_of, path_of, query_of, reason, side, target_of, unanswered
 from reconcile.model import Misconfigured, NotAsked, ObjectRef, ObjectSide, Unavailable
 from reconcile.server import Server
@@ -27,7 +27,6 @@ from reconcile.transport import Refused, Transport
 if TYPE_CHECKING:
     from types import TracebackType
 
-EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleDelMarkerExpiration:Delete")
 REMOVALS = EVENTS[1:]
 RULE_ID = "storage-reconciler"
 _OK, _FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 200, 403, 429, 500
@@ -39,18 +38,6 @@ _PING = b'{"Records":null}'
 
 class Silent(Exception):
     """The listen stream sent nothing, not even a ping, for as long as it should never be still."""
-
-
-@dataclass(frozen=True, slots=True)
-class RulePlan:
-    """What a bucket's event rules lack, and the documents (XML) as they are and as they would be."""
-
-    bucket: str
-    arn: str
-    events: tuple[str, ...]
-    lacking: tuple[str, ...]
-    before: str
-    after: str
 
 
 class Objects:
@@ -156,6 +143,10 @@ class Objects:
     def rules(self, bucket: str) -> str:
         """Return the bucket's event rules, the whole document as XML."""
         return _xml(self._rules(bucket))
+
+    def event_rules(self, bucket: str) -> list[EventRule]:
+        """Return the rules by which the bucket's events go to a queue, each with what it is narrowed to."""
+        return [_told(rule) for rule in self._rules(bucket).queue_config_list]
 
     def plan_rule(self, bucket: str, arn: str, events: Sequence[str] = EVENTS) -> RulePlan:
         """Say what is lacking for the events to reach the target; nobody else's rule is touched."""
@@ -284,22 +275,24 @@ def _merged(rules: NotificationConfig, arn: str, events: Sequence[str]) -> tuple
     """Return the rules with ours in them, and which events were lacking; a filtered rule does not count."""
     ours = next((rule for rule in rules.queue_config_list if rule.queue == arn and not _filtered(rule)), None)
     had = tuple(ours.events) if ours else ()
-    lacking = tuple(event for event in events if not any(_covers(one, event) for one in had))
+    lacking = tuple(event for event in events if not any(covers(one, event) for one in had))
     if not lacking:
         return rules, ()
-    kept = [one for one in had if not any(_covers(event, one) for event in lacking)]
+    kept = [one for one in had if not any(covers(event, one) for event in lacking)]
     merged = QueueConfig(events=[*kept, *lacking], config_id=(ours.config_id if ours else None) or RULE_ID, queue=arn)
     queues = [rule for rule in rules.queue_config_list if rule is not ours]
     changed = NotificationConfig(rules.cloud_func_config_list, [*queues, merged], rules.topic_config_list)
     return changed, lacking
 
 
+def _told(rule: QueueConfig) -> EventRule:
+    prefix, suffix = rule.prefix_filter_rule, rule.suffix_filter_rule
+    narrowed = (prefix.value if prefix else "", suffix.value if suffix else "")
+    return EventRule(rule.queue or "", tuple(sorted(rule.events)), *narrowed)
+
+
 def _filtered(rule: QueueConfig) -> bool:
     return rule.prefix_filter_rule is not None or rule.suffix_filter_rule is not None
-
-
-def _covers(wide: str, event: str) -> bool:
-    return wide == event or (wide.endswith("*") and event.startswith(wide[:-1]))
 
 
 def _xml(rules: NotificationConfig) -> str:

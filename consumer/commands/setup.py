@@ -16,9 +16,10 @@ from consumer.kafka import WantedTopic, create_topics, missing_topics
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database, Migration, migrations, pending
+from reconcile.eventrules import RulePlan
 from reconcile.grants import grants
 from reconcile.model import Misconfigured
-from reconcile.objects import Objects, RulePlan
+from reconcile.objects import Objects
 from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
 from reconcile.report import Section
 from reconcile.settings import Settings

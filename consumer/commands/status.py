@@ -10,6 +10,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_facts, clock_of, paths_of
+from consumer.commands.streaming import rules_of
 from consumer.kafka_positions import Position, positions
 from reconcile import inquiry
 from reconcile.database import Connection
@@ -110,6 +111,7 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
         Table("restraints", RESTRAINTS, list(restraint_rows(kept.restraints)), "Restraints"),
         Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
         Table("sweeps", SWEEPS, list(sweep_rows(kept, named_buckets(settings))), "Last complete sweeps"),
+        rules_of(kept.leases),
         paths_of(kept.sightings, clock),
         Table("acts", ACTS, kept.acts, "What happened, last 24 h", none="nothing"),
     ]

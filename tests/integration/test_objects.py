@@ -14,9 +14,10 @@ from minio.deleteobjects import DeleteObject
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
 from minio.versioningconfig import VersioningConfig
 
+from reconcile.eventrules import EVENTS
 from reconcile.heads import NO_NAME, unanswered
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
-from reconcile.objects import EVENTS, REMOVALS, RULE_ID, Objects, Silent
+from reconcile.objects import REMOVALS, RULE_ID, Objects, Silent
 from reconcile.server import Server
 from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Proxy, Slow, Stall
 

@@ -1,0 +1,95 @@
+"""Watches the rules by which each bucket's events reach the topic: removed, narrowed or changed is noticed, and kept.
+
+What is kept lies in the duty's lease, where metrics and `status` find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import structlog
+
+from consumer.duties import Duty, Turn
+from reconcile.database import Connection
+from reconcile.eventrules import EVENTS, lacking, state
+from reconcile.model import Misconfigured
+from reconcile.objects import Objects
+
+log = structlog.get_logger("rules")
+NAME = "rules"
+INTERVAL_S = 30.0
+REFUSED = "refused"
+WHOLE = "whole"
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """One bucket's rules as they were read last: `changed_at` is 0 while they are as they were at first."""
+
+    state: str
+    lacking: tuple[str, ...] = ()
+    document: str = ""
+    changed_at: float = 0.0
+    why: str = ""
+
+
+def duty(objects: Objects, buckets: Sequence[str]) -> Duty:
+    """Return the duty."""
+    return Duty(NAME, INTERVAL_S, lambda turn: watch(turn, objects, buckets))
+
+
+def watch(turn: Turn, objects: Objects, buckets: Sequence[str]) -> None:
+    """Read each bucket's rules, and keep what they are and when they changed."""
+    before = read(turn.checkpoint)
+    with turn.world.database.use() as connection:
+        now = _now(connection)
+    found = {bucket: _compared(before.get(bucket), _read(objects, bucket), now) for bucket in buckets}
+    for bucket, one in found.items():
+        tell(bucket, before.get(bucket), one)
+    turn.keep(msgspec.json.encode(found).decode())
+
+
+def _read(objects: Objects, bucket: str) -> Watched:
+    try:
+        rules = objects.event_rules(bucket)
+    except Misconfigured as refusal:
+        return Watched(REFUSED, why=str(refusal))
+    return Watched(state(rules), lacking(rules), msgspec.json.encode(sorted(rules)).decode())
+
+
+def _compared(before: Watched | None, found: Watched, now: float) -> Watched:
+    """Return what was found, with when it changed; what could not be read has not changed."""
+    if before is None:
+        return found
+    if found.state == REFUSED:
+        return msgspec.structs.replace(found, document=before.document, changed_at=before.changed_at)
+    changed = bool(before.document) and before.document != found.document
+    return msgspec.structs.replace(found, changed_at=now if changed else before.changed_at)
+
+
+def tell(bucket: str, before: Watched | None, found: Watched) -> None:
+    """Log what became of the rules, once."""
+    if before is not None and (before.state, before.document) == (found.state, found.document):
+        return
+    if found.state != WHOLE:
+        log.warning("rules.lacking", bucket=bucket, state=found.state, lacking=found.lacking, why=found.why)
+    elif before is not None:
+        log.warning("rules.changed", bucket=bucket, state=found.state)
+
+
+def read(kept: str | None) -> Mapping[str, Watched]:
+    """Read what is kept, by bucket."""
+    try:
+        return msgspec.json.decode(kept, type=dict[str, Watched]) if kept else {}
+    except msgspec.DecodeError:
+        return {}
+
+
+def missing(one: Watched) -> Mapping[str, bool]:
+    """Return of each wanted event whether it does not come."""
+    return {event: event in one.lacking for event in EVENTS}
+
+
+def _now(connection: Connection) -> float:
+    [(at,)] = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchall()
+    return float(at)

@@ -1,0 +1,107 @@
+"""A bucket's event rules on a real MinIO: removed, narrowed, changed, each is noticed and told."""
+
+from contextlib import ExitStack
+
+import pytest
+from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
+
+from consumer import rulewatch
+from consumer.duties import do_one
+from consumer.figures import rule_figures
+from reconcile.eventrules import EVENTS, EventRule, lacking, state
+from reconcile.objects import Objects
+from reconcile.server import Server
+from tests.support import consuming
+
+KAFKA = "arn:minio:sqs::X:kafka"
+DUTY = "SELECT checkpoint FROM reconciler.lease WHERE task = 'duty rules'"
+
+
+@pytest.fixture
+def site(tmp_path, database, minio, kafka, bucket):
+    """Make an application whose bucket reports to the stack's topic."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, kafka.topic, bucket) as made:
+        yield made
+
+
+@pytest.fixture
+def watched(site):
+    """Return what watches once, and returns what is known then."""
+    with ExitStack() as exits:
+        world = consuming.world(site.settings(), exits, "one")
+
+        def once(objects: Objects = world.objects) -> rulewatch.Watched:
+            do_one(world, rulewatch.duty(objects, [site.bucket]), lambda *_: True)
+            [(kept,)] = site.sql(DUTY)
+            return rulewatch.read(kept)[site.bucket]
+
+        yield once
+
+
+def put(site, minio, *rules: QueueConfig) -> None:
+    """Replace the bucket's rules."""
+    site.client.set_bucket_notification(
+        bucket_name=site.bucket, config=NotificationConfig(queue_config_list=list(rules))
+    )
+
+
+def test_removed_narrowed_and_changed_rules_are_noticed_and_told(site, minio, watched):
+    """At first they are as they are; each change has its time, and `status` shows state, lack and time."""
+    whole = QueueConfig(events=list(EVENTS), queue=minio.arn)
+    put(site, minio, whole)
+    first = watched()
+    assert (first.state, first.lacking, first.changed_at) == ("whole", (), 0)
+    put(site, minio, QueueConfig(events=["s3:ObjectCreated:*"], queue=minio.arn))
+    narrowed = watched()
+    assert (narrowed.state, narrowed.lacking) == ("narrowed", EVENTS[1:])
+    assert narrowed.changed_at > 0
+    assert watched() == narrowed
+    put(site, minio)
+    removed = watched()
+    assert (removed.state, removed.lacking) == ("removed", EVENTS)
+    assert removed.changed_at > narrowed.changed_at
+    shown = site.program.run("status")
+    assert "removed" in shown.stdout
+    [line] = site.program.json("status")["rules"]
+    assert (line["bucket"], line["rules"], line["lacking"]) == (site.bucket, "removed", ", ".join(EVENTS))
+    only_some = QueueConfig(events=list(EVENTS), queue=minio.arn, prefix_filter_rule=PrefixFilterRule("users/"))
+    put(site, minio, only_some)
+    assert (watched().state, watched().lacking) == ("narrowed", EVENTS)
+    put(site, minio, whole)
+    again = watched()
+    assert (again.state, again.lacking) == ("whole", ())
+    assert again.changed_at > removed.changed_at
+
+
+def test_what_may_not_be_read_is_told_and_is_no_change(site, minio, watched):
+    """MinIO's refusal ends nothing: the state says so, and the next reading goes on from the one before."""
+    before = watched()
+    with Objects(Server(minio.url, minio.user, "wrong-word")) as stranger:
+        refused = watched(stranger)
+    assert refused.state == "refused"
+    assert "403" in refused.why
+    assert "wrong-word" not in refused.why
+    assert watched() == before
+    told = {(one.name, one.labels): one.value for one in rule_figures({"b": refused})}
+    assert told["reconciler_rules_refused", ("b",)] == 1
+    assert told["reconciler_rules_lacking", ("b", EVENTS[0])] == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected", "lacks"),
+    [
+        ([EventRule(KAFKA, EVENTS)], "whole", 0),
+        ([EventRule(KAFKA, ("s3:*",))], "whole", 0),
+        ([EventRule(KAFKA, EVENTS[:1]), EventRule(KAFKA, EVENTS[1:])], "whole", 0),
+        ([EventRule(KAFKA, ("s3:ObjectRemoved:Delete",))], "narrowed", 3),
+        ([EventRule(KAFKA, EVENTS, "a/")], "narrowed", 3),
+        ([EventRule(KAFKA, EVENTS, "", ".jpg"), EventRule(KAFKA, EVENTS[:1])], "narrowed", 2),
+        ([EventRule(KAFKA, ("s3:ObjectAccessed:*",))], "removed", 3),
+        ([EventRule("arn:minio:sqs::X:webhook", EVENTS)], "removed", 3),
+        ([], "removed", 3),
+    ],
+)
+def test_what_rules_come_to(rules, expected, lacks):
+    """Only rules to Kafka count, and only those for every key are whole; several may share the events."""
+    assert state(rules) == expected
+    assert len(lacking(rules)) == lacks
