@@ -181,11 +181,12 @@ def _words(settings: MappingSettings, catalog: Catalog) -> Iterator[str]:
         if table is not None and name:
             column = table.columns[name]
             for word in words:
-                if reason := _unholdable(column, word):
+                if reason := unholdable(column, word):
                     yield f"mapping.{setting} = {word!r}: {reason}"
 
 
-def _unholdable(column: Column, word: str) -> str:
+def unholdable(column: Column, word: str) -> str:
+    """Say why a column cannot hold a status, `''` where it can."""
     if column.family is Family.ENUM and word not in column.labels:
         add = f"ALTER TYPE {column.type[0]}.{column.type[1]} ADD VALUE {_constant(word)}"
         return f"the enum of {column.name} has {', '.join(column.labels)} only; use one of them, or {add}"

@@ -41,6 +41,7 @@ class Mapping:
     siblings: sql.Composed | None
     checksums: sql.Composed | None
     flagged: sql.Composed | None
+    in_status: sql.Composed | None
     near: sql.Composed | None
     probe: tuple[Ref, ...]
     tables: Tables
@@ -81,6 +82,7 @@ def compile_mapping(settings: MappingSettings, catalog: Catalog) -> Mapping:
         siblings=tending.siblings(of),
         checksums=tending.checksums(of),
         flagged=tending.flagged(of),
+        in_status=tending.in_status(of),
         near=tending.near(of),
         probe=probe,
         tables=of,

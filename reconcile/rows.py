@@ -109,6 +109,11 @@ def flagged(connection: Connection, mapping: Mapping, after: str | None, limit: 
     return _rows(connection, mapping.flagged, parameters)
 
 
+def has_status(connection: Connection, mapping: Mapping, status: str) -> bool:
+    """Tell whether any row has a status, whatever it means."""
+    return bool(mapping.in_status and _first_columns(connection, mapping.in_status, {"row_status": status}))
+
+
 def near(connection: Connection, mapping: Mapping, key: str) -> list[Row]:
     """Return rows whose keys stand next to this one in the index, three a side; none for a composed key."""
     return _rows(connection, mapping.near, {"row_key": key}) if mapping.near else []

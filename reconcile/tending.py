@@ -129,6 +129,17 @@ def flagged(of: Tables) -> sql.Composed | None:
     return sql.SQL("{} ORDER BY {} LIMIT %(row_limit)s").format(rows, selection.row_id(of))
 
 
+def in_status(of: Tables) -> sql.Composed | None:
+    """Return one row that has a status, whatever it means; None where none is mapped."""
+    status = of.settings.version.status
+    if status is None:
+        return None
+    one = sql.SQL("SELECT {id}::text FROM {table} AS v WHERE {status}::text = %(row_status)s::text LIMIT 1")
+    return one.format(
+        id=selection.row_id(of), table=expressions.table_name(of.version), status=expressions.of_version(status)
+    )
+
+
 def near(of: Tables) -> sql.Composed | None:
     """Return the rows on both sides of a key in its index, in the index's own order; None for a composed key."""
     if is_template(of.settings.version.key):

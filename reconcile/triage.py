@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from reconcile.life import LIFE, Input, Subject, by_hand, next_change, next_look, subjects
 from reconcile.model import (
+    FINAL,
     Drift,
     Facts,
     Finding,
@@ -135,7 +136,8 @@ class Deed:
         if named is None or (named.finding and (subject.finding is None or subject.finding.id != named.finding)):
             return None
         change, why = self._changed(subject, looked, side, now)
-        if why and (looked is None or self.act is not Input.ADOPT):  # what others flagged resolves first
+        resolves_first = self.act is Input.ADOPT and looked is not None and looked.state in FINAL  # of others' flags
+        if why and not resolves_first:
             again = isinstance(subject.verdict, Undecided) and subject.verdict.asked
             self.outcomes[named] = Outcome(named, done=False, told=why, again=again)
         if change is not None:

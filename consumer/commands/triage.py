@@ -1,9 +1,9 @@
-"""`findings note`, `ignore`, `reopen` and `adopt`: a person's acts on findings, some at a time, told briefly."""
+"""`findings note`, `ignore` and `reopen`: a person's acts on findings, some at a time, told briefly."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,11 +12,11 @@ from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
 from consumer.commands.call import Call, database
 from consumer.commands.choosing import wanted_by
 from consumer.commands.plan import COLUMNS, HOW, Act, carry_out
-from reconcile import acts, inquiry, rows
+from reconcile import acts, inquiry
 from reconcile.database import Database
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
-from reconcile.model import FINAL, Hint, Misconfigured, ObjectRef, ObjectSide, Row, RowState, State
+from reconcile.model import FINAL, Hint, Misconfigured, ObjectRef, ObjectSide, State
 from reconcile.opening import mapping, objects, world
 from reconcile.reconciler import reconcile
 from reconcile.report import Section, Table
@@ -74,53 +74,6 @@ def not_by_rule(subject: Subject, _: ObjectSide, __: datetime) -> str:
     if by is None or not by.startswith(RULE):
         return ""
     return f"{by} ignores it; findings rules lift {by.removeprefix(RULE)} ends that"
-
-
-def adopt(call: Call) -> Answer:
-    """Take over flags that others set, with a status to go back to; a row whose object is there gets it at once."""
-    options = call.options
-    require_choice(call, ("bucket", "prefix", "group", "owner"))
-    with opened_world(call) as (settings, live):
-        words = settings.mapping.status
-        if options.status in {words.flag, words.purged, *words.expects_absence}:
-            raise Misconfigured(f"--status {options.status!r}: must be the status of a row whose object is there")
-        deed = Deed(Input.ADOPT, options.why, not_flagged, previous_status=options.status, after=timedelta(0))
-        found = (
-            Named(None, ObjectRef(row.bucket, row.key, row.s3_version), row.row_id)
-            for row in flagged(live)
-            if is_wanted(call, row)
-        )
-        return carried(call, live, deed, found, Told(), look=True)
-
-
-def not_flagged(subject: Subject, _: ObjectSide, __: datetime) -> str:
-    """Say why there is nothing to adopt, `''` where a row carries a flag that is not ours."""
-    if subject.finding is not None:
-        return f"finding {subject.finding.id} has it already"
-    return "" if subject.row is not None and subject.row.state == RowState.FLAGGED else "its row carries no flag"
-
-
-def flagged(live: LiveWorld) -> Iterator[Row]:
-    """Yield every row that carries the flag, and no finding of ours that flagged it, in pages."""
-    after: str | None = None
-    while True:
-        with live.database.use() as connection:
-            page = rows.flagged(connection, live.mapping, after, 1000)
-        if not page:
-            return
-        refs = {row.row_id: ObjectRef(row.bucket, row.key, row.s3_version) for row in page}
-        known = live.glance(list(dict.fromkeys(refs.values())))
-        ours = {one.row_id for each in known.values() for one in each.findings if one.previous_status is not None}
-        yield from (row for row in page if row.row_id not in ours)
-        after = page[-1].row_id
-
-
-def is_wanted(call: Call, row: Row) -> bool:
-    """Tell whether a row is among those that ids, or the filter, name."""
-    options = call.options
-    pairs = ((options.bucket, row.bucket), (options.group, row.group), (options.owner, row.owner))
-    listed = not options.ids or row.row_id in options.ids
-    return listed and row.key.startswith(options.prefix or "") and all(a is None or a == b for a, b in pairs)
 
 
 def require_choice(call: Call, filters: Sequence[str] = FILTERS) -> None:
@@ -198,13 +151,15 @@ def carried(
 class Told:
     """What is told of many outcomes, in little memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, retold: Callable[[Outcome], Outcome] = lambda one: one) -> None:
+        self.retold = retold
         self.counts: Counter[tuple[str, str]] = Counter()
         self.first: dict[bool, list[Outcome]] = {True: [], False: []}
         self.done = self.left = self.again = 0
 
     def add(self, one: Outcome) -> bool:
-        """Count an outcome; tells whether it was done."""
+        """Count an outcome, as it is to be told; tells whether it was done."""
+        one = self.retold(one)
         self.done += one.done
         self.left += not one.done
         self.again += not one.done and one.again

@@ -58,7 +58,7 @@ def _rules(named: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def _adopt(named: Subparsers, common: argparse.ArgumentParser) -> None:
-    adopt = command(named, "adopt", "triage:adopt", common, "take over flags that others set")
+    adopt = command(named, "adopt", "adopting:adopt", common, "take over flags that others set")
     adopt.add_argument("ids", nargs="*", metavar="VERSION_ID", help="the id of a version row")
     adopt.add_argument("--status", required=True, metavar="WORD", help="the status to go back to")
     for name in ("bucket", "prefix", "group", "owner"):

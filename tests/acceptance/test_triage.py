@@ -104,3 +104,55 @@ def test_flags_of_others_are_adopted_and_given_back_where_the_object_is(program,
     assert set(kept) == {(there, "resolved", None), (gone, "open", "active")}
     assert program.json(*words)["planned"] == 0
     assert program.run("findings", "adopt", "--status", "corrupted", "--all").returncode == 2
+
+
+def test_a_plan_to_adopt_says_what_is_given_back_and_ids_are_answered_one_by_one(program, connection, objects, bucket):
+    """A live row is left alone with the reason, and an id that there is not is named before anything is done."""
+    there, gone, live = (
+        add_row(connection, "there", "corrupted"),
+        add_row(connection, "gone", "corrupted"),
+        add_row(connection, "live"),
+    )
+    objects.put_object(bucket_name=bucket, object_name="there", data=BytesIO(b"AAA"), length=3)
+    words = ("findings", "adopt", "--status", "active")
+    told = program.json(*words, there, live)
+    details = {act["subject"].split()[1]: (act["detail"], act["status"]) for act in told["acts"]}
+    assert details["there"][0].startswith("adopted; its object is there")
+    assert details["live"] == ("its row carries no flag", "left alone")
+    nobody = "00000000-0000-4000-8000-000000000000"
+    ended = program.run(*words, there, nobody, "not-an-id", "--apply")
+    assert (ended.returncode, nobody in ended.stderr, "not-an-id" in ended.stderr) == (2, True, True)
+    assert states(connection) == {}
+    assert program.json(*words, gone, "--apply")["done"] == 1
+    assert program.json(*words, gone)["acts"][0]["detail"] == "finding 1 has it already"
+
+
+@pytest.mark.parametrize(
+    ("status", "live", "named"),
+    [
+        ("actve", "", "no row has it"),
+        ("corrupted", "", "must be the status of a row whose object is there"),
+        ("deleted", "", "must be the status of a row whose object is there"),
+        ("active", '["stored"]', "mapping.status.live: stored"),
+    ],
+)
+def test_a_status_that_no_row_could_be_given_back_is_refused(program, connection, status, live, named):
+    """A slip of the pen is no status to go back to."""
+    add_row(connection, "live")
+    add_row(connection, "gone", "corrupted")
+    if live:
+        text = program.file.read_text("utf-8").replace("[mapping.status]", f"[mapping.status]\nlive = {live}")
+        program.file.write_text(text, "utf-8")
+    ended = program.run("findings", "adopt", "--status", status, "--all", "--apply")
+    assert (ended.returncode, named in ended.stderr) == (2, True), ended.stderr
+    assert states(connection) == {}
+
+
+def test_a_status_that_is_an_enum_has_its_labels_only(program, connection):
+    """The way out names them."""
+    connection.execute(
+        "CREATE TYPE word AS ENUM ('active', 'corrupted', 'deleted', 'pending');"
+        "ALTER TABLE file_versions ALTER status DROP DEFAULT, ALTER status TYPE word USING status::word"
+    )
+    ended = program.run("findings", "adopt", "--status", "fine", "--all")
+    assert (ended.returncode, "active, corrupted, deleted, pending" in ended.stderr) == (2, True), ended.stderr
