@@ -40,6 +40,7 @@ class Filter:
     held: bool = False
     before: datetime | None = None
     least_bytes: int | None = None
+    keys: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,21 @@ it was expected to be.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NoReturn, Self
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from minio.commonconfig import ComposeSource, CopySource
+from minio.credentials.credentials import Credentials
 from minio.datatypes import Object
 from minio.error import S3Error
+from minio.signer import sign_v4_s3
+from minio.time import to_amz_date, utcnow
 
 from reconcile.heads import NO_NAME, Reply, side, target_of
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
@@ -28,7 +34,11 @@ ONE_COPY = 5 * 2**30  # bytes; more is copied in parts (S3's limit of one CopyOb
 PARTS = 64 * 2**20
 MOST_PARTS = 10_000
 READING = timedelta(minutes=5)  # how long a signature holds
-_OK, _ERROR_BYTES = 200, 65_536
+PIECE = 2**18  # bytes that are sent at once
+UNSIGNED = "UNSIGNED-PAYLOAD"  # a content that is sent as it arrives cannot be signed before
+SHOWN = 12  # digits of a checksum that tell two apart
+_OK, _TOO_MANY, _SERVER_ERRORS, _ERROR_BYTES = 200, 429, 500, 65_536
+_KEPT = re.compile("content-(type|encoding|disposition|language)|cache-control|expires|x-amz-meta-.*", re.IGNORECASE)
 _CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 
 
@@ -62,6 +72,23 @@ class Arriving:
         with _doing(f"GET {self.ref.bucket}/{self.ref.key}"):
             return bytes(self._answer.read(most, decode_content=False))
 
+    def kept(self) -> dict[str, str]:
+        """Return the headers that are stored with the object."""
+        return {name: value for name, value in self._answer.headers.items() if _KEPT.fullmatch(name)}
+
+    def proven(self, sha256: str | None) -> Iterator[bytes]:
+        """Yield the content, its last piece only if all of it has this SHA-256; raises Gone where it has another."""
+        digest, last = hashlib.sha256(), b""
+        while piece := self.read(PIECE):
+            if last:
+                yield last
+            digest.update(piece)
+            last = piece
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise Gone(f"sha256: row {sha256[:SHOWN]}, {self.ref.bucket}/{self.ref.key} {digest.hexdigest()[:SHOWN]}")
+        if last:
+            yield last
+
     def close(self) -> None:
         """Give the connection back, or close it where the object was not read to its end."""
         self._answer.close()
@@ -74,6 +101,7 @@ class Storing:
     def __init__(self, server: Server, patience_s: float = PATIENCE_S, kept: int = 4) -> None:
         self._pool = pool(server, patience_s, kept)
         self._client = client(server, self._pool)
+        self._server = server
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +179,41 @@ class Storing:
                 done = self._client.copy_object(target.bucket, target.key, source=named)
             return done.version_id
 
+    def bring(self, source: ObjectRef, seen: Present, target: ObjectRef, sha256: str | None = None) -> str | None:
+        """Store a content anew under a name that has none, and return its version; it is never put over an object.
+
+        It is read and sent by us, since no copy within MinIO can promise that (docs/facts.md, Conditions). Raises Gone
+        where the source is not what was seen, has another SHA-256, or the target is there by now.
+        """
+        found = self.read(source._replace(s3_version=seen.s3_version or ""))
+        if isinstance(found, Unknown | NotAsked):
+            raise Unavailable("minio", f"GET {source.bucket}/{source.key}: {getattr(found, 'reason', 'not asked')}")
+        if isinstance(found, Absent) or (found.seen.etag, found.seen.size) != (seen.etag, seen.size):
+            raise Gone(f"{source.bucket}/{source.key} is not what it was")
+        with closing(found), _doing(f"PUT {target.bucket}/{target.key}"):
+            url = urlsplit(self._client.get_presigned_url("PUT", target.bucket, target.key, READING))._replace(query="")
+            headers = {**found.kept(), "content-length": str(seen.size), "if-none-match": "*"}
+            signed = self._signed("PUT", url, headers)
+            answer = self._pool.request("PUT", urlunsplit(url), body=found.proven(sha256), headers=signed)
+        if answer.status == _OK:
+            return answer.headers.get("x-amz-version-id")
+        return _refused(f"PUT {target.bucket}/{target.key}", answer.status, answer.data)
+
+    def _signed(self, method: str, url: SplitResult, headers: dict[str, str]) -> dict[str, str]:
+        """Return the headers with their signature; MinIO refuses `x-amz-` headers that a URL's signature leaves out."""
+        now = utcnow()
+        named = {"host": url.netloc, "x-amz-date": to_amz_date(now), "x-amz-content-sha256": UNSIGNED}
+        signed = sign_v4_s3(
+            method=method,
+            url=url,
+            region=self._server.region,
+            headers={**headers, **named},
+            credentials=Credentials(self._server.access_key, self._server.secret_key),
+            content_sha256=UNSIGNED,
+            date=now,
+        )
+        return {name: str(value) for name, value in signed.items()}
+
     def remove(self, ref: ObjectRef) -> None:
         """Remove an object for good; of a versioned bucket the version that the reference names, and no other."""
         with _doing(f"DELETE {ref.bucket}/{ref.key}"):
@@ -179,6 +242,17 @@ class Storing:
         with _doing(f"uploads of {bucket}/{prefix}"):
             listed = self._client._list_multipart_uploads(bucket_name=bucket, prefix=prefix)  # noqa: SLF001
             return {one.object_name for one in listed.uploads if one.object_name}
+
+
+def _refused(what: str, status: int, body: bytes) -> NoReturn:
+    """Raise what an answer means that is no success."""
+    code = CODE.search(body)
+    name = code[1].decode() if code else ""
+    if name in _CHANGED:
+        raise Gone("an object is there by now")
+    if status >= _SERVER_ERRORS or status == _TOO_MANY:
+        raise Unavailable("minio", f"{what}: HTTP {status} {name}")
+    raise Misconfigured(f"{what}: MinIO answers {status} {name}")
 
 
 def _stored(told: Object) -> Stored:

@@ -25,6 +25,7 @@ def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:
         since=moment(options.since, now) if options.since else None,
         held=options.held,
         before=now - length(options.older_than) if getattr(options, "older_than", None) else None,
+        keys=getattr(options, "keys", None),
         least_bytes=amount(options.larger_than) if getattr(options, "larger_than", None) else None,
     )
 

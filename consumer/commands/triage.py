@@ -28,7 +28,7 @@ from reconcile.world import LiveWorld
 
 FIRST = 20
 COUNTED = ("below", "outcome", "findings")
-FILTERS = ("kind", "bucket", "prefix", "group", "owner", "cause", "principal", "since", "held", "state")
+FILTERS = ("kind", "bucket", "prefix", "group", "owner", "cause", "principal", "since", "held", "state", "keys")
 
 
 def note(call: Call) -> Answer:

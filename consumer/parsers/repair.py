@@ -31,6 +31,27 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     purge.add_argument("--limit", type=int, default=10_000, metavar="N", help="at most so many at once (10000)")
     _missing(purge)
     changes(purge)
+    _restore(commands, common)
+
+
+def _restore(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    restore = command(
+        commands,
+        "restore",
+        "restore:restore",
+        common,
+        "bring missing objects back, from below a delete marker or a backup",
+    )
+    restore.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+    restore.add_argument("--key", dest="keys", action="append", metavar="KEY", help="of this object's key (repeatable)")
+    restore.add_argument("--all", action="store_true", help="every one")
+    restore.add_argument(
+        "--from", dest="source", metavar="BUCKET[/PREFIX]", help="copy from here (the configured backup)"
+    )
+    restore.add_argument("--marker", metavar="ID", help="this delete marker, where another hid it when it was found")
+    restore.add_argument("--limit", type=int, default=1000, metavar="N", help="at most so many at once (1000)")
+    _missing(restore)
+    changes(restore)
 
 
 def _missing(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ CASE WHEN (f.kind = 'missing') = NOT starts_with(f.evidence ->> 'event', 's3:Obj
 (f.closed_at IS NULL AND %(states)s::text[] IS NULL OR f.state = ANY (%(states)s::text[]))
 AND (%(kinds)s::text[] IS NULL OR f.kind = ANY (%(kinds)s::text[]))
 AND (%(bucket)s::text IS NULL OR f.bucket = %(bucket)s::text)
+AND (%(keys)s::text[] IS NULL OR f.key = ANY (%(keys)s::text[]))
 AND (%(prefix)s::text IS NULL OR starts_with(f.key, %(prefix)s::text))
 AND (%(group)s::text IS NULL OR f.group_name = %(group)s::text)
 AND (%(owner)s::text IS NULL OR f.owner = %(owner)s::text)

@@ -1,6 +1,8 @@
 """What is done to objects, on a real MinIO: copies that are conditional, markers, versions in their order."""
 
+import hashlib
 import io
+from dataclasses import replace
 
 import pytest
 from minio.commonconfig import ENABLED
@@ -60,3 +62,38 @@ def test_removing_a_version_leaves_the_others(storing, versioned, objects):
     storing.remove(ObjectRef(versioned, "a", first.s3_version or ""))
     assert [one.s3_version for one in storing.versions(versioned, "a")] == [second.s3_version]
     assert objects.get_object(bucket_name=versioned, object_name="a").data == b"22"
+
+
+def test_a_content_is_brought_back_with_what_was_stored_beside_it(storing, objects, bucket):
+    """Under a free name: its bytes, its media type, what its owner noted; also in parts, also empty."""
+    big = b"x" * (6 * 2**20)
+    for key, content in (("small", b"AAA"), ("none", b""), ("parts", big)):
+        objects.put_object(
+            bucket_name=bucket, object_name=f"backup/{key}", data=io.BytesIO(content), length=len(content),
+            content_type="image/png", metadata={"note": "hers"}, part_size=5 * 2**20,
+        )  # fmt: skip
+        seen = storing.read(ObjectRef(bucket, f"backup/{key}"))
+        seen.close()
+        storing.bring(seen.ref, seen.seen, ObjectRef(bucket, key), hashlib.sha256(content).hexdigest())
+        found = objects.stat_object(bucket_name=bucket, object_name=key)
+        kept = (found.size, found.etag, found.content_type, found.metadata["x-amz-meta-note"])
+        assert kept == (len(content), hashlib.md5(content, usedforsecurity=False).hexdigest(), "image/png", "hers")
+
+
+@pytest.mark.parametrize("size", [3, 6 * 2**20], ids=["one piece", "many pieces"])
+def test_nothing_is_put_over_an_object_nor_where_the_content_is_another(storing, objects, bucket, size):
+    """What is there stays, also where it came in the very moment; a wrong checksum, or a change, stores nothing."""
+    content = b"A" * size
+    objects.put_object(bucket_name=bucket, object_name="backup", data=io.BytesIO(content), length=size)
+    objects.put_object(bucket_name=bucket, object_name="there", data=io.BytesIO(b"BBBB"), length=4)
+    source = ObjectRef(bucket, "backup")
+    seen = storing.read(source)
+    seen.close()
+    with pytest.raises(Gone, match="there by now"):
+        storing.bring(source, seen.seen, ObjectRef(bucket, "there"))
+    with pytest.raises(Gone, match="sha256: row 000000000000"):
+        storing.bring(source, seen.seen, ObjectRef(bucket, "free"), "0" * 64)
+    with pytest.raises(Gone, match="not what it was"):
+        storing.bring(source, replace(seen.seen, etag="another"), ObjectRef(bucket, "free"))
+    assert objects.stat_object(bucket_name=bucket, object_name="there").size == 4
+    assert sorted(one.object_name for one in objects.list_objects(bucket_name=bucket)) == ["backup", "there"]

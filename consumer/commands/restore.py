@@ -1,0 +1,61 @@
+"""`restore`: bring back missing objects, from below a delete marker or from a backup; plan first, done with --apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
+from consumer.commands.call import Call
+from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice
+from reconcile.acts import Who
+from reconcile.model import Kind, Misconfigured
+from reconcile.opening import storing
+from reconcile.restoring import Restoring, Ways
+from reconcile.settings import Settings
+from reconcile.triage import Named, Outcome
+from reconcile.ways import Place, Wanted
+
+STATES = ["suspected", "open"]
+CHOICES = ("keys", "bucket", "prefix", "group", "owner", "cause", "principal")
+
+
+def restore(call: Call) -> Answer:
+    """Show what would bring the objects back; with --apply do it, and look at both sides again."""
+    options = call.options
+    if options.limit < 1:
+        raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
+    require_choice(call, CHOICES)
+    with opened_world(call) as (settings, live), storing(settings) as store:
+        run = Restoring(Ways(live, store, wanted(call, settings)), Who(call.who(), options.why))
+        told = Told()
+        found = (
+            named(one)
+            for one in chosen(call, live.database, STATES)
+            if is_current(one, told) and one[5] == Kind.MISSING
+        )
+        return answer(run, islice(found, options.limit), told, apply=options.apply)
+
+
+def wanted(call: Call, settings: Settings) -> Wanted:
+    """Return by which way: from where --from says, or from what is configured."""
+    written, backup = call.options.source, settings.backup
+    if written is None:
+        place = Place(backup.bucket, backup.prefix) if backup.bucket or backup.prefix else None
+        return Wanted(place, marker=call.options.marker or "")
+    bucket, _, prefix = written.partition("/")
+    if not bucket:
+        raise Misconfigured(f"--from {written!r}: begins with no bucket; write BUCKET, or BUCKET/PREFIX")
+    return Wanted(Place(bucket, prefix), is_named=True, marker=call.options.marker or "")
+
+
+def answer(run: Restoring, found: Iterable[Named], told: Told, *, apply: bool) -> Answer:
+    """Plan or do; whatever was told before an outage is shown with it."""
+    failure: Failure | None = None
+    outcomes: Iterable[Outcome] = run.apply(found) if apply else run.plan(found)
+    try:
+        for outcome in outcomes:
+            told.add(outcome)
+    except EXPECTED as error:
+        failure = failure_of(error)
+    return told.answer("restore", apply=apply, failure=failure)

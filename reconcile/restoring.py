@@ -1,0 +1,160 @@
+"""Brings back objects that are missing: from below the delete marker that hides them, or from a backup.
+
+A way is found by looking, and looked for again in the moment of the act. What is done is put down first, so that a run
+that dies half-way is known; the status is given back by the reconciler's look, as for any object that returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconcile import acts
+from reconcile.acts import Who
+from reconcile.model import Absent, Hint, Known, Misconfigured, ObjectRef, ObjectSide, Told, Unavailable
+from reconcile.reconciler import reconcile
+from reconcile.steps import Step
+from reconcile.storing import Gone, Storing
+from reconcile.triage import Named, Outcome, batches
+from reconcile.trial import Trial
+from reconcile.ways import THERE, Bring, NoWay, Unhide, Wanted, Way, brought, claimed, unhidden, unproven
+from reconcile.world import LiveWorld
+
+TOGETHER = 20  # are looked at right after they were brought back
+DEADLINE_S = 10.0
+
+
+@dataclass
+class Ways:
+    """Looks for ways, and asks MinIO what it has to."""
+
+    live: LiveWorld
+    storing: Storing
+    wanted: Wanted
+
+    def find(self, seen: Mapping[ObjectRef, tuple[Known, ObjectSide]]) -> dict[ObjectRef, Way]:
+        """Return the way of each reference that was looked at."""
+        ways = {ref: self._at_once(ref, *one) for ref, one in seen.items()}
+        place = self.wanted.place
+        asked = {ref: place.of(ref) for ref, way in ways.items() if way is None and place is not None}
+        sides = self.live.objects.heads(list(asked.values()), DEADLINE_S) if asked else {}
+        for ref, source in asked.items():
+            ways[ref] = brought(ref, seen[ref][0], source, sides[source])
+        return {
+            ref: way or NoWay("no delete marker hides it, and no backup is named (--from)") for ref, way in ways.items()
+        }
+
+    def _at_once(self, ref: ObjectRef, known: Known, side: ObjectSide) -> Way | None:
+        """Return the way for which no backup has to be looked at; None where one has."""
+        if not isinstance(side, Absent):
+            return unproven(side)
+        if not claimed(ref, known):
+            return NoWay("no row claims the object any more")
+        if ref.s3_version:
+            return NoWay("its row names an S3 version that is gone for good, and no copy would be that version")
+        if side.delete_marker and not self.wanted.is_named:
+            listed = self.storing.versions(ref.bucket, ref.key)
+            return unhidden(ref, known, side.delete_marker, listed, self.wanted)
+        return None
+
+
+@dataclass
+class Restoring:
+    """One run, by one person."""
+
+    ways: Ways
+    who: Who
+
+    def plan(self, found: Iterable[Named]) -> Iterator[Outcome]:
+        """Look at each, and say what would be done; nothing is written."""
+        for batch in batches(found):
+            ways = self._ways(batch)
+            yield from (_planned(one, ways[one.ref]) for one in batch)
+
+    def apply(self, found: Iterable[Named]) -> Iterator[Outcome]:
+        """Bring back what can be, then look at both sides again; an outage ends it after that."""
+        for batch in batches(found, TOGETHER):
+            ways = self._ways(batch)
+            self._put_down(batch, ways)
+            done, left, outage = self._brought_back(ways)
+            became = self._looked_again([*done, *(ref for ref, way in left.items() if way == THERE)])
+            for one in batch:
+                if one.ref in done:
+                    yield _done(one, done[one.ref], became.get((one.ref, one.row_id)))
+                elif one.ref in left:
+                    yield _left(one, left[one.ref], became.get((one.ref, one.row_id)))
+            if outage is not None:
+                raise outage
+
+    def _ways(self, batch: Sequence[Named]) -> dict[ObjectRef, Way]:
+        """Look at both sides of each, writing nothing, and find its way."""
+        trial = Trial(self.ways.live, has_kept=True)
+        refs = dict.fromkeys(one.ref for one in batch)
+        reconcile(trial, [Hint(ref, named_by="restore") for ref in refs])
+        ways = self.ways.find({one.hint.ref: (one.known, one.side) for one in trial.looked})
+        return {ref: ways.get(ref, NoWay("it is being written; try again", again=True)) for ref in refs}
+
+    def _put_down(self, batch: Sequence[Named], ways: Mapping[ObjectRef, Way]) -> None:
+        """Put down what is about to be done, of each finding."""
+        for one in batch:
+            way = ways[one.ref]
+            if one.finding and not isinstance(way, NoWay):
+                words = "; ".join(filter(None, (f"{way} ({way.beside()})", self.who.why)))
+                acts.note_findings(self.ways.live.database, Who(self.who.actor, words), [one.finding], "restore begun")
+
+    def _brought_back(
+        self, ways: Mapping[ObjectRef, Way]
+    ) -> tuple[dict[ObjectRef, Way], dict[ObjectRef, NoWay], Exception | None]:
+        """Do what is to be done of each; returns what was done, what was not, and what ended it half-way."""
+        done: dict[ObjectRef, Way] = {}
+        left = {ref: way for ref, way in ways.items() if isinstance(way, NoWay)}
+        for ref, way in ways.items():
+            try:
+                self._bring_back(ref, way)
+            except Gone as error:
+                left[ref] = NoWay(str(error), again=True)
+            except (Unavailable, Misconfigured) as error:
+                return done, left, error
+            if ref not in left:
+                done[ref] = way
+        return done, left, None
+
+    def _bring_back(self, ref: ObjectRef, way: Way) -> None:
+        storing = self.ways.storing
+        match way:
+            case Unhide(marker):
+                storing.remove(ref._replace(s3_version=marker))
+            case Bring(source, seen, _, sha256):
+                storing.bring(source, seen, ref, sha256)
+            case NoWay():
+                return
+
+    def _looked_again(self, refs: Sequence[ObjectRef]) -> dict[tuple[ObjectRef, str], str]:
+        """Look at both sides of what is there; the reconciler gives the status back, as to any object that returns."""
+        became: dict[tuple[ObjectRef, str], str] = {}
+
+        def hear(steps: Sequence[Step]) -> None:
+            became.update({(one.ref, change.row_id): change.act for one in steps for change in one.changes})
+
+        evidence = Told({"named_by": "restore", "restored_by": self.who.actor})
+        reconcile(self.ways.live, [Hint(ref, named_by="restore", evidence=evidence) for ref in refs], hear=hear)
+        return became
+
+
+def _left(one: Named, way: NoWay, became: str | None) -> Outcome:
+    return Outcome(one, done=False, told=f"{way.why}; {became}" if became else way.why, again=way.again)
+
+
+def _done(one: Named, way: Way, became: str | None) -> Outcome:
+    told = f"{way}; {became or 'its next look says what became of it'}"
+    return Outcome(one, done=True, told=told, beside=_beside(way))
+
+
+def _planned(one: Named, way: Way) -> Outcome:
+    if isinstance(way, NoWay):
+        return Outcome(one, done=False, told=way.why, again=way.again)
+    return Outcome(one, done=True, told=str(way), beside=way.beside())
+
+
+def _beside(way: Way) -> str:
+    return "" if isinstance(way, NoWay) else way.beside()
