@@ -19,7 +19,6 @@ from reconcile.confirm import Confirmed
 from reconcile.database import Database
 from reconcile.drift import Drift
 from reconcile.feeding import drain
-from reconcile.keeping import Unkept
 from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, State
 from reconcile.opening import objects
 from reconcile.reconciler import World, reconcile
@@ -28,6 +27,7 @@ from reconcile.steps import Change, Step, Tally
 from reconcile.sums import Sums
 from reconcile.sweep import Sweep
 from reconcile.trial import Trial
+from reconcile.unkept import Unkept
 from reconcile.world import LiveWorld
 
 NO_SCHEMA = "--apply needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"

@@ -24,7 +24,7 @@ from reconcile.drift import HELD_BY_BRAKE, Class, SweepReport
 from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
 from reconcile.heartbeat import Heartbeat
-from reconcile.keeping import Kept, Lost, Unkept
+from reconcile.keeping import Kept, Lost
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
@@ -32,6 +32,7 @@ from reconcile.steps import Tally
 from reconcile.sums import KINDS, Sums, summed, within
 from reconcile.sweep import Held, Keeper, Sweep
 from reconcile.trial import Trial
+from reconcile.unkept import Unkept
 
 log = structlog.get_logger("sweep")
 WAIT_S = 0.5

@@ -199,16 +199,26 @@ class Candidate:
 
 def candidates(block: Block) -> Iterator[Candidate]:
     """Yield what is to be looked at, in key order: differences that an unknown fact does not explain."""
-    rows: dict[str, list[Told]] = defaultdict(list)
+    for key, objects, rows in _by_key(block):
+        yield from _differing(key, objects, rows)
+
+
+def agreed(block: Block) -> int:
+    """Return how many objects agree with a row, those whose lines differ in what one side does not know among them."""
+    return block.agreed + sum(
+        any(not row.mark and agree(one, row) for row in rows) for _, objects, rows in _by_key(block) for one in objects
+    )
+
+
+def _by_key(block: Block) -> Iterator[tuple[str, list[Told], list[Told]]]:
+    """Yield the lines that stand on one side alone, taken apart, by key: objects and rows."""
     objects: dict[str, list[Told]] = defaultdict(list)
-    for line in block.only_rows:
-        row = told(line)
-        rows[row.key].append(row)
-    for line in block.only_objects:
-        one = told(line)
-        objects[one.key].append(one)
+    rows: dict[str, list[Told]] = defaultdict(list)
+    for lines, side in ((block.only_objects, objects), (block.only_rows, rows)):
+        for one in map(told, lines):
+            side[one.key].append(one)
     for key in sorted(rows.keys() | objects.keys()):
-        yield from _differing(key, objects.get(key, []), rows.get(key, []))
+        yield key, objects.get(key, []), rows.get(key, [])
 
 
 def _differing(key: str, objects: Sequence[Told], rows: Sequence[Told]) -> Iterator[Candidate]:

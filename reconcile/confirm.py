@@ -132,5 +132,10 @@ def lookalikes(drifts: Iterable[words.Drift], counterparts: dict[ObjectRef, str]
         if other is None or one.kind not in DOUBTFUL:
             yield one
         else:
-            cause = one.cause if one.kind is Class.LOOKALIKE else f"{one.kind} as it is written"
-            yield replace(one, kind=Class.LOOKALIKE, counterpart=other, cause=cause)
+            yield as_lookalike(one, other)
+
+
+def as_lookalike(one: words.Drift, other: str) -> words.Drift:
+    """Return a drift as the half of a lookalike, with the key of its other half."""
+    cause = one.cause if one.kind is Class.LOOKALIKE else f"{one.kind} as it is written"
+    return replace(one, kind=Class.LOOKALIKE, counterpart=other, cause=cause)

@@ -15,7 +15,7 @@ from time import sleep
 from typing import NamedTuple, Protocol, TypeVar
 
 from reconcile import belief
-from reconcile.compare import Block, Blocks, candidates, compare
+from reconcile.compare import Block, Blocks, agreed, candidates, compare
 from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
 from reconcile.heads import NO_NAME
@@ -67,6 +67,10 @@ class Keeper(Protocol):
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
         """Keep what a second look saw of these, and forget the rest."""
+        ...
+
+    def pair(self) -> None:
+        """Make an orphan whose key is another form of a row's the lookalike that it is: the row's side found it."""
         ...
 
 
@@ -126,7 +130,7 @@ class Sweep:
         named = {hint.ref for hint in hints}
         hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto) if ref not in named]
         found = self.look(hints)
-        sums = {"objects": block.objects, "rows": block.rows, "agreed": block.agreed, "candidates": differing}
+        sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block), "candidates": differing}
         found.totals.update(sums)
         return found
 
@@ -200,6 +204,7 @@ class Sweep:
         while True:
             refs, ripe = self.keeper.to_see_again(margin)
             if not refs:
+                self.keeper.pair()
                 return
             if not ripe:
                 waiting(len(refs))

@@ -95,6 +95,13 @@ WHERE d.sweep_id = %(id)s AND d.key = c.key COLLATE "C" AND d.bucket = c.bucket 
     WHERE a.key = d.key COLLATE "C" AND a.s3_version = d.s3_version COLLATE "C" AND a.row_id = d.row_id COLLATE "C"
       AND a.kind = d.kind AND a.cause = d.cause)
 
+-- name: pair
+-- Of a key with `//` every place might be the row's, so only the row's side finds the other.
+UPDATE reconciler.drift AS o SET kind = 'lookalike', counterpart = l.key, cause = 'orphan as it is written'
+FROM reconciler.drift AS l
+WHERE l.sweep_id = %(id)s AND l.kind = 'lookalike' AND l.counterpart <> ''
+  AND o.sweep_id = %(id)s AND o.kind = 'orphan' AND o.key = l.counterpart COLLATE "C"
+
 -- name: drifts
 -- Those that were seen twice, each with whether the last complete sweep did not have it.
 SELECT d.kind, d.bucket, d.key, d.s3_version, d.row_id, d.cause, d.size_bytes, d.group_name, d.owner, d.since,

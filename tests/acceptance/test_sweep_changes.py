@@ -9,9 +9,9 @@ import pytest
 
 from reconcile.confirm import Confirmed
 from reconcile.drift import Class, Drift
-from reconcile.keeping import Unkept
 from reconcile.model import ObjectRef
 from reconcile.sweep import Range
+from reconcile.unkept import Unkept
 from tests.acceptance.test_commands import add_row
 from tests.support import sweeping
 from tests.support.sweeping import Application, put

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.compare import FLAGGED, Facts, candidates, compare, escaped, key_of, lines_of, told, unescaped
+from reconcile.compare import FLAGGED, Facts, agreed, candidates, compare, escaped, key_of, lines_of, told, unescaped
 from reconcile.drift import Entry
 from reconcile.model import OutOfOrder
 
@@ -115,3 +115,10 @@ def test_versions_are_compared_one_by_one_and_noncurrent_ones_need_no_row():
         ("c", "v1", False),
         ("d", "v1", False),
     ]
+
+
+def test_what_one_side_does_not_know_is_agreed_upon():
+    """A row without a version, size or ETag agrees with an object that has them; another size, or a flag, does not."""
+    objects = [b"a\tnull\t1\tx\t", b"b\tnull\t1\tx\t", b"c\tnull\t1\tx\t", b"d\tnull\t1\tx\t", b"e\t\t1\t\t"]
+    rows = [b"a\t\t1\tx\t", b"b\t\t\t\t", b"c\t\t2\t\t", b"d\t\t1\tx\t!", b"e\t\t1\t\t"]
+    assert sum(agreed(block) for block in compare(iter([objects]), iter([rows]))) == 3
