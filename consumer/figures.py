@@ -19,6 +19,7 @@ from consumer.counting import Figure, Leased
 from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
+from consumer.losswatch import wanted
 from consumer.metrics import METERS
 from consumer.rulewatch import Watched
 from reconcile import inquiry
@@ -120,6 +121,7 @@ class Reader:
             yield from _sweep_figures(bucket, record)
         for bucket, meter, count in connection.execute(SQL["swept"]).fetchall():
             yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
+        yield from summed("reconciler_sweep_wanted", ((1, record[1]) for record in wanted(connection)))
         states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
         yield from rule_figures(rulewatch.read(states.get(f"duty {rulewatch.NAME}")))
         for bucket in self.lanes:

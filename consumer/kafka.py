@@ -12,7 +12,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -59,10 +67,11 @@ class Member:
         self._judge(messages)
         return records
 
-    def commit(self, offsets: Mapping[Partition, int]) -> bool:
+    def commit(self, offsets: Mapping[Partition, int], metadata: str = "") -> bool:
         """Store and commit, waiting for the answer; False if the group is moving on and nothing is sure."""
         try:
-            self._consumer.store_offsets(offsets=[TopicPartition(*place, offset) for place, offset in offsets.items()])
+            stored = [TopicPartition(*place, offset, metadata) for place, offset in offsets.items()]
+            self._consumer.store_offsets(offsets=stored)
             answers = self._consumer.commit(asynchronous=False)
         except KafkaException as fault:
             return self._forgiven(fault.args[0])
@@ -234,19 +243,24 @@ def open_producer(kafka: Settings) -> Producer:
 def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:
     """Return which topics would have to be created: what `init` plans."""
     with asking():
-        there = _admin(kafka).list_topics(timeout=ASK_SECONDS).topics
+        there = open_admin(kafka).list_topics(timeout=ASK_SECONDS).topics
     return [topic for topic in wanted if topic.name not in there]
 
 
 def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
     """Create the topics of a plan; one that came to be meanwhile is as good."""
     new = [NewTopic(topic.name, topic.partitions, topic.replication, config={**topic.config}) for topic in missing]
-    admin = _admin(kafka)  # kept in a name: its answers end with it
+    admin = open_admin(kafka)  # kept in a name: its answers end with it
     for name, created in (admin.create_topics(new, request_timeout=ADMIN_SECONDS) if new else {}).items():
         with asking(name):
             refusal = created.exception()
             if refusal is None or refusal.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 created.result()
+
+
+def open_admin(kafka: Settings) -> AdminClient:
+    """Make what asks of topics and groups."""
+    return _made(AdminClient, for_admin(kafka) | {"error_cb": _ignore})
 
 
 @contextmanager
@@ -256,10 +270,6 @@ def asking(topic: str = "") -> Iterator[None]:
         yield
     except KafkaException as fault:
         raise raised(fault.args[0], topic) from fault
-
-
-def _admin(kafka: Settings) -> AdminClient:
-    return _made(AdminClient, for_admin(kafka) | {"error_cb": _ignore})
 
 
 def _made(driver: type[Driver], settings: dict[str, Any]) -> Driver:

@@ -11,9 +11,9 @@ from contextlib import closing
 from time import monotonic
 from typing import NamedTuple, Self
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicCollection, TopicPartition
 
-from consumer.kafka import ASK_SECONDS, asking, open_consumer, record_of
+from consumer.kafka import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka_faults import raised
 from consumer.kafka_settings import Settings
 
@@ -22,17 +22,26 @@ SMALL: Settings = {"fetch.message.max.bytes": 16_384, "queued.min.messages": 1, 
 
 
 class Position(NamedTuple):
-    """How far a group is with one partition; `committed` is None before its first commit."""
+    """How far a group is with one partition; `committed` is None before its first commit.
+
+    `metadata` is what the commit carries beside the offset.
+    """
 
     partition: int
     committed: int | None
     low_watermark: int
     high_watermark: int
+    metadata: str = ""
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether more is committed than there is: the topic was emptied or recreated."""
+        return (self.committed or 0) > self.high_watermark
 
     @property
     def next_offset(self) -> int:
         """What the group reads next; what the broker has dropped cannot be read any more."""
-        return max(self.committed or 0, self.low_watermark)
+        return self.low_watermark if self.is_beyond else max(self.committed or 0, self.low_watermark)
 
     @property
     def lag(self) -> int:
@@ -63,9 +72,11 @@ def positions_of(consumer: Consumer, topic: str) -> list[Position]:
             raise raised(found.error, topic)
         places = [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
         answers = consumer.committed(places, timeout=ASK_SECONDS)
-        offsets = {answer.partition: answer.offset if answer.offset >= 0 else None for answer in answers}
         marks = {place.partition: consumer.get_watermark_offsets(place, timeout=ASK_SECONDS) for place in places}
-        return [Position(partition, offset, *marks[partition]) for partition, offset in offsets.items()]
+        return [
+            Position(one.partition, one.offset if one.offset >= 0 else None, *marks[one.partition], one.metadata or "")
+            for one in answers
+        ]
 
 
 class Asker:
@@ -74,6 +85,7 @@ class Asker:
     def __init__(self, topic: str, kafka: Settings) -> None:
         self._topic = topic
         self._consumer = open_consumer({**kafka, **SMALL})
+        self._admin = open_admin(kafka)
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +99,16 @@ class Asker:
         behind = [(one.partition, one.next_offset) for one in found if one.lag]
         written = self._oldest(behind) if behind else {}
         return [Lag(one.partition, one.lag, written.get(one.partition)) for one in found]
+
+    def positions(self) -> list[Position]:
+        """Return how far the group is with every partition."""
+        return positions_of(self._consumer, self._topic)
+
+    def topic_id(self) -> str:
+        """Return what tells the topic from another of the same name; `''` where the broker has no such ids."""
+        with asking(self._topic):
+            asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=ASK_SECONDS)
+            return str(asked[self._topic].result().topic_id or "")
 
     def kept(self, topic: str) -> int:
         """Return how many records another topic holds."""

@@ -120,6 +120,7 @@ class Consumer:
         due = self.due(looks - min(len(late), room))
         tally = reconcile(self.world, late[:room] + due)
         self.world.ask(late[room:], NOW, "not asked")
+        self.topic.wrote = self.topic.wrote or bool(late)
         offsets = self.hold.offsets()
         self.topic.commit(offsets)
         self.latency.committed(offsets, self.server_now(self.now()))

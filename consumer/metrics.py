@@ -11,6 +11,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
+from consumer import losses
 from reconcile.drift import Meter
 from reconcile.eventrules import EVENTS
 from reconcile.life import LIFE, Input
@@ -141,6 +142,7 @@ LEASED = (
         bucket=OPEN,
         meter=METERS,
     ),
+    leased("reconciler_sweep_wanted", "sweeps", "Loss windows that no sweep has covered yet.", reason=losses.REASONS),
     leased("reconciler_lag_records", "records", "Records that the group has not committed.", partition=OPEN),
     leased("reconciler_lag_seconds", "seconds", "The age of the oldest of those records.", partition=OPEN),
     leased("reconciler_dead_letters_kept", "records", "Records in the topic of dead letters."),

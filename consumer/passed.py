@@ -142,6 +142,8 @@ class Group:
     def behind(self) -> str:
         """Return how far the group is behind, `''` if it is not; raises Unavailable or Misconfigured."""
         found = positions(self._topic, self._kafka)
+        if told := beyond(found):
+            return told
         self._ends = self._ends or {one.partition: one.high_watermark for one in found}
         lags = {one.partition: self._ends[one.partition] - one.next_offset for one in found if self._owes(one)}
         if not lags:
@@ -153,6 +155,12 @@ class Group:
 
     def _owes(self, one: Position) -> bool:
         return one.next_offset < self._ends.get(one.partition, 0)
+
+
+def beyond(found: Iterable[Position]) -> str:
+    """Say where a group has committed more than there is, `''` if nowhere: such a topic must not count as read."""
+    places = [f"partition {one.partition}" for one in found if one.committed is not None and one.is_beyond]
+    return f"the group is beyond the end of {', '.join(places)}: the topic was emptied or recreated" if places else ""
 
 
 def through(now: Queue, then: Iterable[Queue]) -> bool:
@@ -186,7 +194,7 @@ def bearer(access_key: str, secret_key: str, expires: datetime) -> str:
 def figures_of(text: str) -> Figures:
     """Read what MinIO's metrics tell of its Kafka targets."""
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for name, labels, value in _samples(text, _OF_TARGET):
+    for name, labels, value in samples(text, _OF_TARGET):
         if labels.get("target_name") == "kafka":
             found.setdefault((labels.get("server", ""), labels["target_id"]), {})[_OF_TARGET[name]] = value
     fields = _OF_TARGET.values()
@@ -197,10 +205,10 @@ def figures_of(text: str) -> Figures:
 
 
 def _sum(text: str, names: Container[str]) -> float:
-    return sum(value for _, _, value in _samples(text, names))
+    return sum(value for _, _, value in samples(text, names))
 
 
-def _samples(text: str, names: Container[str]) -> Iterator[tuple[str, dict[str, str], float]]:
+def samples(text: str, names: Container[str]) -> Iterator[tuple[str, dict[str, str], float]]:
     """Yield each sample of these names in Prometheus' text: name, labels, value."""
     for name, labels, value in _SAMPLE.findall(text):
         if name in names:

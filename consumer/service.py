@@ -25,6 +25,7 @@ from consumer.figures import Reader, Topics
 from consumer.hold import Hold
 from consumer.latency import Latency
 from consumer.loop import Consumer, Stream
+from consumer.losswatch import Heartbeat, Watch
 from consumer.topic import Topic
 from consumer.web import Probes, Site, Web
 from reconcile import opening
@@ -32,6 +33,7 @@ from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
 from reconcile.objects import Objects
+from reconcile.openkeys import Scalar
 from reconcile.settings import Settings
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
@@ -153,13 +155,13 @@ def leave(threads: Sequence[threading.Thread]) -> None:
 
 def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     settings = service.settings
-    kafka = {**settings.kafka, **settings.kafka_topic}
-    topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic)
-    exits.callback(topic.close)
     objects = exits.enter_context(opening.objects(settings))
     world = service.world(mapping, objects)
     exits.callback(world.database.close)
     buckets = buckets_of(settings)
+    beat = Heartbeat(world.database, service.name, buckets)
+    topic = Topic(settings.stream.topic, _kafka(settings), settings.stream.dead_letter_topic, beat)
+    exits.callback(topic.close)
     counting = service.counting
     return Consumer(
         topic,
@@ -203,9 +205,12 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     world = service.world(mapping, objects)
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
     todo.append(_reader(service, exits).duty())
+    watch = Watch(settings.stream.topic, _kafka(settings), world.objects, buckets_of(settings), exits)
+    watch.before_joining(world.database, service.name)
+    todo.append(watch.duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
     if settings.stream.publish_findings:
-        box = outbox.Outbox(settings.stream.findings_topic, {**settings.kafka, **settings.kafka_topic})
+        box = outbox.Outbox(settings.stream.findings_topic, _kafka(settings))
         beside = service.world(mapping, world.objects)  # which it asks nothing
         outbox.turn_on(beside)
         publishing = [("outbox", lambda: duties.attend(beside, [box.duty()], is_watched, service.wait))]
@@ -220,11 +225,16 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     ]
 
 
+def _kafka(settings: Settings) -> dict[str, Scalar]:
+    """Return all that goes to librdkafka."""
+    return {**settings.kafka, **settings.kafka_topic}
+
+
 def _reader(service: Service, exits: ExitStack) -> Reader:
     """Return what reads the figures that one process exports for all."""
     settings = service.settings
     stream = settings.stream
-    topics = Topics(stream.topic, stream.dead_letter_topic, {**settings.kafka, **settings.kafka_topic})
+    topics = Topics(stream.topic, stream.dead_letter_topic, _kafka(settings))
     return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits)
 
 

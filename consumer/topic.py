@@ -35,15 +35,20 @@ class Topic:
     """A topic read by a group, and the topic of its dead letters; joins when made, leaves at `close`.
 
     One thread owns it. While Kafka is Unavailable nothing is committed, and `wait_out` returns to what was. A topic
-    that does not exist is Misconfigured, at the first poll.
+    that does not exist is Misconfigured, at the first poll. `beat` tells what a commit carries, given whether something
+    was written since the last.
     """
 
-    def __init__(self, name: str, kafka: Settings, dead_letter: str = "") -> None:
+    def __init__(
+        self, name: str, kafka: Settings, dead_letter: str = "", beat: Callable[[bool], str] = lambda _: ""
+    ) -> None:
         self._name = name
         self._dead_letter = dead_letter or f"{name}.dead-letter"
         self._kafka = kafka
         self._letterbox = Letterbox(self._dead_letter, kafka)
+        self._beat = beat
         self._outages = 0  # since a turn last ended well
+        self.wrote = False  # whether something was written that no commit has told of
         self._join()
 
     def _join(self) -> None:
@@ -73,8 +78,9 @@ class Topic:
         """
         assignment = self._member.assignment
         owed = assignment.owing(offsets)
-        if owed and self._member.commit(owed):
+        if owed and self._member.commit(owed, self._beat(self.wrote)):
             assignment.committed()
+            self.wrote = False
         self._outages = 0
 
     def wait_out(

@@ -12,6 +12,7 @@ from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_facts, clock_of, paths_of
 from consumer.commands.streaming import rules_of
 from consumer.kafka_positions import Position, positions
+from consumer.losswatch import wanted
 from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.human import Value
@@ -26,6 +27,8 @@ GROUPS = ("group", "missing", "mismatch", "findings")
 LANES = ("task", "state", "held_by")
 SWEEPS = ("bucket", "prefix", "last_complete_at", "drifts", "since_then", "first_at", "tries", "why")
 NEVER = "never swept"
+WANTED = ("bucket", "reason", "from_at", "to_at", "times", "detail")
+SWEEP = "a complete storage-reconciler sweep that begins after it covers it"
 ACTS = ("act", "count", "last_at")
 RESTRAINTS = ("restraint", "bucket", "since_at", "until_at", "set_by", "why")
 WORTH_TELLING = (
@@ -49,6 +52,7 @@ class Kept:
     acts: Sequence[Record]
     sweeps: Sequence[Record]
     outbox: Record
+    wanted: Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def read(connection: Connection) -> Kept:
         acts=inquiry.records(connection, "acts", acts=list(WORTH_TELLING)),
         sweeps=inquiry.records(connection, "sweeps"),
         outbox=outbox,
+        wanted=wanted(connection),
     )
 
 
@@ -112,6 +117,7 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
         Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
         Table("sweeps", SWEEPS, list(sweep_rows(kept, named_buckets(settings))), "Last complete sweeps"),
         rules_of(kept.leases),
+        Table("wanted", WANTED, kept.wanted, "Sweeps wanted: the stream may have missed something", notes=(SWEEP,)),
         paths_of(kept.sightings, clock),
         Table("acts", ACTS, kept.acts, "What happened, last 24 h", none="nothing"),
     ]

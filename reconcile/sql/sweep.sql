@@ -36,7 +36,7 @@ ORDER BY id DESC LIMIT 1
 SELECT id, started_at, state, coalesce(objects, 0), coalesce(rows, 0), coalesce(missing, 0), coalesce(mismatch, 0),
        coalesce(orphans, 0), coalesce(leftovers, 0)
 FROM reconciler.sweeps
-WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state <> 'running'
+WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state NOT IN ('running', 'wanted')
 ORDER BY id DESC LIMIT 60
 
 -- name: take
@@ -141,11 +141,15 @@ WHERE f.bucket = %(bucket)s AND f.closed_at IS NULL AND f.key > %(lower)s COLLAT
 ORDER BY f.key, f.s3_version LIMIT 1001
 
 -- name: prune_sweeps
--- Never the last complete one of its bucket and prefix, nor one at work. What never came to its end goes with its ranges,
+-- Never the last complete one of its bucket and prefix, one at work, nor a loss window that none has covered. What never came to its end goes with its ranges,
 -- but for a scrub, which may take years, a little every night.
 WITH pruned AS (
     DELETE FROM reconciler.sweep AS s
     WHERE coalesce(s.finished_at, s.started_at) < now() - %(older)s
+      AND NOT (s.state = 'wanted' AND NOT EXISTS (
+          SELECT FROM reconciler.sweep AS l
+          WHERE l.bucket = s.bucket AND l.prefix = '' AND l.kind = 'sweep' AND l.state = 'complete'
+            AND l.started_at > (s.facts ->> 'to')::timestamptz))
       AND NOT (s.state = 'complete' AND s.id = (
           SELECT max(l.id) FROM reconciler.sweep AS l
           WHERE l.bucket = s.bucket AND l.prefix = s.prefix AND l.kind = s.kind AND l.state = 'complete'))

@@ -31,7 +31,8 @@ from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.letters import Letter, letter_of
 from consumer.loop import Consumer
-from consumer.service import Service, stream_of
+from consumer.losswatch import Heartbeat
+from consumer.service import Service, buckets_of, stream_of
 from consumer.topic import Topic
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
@@ -314,7 +315,8 @@ def consuming(settings: Settings, actor: str = "test") -> Iterator[Consumer]:
     with ExitStack() as exits:
         both = world(settings, exits, actor)
         kafka = {**settings.kafka, **settings.kafka_topic}
-        topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic)
+        beat = Heartbeat(both.database, actor, buckets_of(settings))
+        topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, beat)
         exits.callback(topic.close)
         ahead = ServerClock(both.objects, settings.mapping.bucket.name or "")
         stream = stream_of(Service(settings, threading.Event()))

@@ -1,0 +1,172 @@
+"""Watches for what the stream may have missed: each such window is kept as a sweep that is wanted, until one covers it.
+
+What topic, group and MinIO look like is compared with what they looked like before (losses.py): by a duty, and once
+before a consumer joins its group. A heartbeat in the database, whose number each commit of offsets carries, tells when
+the database was set back to an earlier time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+
+import msgspec
+import structlog
+
+from consumer import losses
+from consumer.duties import Duty, Turn
+from consumer.kafka_positions import Asker
+from consumer.kafka_settings import Settings as Kafka
+from consumer.losses import DATABASE_WENT_BACK, Loss, Place, Sight
+from consumer.passed import FIGURES, TOKEN_LIFE, bearer, samples
+from reconcile import inquiry
+from reconcile.acts import Who, note
+from reconcile.database import Connection, Database, queries, sql_file
+from reconcile.model import Misconfigured, Unavailable
+from reconcile.objects import Objects
+
+log = structlog.get_logger("losses")
+SQL = queries(sql_file("losses.sql"))
+NAME = "losses"
+INTERVAL_S = 15.0  # MinIO keeps its figures for ten seconds
+BEAT_S = 10.0
+START = "minio_node_process_starttime_seconds"
+COUNTS = ("minio_notify_events_skipped_total", "minio_notify_events_errors_total", "minio_notify_target_failed_events")
+
+
+@dataclass
+class Heartbeat:
+    """Counts in the database, after what was written there and before the offsets of it are committed."""
+
+    database: Database
+    owner: str
+    buckets: Sequence[str]
+    _beat: int = 0
+    _at: float = field(default_factory=lambda: monotonic() - BEAT_S)
+
+    def __call__(self, wrote: bool) -> str:  # noqa: FBT001 - the one thing that it asks
+        """Return what the commit carries: a new number where something was written, or now and then."""
+        if wrote or monotonic() - self._at >= BEAT_S:
+            with self.database.use() as connection:
+                [(beat,)] = connection.execute(SQL["beat"], {"owner": self.owner}).fetchall()
+                if beat <= self._beat:
+                    told = f"its heartbeat is {beat - 1}, and was {self._beat} when this process last wrote"
+                    lasted = Sight(inquiry.now(connection).isoformat())
+                    connection.execute(SQL["go_on_from"], {"beat": self._beat + 1})
+                    want(connection, [Loss(DATABASE_WENT_BACK, told)], (lasted, lasted), self.buckets, self.owner)
+                    beat = self._beat + 1
+            self._beat, self._at = beat, monotonic()
+        return stamp(self._beat)
+
+
+def stamp(beat: int) -> str:
+    """Return a heartbeat as a commit carries it."""
+    return f"beat={beat}"
+
+
+def beat_of(metadata: str) -> int | None:
+    """Return the heartbeat that a commit carried; None where it was not ours."""
+    name, _, number = metadata.partition("=")
+    return int(number) if name == "beat" and number.isdecimal() else None
+
+
+@dataclass
+class Watch:
+    """What is watched; `buckets` are those whose sweep is wanted where the configuration names them."""
+
+    topic: str
+    kafka: Kafka
+    store: Objects
+    buckets: Sequence[str]
+    exits: ExitStack
+    _asker: Asker | None = None
+
+    def duty(self) -> Duty:
+        """Return the duty."""
+        return Duty(NAME, INTERVAL_S, self.look)
+
+    def look(self, turn: Turn) -> None:
+        """Look once, keep what is wanted, and what was seen."""
+        with turn.world.database.use() as connection:
+            now = self.sight(connection)
+            before = msgspec.json.decode(turn.checkpoint, type=Sight) if turn.checkpoint else now
+            self._compare(connection, before, now, turn.world.actor)
+        turn.keep(msgspec.json.encode(losses.known(before, now)).decode())
+
+    def before_joining(self, database: Database, actor: str) -> None:
+        """Compare once before anything is read: what the group finds then it never tells."""
+        with database.use() as connection:
+            kept = connection.execute(SQL["seen"]).fetchone()
+            if kept is None or not kept[0]:
+                return
+            before, now = msgspec.json.decode(kept[0], type=Sight), self.of_topic(inquiry.now(connection).isoformat())
+            self._compare(connection, losses.caught_up(before, now), now, actor)
+
+    def _compare(self, connection: Connection, before: Sight, now: Sight, actor: str) -> None:
+        kept = connection.execute(SQL["heartbeat"]).fetchone()
+        beat, at = kept or (0, before.at)
+        found = losses.losses(before, now, beat)
+        if any(loss.reason == DATABASE_WENT_BACK for loss in found):
+            ahead = max(place.beat or 0 for place in now.places.values())
+            connection.execute(SQL["go_on_from"], {"beat": ahead})
+            before = msgspec.structs.replace(before, at=at)
+        want(connection, found, (before, now), self.buckets, actor)
+
+    def sight(self, connection: Connection) -> Sight:
+        """Return what is seen now; a server that does not answer is left out."""
+        seen = self.of_topic(inquiry.now(connection).isoformat())
+        try:
+            server = self.store.server
+            expires = datetime.now(UTC) + TOKEN_LIFE  # noqa: TID251 - the shell is where the time comes in
+            text = self.store.metrics(FIGURES, bearer(server.access_key, server.secret_key, expires)).decode()
+        except (Unavailable, Misconfigured) as error:
+            log.info("losses.without_minio", why=str(error))
+            return seen
+        starts = {told["server"]: value for _, told, value in samples(text, {START})}
+        counts = {_count_name(name, told): value for name, told, value in samples(text, COUNTS)}
+        return msgspec.structs.replace(seen, starts=starts, counts=counts)
+
+    def of_topic(self, at: str) -> Sight:
+        """Return what is seen of topic and group."""
+        try:
+            if self._asker is None:
+                self._asker = self.exits.enter_context(Asker(self.topic, self.kafka))
+            found = self._asker.positions()
+            places = {
+                one.partition: Place(one.committed, beat_of(one.metadata), one.low_watermark, one.high_watermark)
+                for one in found
+            }
+            return Sight(at, self._asker.topic_id(), places)
+        except (Unavailable, Misconfigured) as error:
+            log.info("losses.without_topic", why=str(error))
+            return Sight(at)
+
+
+def _count_name(name: str, told: dict[str, str]) -> str:
+    target = f" of {told['target_id']}" if "target_id" in told else ""
+    return f"{name}{target} on {told.get('server', '')}"
+
+
+def want(
+    connection: Connection, found: Iterable[Loss], window: tuple[Sight, Sight], buckets: Sequence[str], actor: str
+) -> None:
+    """Keep a wanted sweep of each bucket for each loss, or have the one that is wanted already last longer."""
+    for loss in found:
+        named = buckets or [bucket for (bucket,) in connection.execute(SQL["buckets"])] or [""]
+        for bucket in named:
+            given = {"bucket": bucket, "reason": loss.reason, "detail": loss.detail, "actor": actor}
+            given |= {"from": window[0].at, "to": window[1].at}
+            if connection.execute(SQL["extend"], given).fetchone():
+                continue
+            with connection.transaction():
+                connection.execute(SQL["want"], given)
+                note(connection, Who(actor, loss.detail), "sweep wanted", f"sweep of {bucket}", {"for": loss.reason})
+            log.error("sweep.wanted", bucket=bucket, reason=loss.reason, detail=loss.detail, since=given["from"])
+
+
+def wanted(connection: Connection) -> list[inquiry.Record]:
+    """Return (bucket, reason, from, to, times, detail) of every loss window that no sweep has covered."""
+    return connection.execute(SQL["wanted"]).fetchall()

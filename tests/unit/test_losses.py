@@ -1,0 +1,75 @@
+"""What two sightings of topic, group and MinIO tell of what was missed between them."""
+
+import msgspec
+import pytest
+
+from consumer.losses import Place, Sight, caught_up, known, losses
+from consumer.losswatch import beat_of, stamp
+
+THEN, NOW = "2025-06-01T12:00:00Z", "2025-06-01T12:00:15Z"
+
+
+def seen(at=THEN, topic="one", starts=None, counts=None, **place) -> Sight:
+    """Return a sighting of a topic with one partition, at its end unless it is said otherwise."""
+    facts = {"committed": 100, "beat": 3, "low": 0, "high": 100} | place
+    return Sight(at, topic, {0: Place(**facts)}, starts or {"a": 1.0}, counts or {"skipped on a": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("now", "reasons"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"committed": 250, "high": 300, "low": 90}, [], id="it goes on"),
+        pytest.param({"low": 100}, [], id="all that was read is gone"),
+        pytest.param({"low": 101, "high": 200}, ["retention"], id="one that was not read is gone"),
+        pytest.param({"low": 200, "high": 200, "committed": 200}, ["retention"], id="read on behind the gap"),
+        pytest.param({"topic": "two"}, ["topic_recreated"], id="another topic of the name, as long"),
+        pytest.param({"high": 99, "committed": 99}, ["topic_recreated"], id="offsets jump back"),
+        pytest.param({"high": 100, "committed": 101}, ["topic_recreated"], id="beyond the end"),
+        pytest.param({"committed": 300, "beat": None, "high": 400}, ["offset_reset"], id="set forward by a tool"),
+        pytest.param({"committed": 50, "high": 400}, ["offset_reset"], id="set back"),
+        pytest.param({"committed": None, "beat": None}, ["offset_reset"], id="forgotten"),
+        pytest.param({"beat": 8, "topic": "two"}, ["database_went_back"], id="the database went back: that alone"),
+        pytest.param({"starts": {"a": 1.4}}, [], id="the same start, as it is rounded"),
+        pytest.param({"starts": {"a": 9.0}, "counts": {"skipped on a": 0.0}}, ["minio_restarted"], id="restarted"),
+        pytest.param({"starts": {"a": 1.0, "b": 9.0}}, [], id="a new node"),
+        pytest.param({"counts": {"skipped on a": 6.0}}, ["minio_events_lost"], id="one more skipped"),
+        pytest.param(
+            {"starts": {"a": 9.0}, "counts": {"skipped on a": 1.0}},
+            ["minio_restarted", "minio_events_lost"],
+            id="counted from 0 after a restart",
+        ),
+    ],
+)
+def test_what_is_a_loss(now, reasons):
+    """And what is none."""
+    assert [loss.reason for loss in losses(seen(), seen(NOW, **now), beat=7)] == reasons
+
+
+def test_a_group_that_never_read_is_overtaken_by_nothing():
+    """It begins at the oldest record there is."""
+    before = seen(committed=None, beat=None)
+    assert losses(before, seen(NOW, committed=None, beat=None, low=50), beat=0) == []
+
+
+def test_what_could_not_be_asked_is_as_it_was():
+    """A broker or MinIO that is away for a while hides nothing from the next comparison."""
+    kept = known(seen(), Sight(NOW))
+    assert kept == msgspec.structs.replace(seen(), at=NOW)
+    assert losses(seen(), Sight(NOW), beat=7) == []
+    assert [loss.reason for loss in losses(kept, seen(NOW, low=150, high=200), beat=7)] == ["retention"]
+
+
+def test_before_joining_what_was_committed_last_counts_as_read():
+    """The former sighting may be some seconds older than the last commit; one by somebody else does not count."""
+    now = seen(NOW, committed=140, low=140, high=140)
+    assert [loss.reason for loss in losses(seen(), now, beat=7)] == ["retention"]
+    assert losses(caught_up(seen(), now), now, beat=7) == []
+    theirs = seen(NOW, committed=140, beat=None, low=140, high=140)
+    assert [loss.reason for loss in losses(caught_up(seen(), theirs), theirs, beat=7)] == ["offset_reset", "retention"]
+
+
+def test_a_commit_carries_the_heartbeat():
+    """What another tool has written is none."""
+    assert beat_of(stamp(17)) == 17
+    assert [beat_of(other) for other in ("", "beat=", "beat=x", "lag=3", "beat=-1")] == [None] * 5
