@@ -126,9 +126,17 @@ class Erasing:
         """Note what was removed, and read the rows once more after that, too."""
         deed = Deed(Input.DELETE, self.why, as_it_is, after=self.grace)
         for one in carried_out(self.bin.live, deed, gone, "orphans delete"):
-            why = self._undone(one.named)
-            told = self.erasures[_id(one.named)].told() if one.done else one.told
-            yield Outcome(one.named, done=False, told=why) if why else one._replace(told=told)
+            if why := self._undone(one.named):
+                yield Outcome(one.named, done=False, told=why)
+            elif one.done or self._is_noted(one.named):
+                yield Outcome(one.named, done=True, told=self.erasures[_id(one.named)].told())
+            else:
+                yield one
+
+    def _is_noted(self, one: Named) -> bool:
+        """Tell whether somebody else's look saw the removal first, as the consumer's often does."""
+        with self.bin.live.database.use() as connection:
+            return orphans.evidence(connection, [_id(one)])[_id(one)].state == State.DELETED
 
     def _undone(self, one: Named) -> str:
         """Bring an object back if a row appeared; returns `''` if none did, or if the row has another object by now."""

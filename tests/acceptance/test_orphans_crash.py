@@ -118,6 +118,19 @@ def test_what_is_written_anew_meanwhile_is_not_touched(office, versioned, moment
     assert office.state(number) == "approved"
 
 
+@pytest.mark.invariant(6)
+@both
+def test_a_consumer_that_hears_of_the_removal_first_sees_a_deletion(office, versioned):
+    """The end is kept by whoever looks first; the run tells of it as its own."""
+    if versioned:
+        office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    with deleting(office, number, "a", after_removal=lambda: office.look("a")) as outcome:
+        assert outcome.done, outcome.told
+    assert (office.state(number), office.acts(number).count("deleted")) == ("deleted", 1)
+
+
 def killed(office: Office, point: str) -> None:
     """Run a deletion that is killed at a point, and let its lease end."""
     words = ("orphans", "delete", "--unversioned", office.bucket, "--apply")

@@ -222,7 +222,9 @@ class MemoryTxn:
             count = pending.asks + 1 if pending else asks or 0
             facts = {**(pending.evidence if pending else {}), **facts}
             tables.looks[step.ref] = Pending(due_at, step.look.attempt, count, step.look.reason, facts)
-        elif pending and pending.asks == asks:
+        elif (
+            pending and pending.asks == asks and not (pending.reason == "deleted" and pending.due_at > self.now + CLAIM)
+        ):
             del tables.looks[step.ref]
 
 
