@@ -164,7 +164,8 @@ def test_killed_at_each_step_only_what_is_approved_is_gone_and_it_comes_to_the_e
     if next_comes == "a look":
         office.look("a", "b", "c")
         assert office.state(first) == ("deleted" if point == "removed" else "approved")
-    office.program.json("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    told = office.program.json("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    assert told["done"] == (1 if (point, next_comes) == ("removed", "a look") else 2)
     assert office.states() == {"deleted": 2, "open": 1}
     assert office.acts(first).count("deleted") == 1
     assert [key for key in office.listed() if not key.startswith(".")] == ["c"]

@@ -132,13 +132,3 @@ def test_a_run_has_a_limit_and_takes_the_largest_first_and_there_is_one_at_a_tim
     )
     assert office.program.run("orphans", "delete", *consent).returncode == 7
     assert office.listed(prefix="k") == ["k1", "k2", "k3"]
-
-
-def test_a_long_key_has_its_copy_and_comes_back(office, consent):
-    """Its copy's key would be too long, and is shortened."""
-    key = "/".join("d" * 200 for _ in range(5))[:1000]
-    [number] = office.find({key: b"AAA"})
-    office.approve(number)
-    assert office.program.json("orphans", "delete", *consent)["done"] == 1
-    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
-    assert office.content(key) == b"AAA"
