@@ -26,6 +26,10 @@ DRIFT = ("kind", "suspected", "open", "flagged", "held", "refused", "set_aside",
 GROUPS = ("group", "missing", "mismatch", "findings")
 LANES = ("task", "state", "held_by")
 SWEEPS = ("bucket", "prefix", "last_complete_at", "drifts", "since_then", "first_at", "tries", "why")
+SCRUBS = (
+    "bucket", "prefix", "last_complete_at", "objects", "mismatch", "missing", "cycle_began_at", "read_so_far",
+    "mismatch_so_far", "stopped_after",
+)  # fmt: skip
 NEVER = "never swept"
 WANTED = ("bucket", "reason", "from_at", "to_at", "times", "detail")
 SWEEP = "a complete storage-reconciler sweep that begins after it covers it"
@@ -51,6 +55,7 @@ class Kept:
     sightings: Sequence[Record]
     acts: Sequence[Record]
     sweeps: Sequence[Record]
+    scrubs: Sequence[Record]
     outbox: Record
     wanted: Sequence[Record]
 
@@ -91,6 +96,7 @@ def read(connection: Connection) -> Kept:
         sightings=inquiry.records(connection, "sightings"),
         acts=inquiry.records(connection, "acts", acts=list(WORTH_TELLING)),
         sweeps=inquiry.records(connection, "sweeps"),
+        scrubs=inquiry.records(connection, "scrubs"),
         outbox=outbox,
         wanted=wanted(connection),
     )
@@ -116,6 +122,7 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
         Table("restraints", RESTRAINTS, list(restraint_rows(kept.restraints)), "Restraints"),
         Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
         Table("sweeps", SWEEPS, list(sweep_rows(kept, named_buckets(settings))), "Last complete sweeps"),
+        Table("scrubs", SCRUBS, kept.scrubs, "Last complete scrubs, and those that go on"),
         rules_of(kept.leases),
         Table("wanted", WANTED, kept.wanted, "Sweeps wanted: the stream may have missed something", notes=(SWEEP,)),
         paths_of(kept.sightings, clock),

@@ -169,6 +169,23 @@ LEFT JOIN LATERAL (
 ) AS since ON true
 ORDER BY g.bucket, g.prefix
 
+-- name: scrubs
+-- Of each bucket the last complete cycle with what it found, and how far the one is that has begun since.
+WITH latest AS (
+    SELECT s.bucket, s.prefix, max(s.id) FILTER (WHERE s.state = 'complete') AS complete,
+           max(s.id) FILTER (WHERE s.state = 'running') AS running
+    FROM reconciler.sweep AS s WHERE s.kind = 'scrub' GROUP BY 1, 2
+)
+SELECT g.bucket, nullif(g.prefix, '') AS prefix, c.finished_at, coalesce((c.totals ->> 'objects')::bigint, 0),
+       coalesce((c.totals ->> 'mismatch')::bigint, 0), coalesce((c.totals ->> 'missing')::bigint, 0),
+       r.started_at, (l.tally ->> 'objects')::bigint, (l.tally ->> 'mismatch')::bigint, nullif(l.checkpoint, '')
+FROM latest AS g
+LEFT JOIN reconciler.sweep AS c ON c.id = g.complete
+LEFT JOIN reconciler.sweep AS r ON r.id = g.running
+LEFT JOIN reconciler.lease AS l ON l.task = 'sweep ' || g.running
+WHERE g.complete IS NOT NULL OR g.running IS NOT NULL
+ORDER BY g.bucket, g.prefix
+
 -- name: live_rows
 SELECT nullif(l.lower, '') AS bucket, (l.tally ->> 'live')::bigint, (l.tally ->> 'at')::timestamptz,
        coalesce((l.tally ->> 'flagged')::bigint, 0)
