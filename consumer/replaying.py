@@ -19,15 +19,14 @@ from reconcile.confirm import Confirmed
 from reconcile.database import Database
 from reconcile.drift import Drift
 from reconcile.feeding import drain
+from reconcile.looker import Looker
 from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, State
 from reconcile.opening import objects
 from reconcile.reconciler import World, reconcile
 from reconcile.settings import Settings
 from reconcile.steps import Change, Step, Tally
 from reconcile.sums import Sums
-from reconcile.sweep import Sweep
 from reconcile.trial import Trial
-from reconcile.unkept import Unkept
 from reconcile.world import LiveWorld
 
 NO_SCHEMA = "--apply needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
@@ -71,7 +70,7 @@ class Replaying:
             for hint in hints:
                 of_bucket[hint.ref.bucket].append(hint)
             for bucket, some in of_bucket.items():
-                seen = Sweep(self.trial, Unkept(), no_lines, no_lines, bucket, self.began, now).look(some)
+                seen = Looker(self.trial, bucket, self.began, now).look(some)
                 found.totals.update(seen.totals)
                 found.healed += seen.healed
                 for one in seen.drifts:
@@ -140,11 +139,6 @@ def must_keep(found: Replaying) -> None:
     """Refuse what could not be kept."""
     if not found.trial.has_kept:
         raise Misconfigured(NO_SCHEMA)
-
-
-def no_lines(_: str, __: str | None) -> Iterator[list[bytes]]:
-    """List nothing."""
-    yield from ()
 
 
 def now() -> datetime:

@@ -25,6 +25,7 @@ from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
 from reconcile.heartbeat import Heartbeat
 from reconcile.keeping import Kept, Lost
+from reconcile.looker import Looker
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.objects import Objects
 from reconcile.settings import Settings
@@ -184,13 +185,10 @@ class Sweeping:
         """Return the comparison over both sides."""
         filters = self.settings.filters
         return Sweep(
-            Trial(self.live, self.rights.reads),
+            Looker(Trial(self.live, self.rights.reads), self.bucket, started_at, self.now),
             keeper,
             sides.objects,
             sides.rows,
-            self.bucket,
-            started_at,
-            self.now,
             watched(filters.include, filters.exclude),
             lambda totals: self.tell(Progress("comparing", totals, sides.row_count)),
             (lambda _: None) if self.wanted.believe else belief.hopeless,

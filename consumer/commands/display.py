@@ -55,7 +55,8 @@ class Display:
         self._began = self._began or (now, objects)
         took = max(now - self._began[0], 1e-3)
         rate = (objects - self._began[1]) / took
-        parts = [progress.doing, f"{objects:,} objects", f"{rows:,} of {of_rows:,} rows", f"{rate:,.0f}/s"]
+        of = f" of {of_rows:,}" if of_rows >= rows else ""  # it may be an estimate, or not known
+        parts = [progress.doing, f"{objects:,} objects", f"{rows:,}{of} rows", f"{rate:,.0f}/s"]
         parts.append(f"{totals.get('candidates', 0):,} differences looked at")
         if rate > 0 and of_rows > rows:
             parts.append(f"{duration((of_rows - rows) / rate)} left")
