@@ -50,7 +50,7 @@ LOOK = ("due_at", "reason", "attempt")
 class Seen:
     """One reference as it is now; `kept` is None where our schema is not there.
 
-    `superseded` names for each row the later live version of its file, if there is one.
+    `superseded` names for each row the later live version of its file, if there is one, `remedies` what would help.
     """
 
     ref: ObjectRef
@@ -58,6 +58,7 @@ class Seen:
     side: ObjectSide
     kept: Kept | None
     superseded: Mapping[str, str] = field(default_factory=dict)
+    remedies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def explained(seen: Seen, now: datetime, policy: Policy) -> Section:
     rows = Table("rows", ROWS, listed, "Rows", none="no row names this key")
     verdicts = [verdict(one, seen.known.attempt, now, policy) for one in judged]
     meant = Table("verdicts", VERDICTS, verdicts, "What that means")
-    repairs = tuple(dict.fromkeys(repair for one in judged for repair in repairs_of(one, seen.side)))
+    repairs = tuple(dict.fromkeys(repair for one in judged for repair in repairs_of(one, seen)))
     healing = (Section("repair", "What would repair it", notes=repairs),) if repairs else ()
     return Section("object", "", facts, (rows, meant, *healing, *kept(seen.kept)))
 
@@ -137,11 +138,12 @@ def consequence(one: Subject, attempt: int, now: datetime, policy: Policy) -> st
     return f"{done}; again in {duration(look.after.total_seconds())} ({look.reason})" if look else done
 
 
-def repairs_of(one: Subject, side: ObjectSide) -> Iterator[str]:
+def repairs_of(one: Subject, seen: Seen) -> Iterator[str]:
     """Yield what a person can do about one verdict; our own flags heal by themselves."""
     match one.verdict:
         case Drift(Kind.MISSING):
-            yield from _missing(one, side)
+            yield from _missing(one, seen.side)
+            yield from seen.remedies.get(one.row_id, ())
         case Drift(Kind.MISMATCH, cause):
             yield f"put the content back that the row describes, or correct the row ({cause})"
         case Drift(Kind.ORPHAN):
@@ -159,7 +161,7 @@ def repairs_of(one: Subject, side: ObjectSide) -> Iterator[str]:
 def _missing(one: Subject, side: ObjectSide) -> Iterator[str]:
     marker = side.delete_marker if isinstance(side, Absent) else None
     size = one.row.size if one.row else None
-    if marker:
+    if marker and one.finding is None:  # else it was looked at closer
         yield f"remove the delete marker {marker}: the object is below it"
     yield f"put the object back{f', {size:,} bytes as the row says' if size is not None else ''}"
     if one.finding and one.finding.previous_status:

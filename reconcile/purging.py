@@ -19,6 +19,7 @@ from reconcile.fitness import quoted_name
 from reconcile.human import duration
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
+from reconcile.mapping import Mapping
 from reconcile.model import Absent, Facts, Hint, Misconfigured, ObjectRef, ObjectSide, RowState
 from reconcile.reconciler import Look, World, reconcile
 from reconcile.restraint import PURGES, Trip, covered, foreseen
@@ -66,8 +67,7 @@ class Purging:
     _later: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        words = self.live.mapping.tables.settings.status
-        self.action = f"status set to {words.purged!r}" if words.purged else "row deleted"
+        self.action = action(self.live.mapping)
 
     def check(self) -> None:
         """Raise Misconfigured where no row can be purged at all."""
@@ -167,6 +167,12 @@ class Purging:
             log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
         on = [f"{bucket}: a brake is on" for kind, bucket in counts if covered((kind, bucket), restraints.active)]
         return [*on, *map(_said, trips)]
+
+
+def action(mapping: Mapping) -> str:
+    """Say what a purge does to a row."""
+    word = mapping.tables.settings.status.purged
+    return f"status set to {word!r}" if word else "row deleted"
 
 
 def _candidate(found: Record) -> Candidate:

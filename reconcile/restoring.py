@@ -32,6 +32,12 @@ class Ways:
     storing: Storing
     wanted: Wanted
 
+    def look(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, tuple[Known, ObjectSide]]:
+        """Look at both sides of each, writing nothing; what is being written meanwhile is left out."""
+        trial = Trial(self.live, has_kept=True)
+        reconcile(trial, [Hint(ref, named_by="restore") for ref in refs])
+        return {one.hint.ref: (one.known, one.side) for one in trial.looked}
+
     def find(self, seen: Mapping[ObjectRef, tuple[Known, ObjectSide]]) -> dict[ObjectRef, Way]:
         """Return the way of each reference that was looked at."""
         ways = {ref: self._at_once(ref, *one) for ref, one in seen.items()}
@@ -88,10 +94,8 @@ class Restoring:
 
     def _ways(self, batch: Sequence[Named]) -> dict[ObjectRef, Way]:
         """Look at both sides of each, writing nothing, and find its way."""
-        trial = Trial(self.ways.live, has_kept=True)
-        refs = dict.fromkeys(one.ref for one in batch)
-        reconcile(trial, [Hint(ref, named_by="restore") for ref in refs])
-        ways = self.ways.find({one.hint.ref: (one.known, one.side) for one in trial.looked})
+        refs = list(dict.fromkeys(one.ref for one in batch))
+        ways = self.ways.find(self.ways.look(refs))
         return {ref: ways.get(ref, NoWay("it is being written; try again", again=True)) for ref in refs}
 
     def _put_down(self, batch: Sequence[Named], ways: Mapping[ObjectRef, Way]) -> None:

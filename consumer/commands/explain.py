@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from psycopg import errors
 
+from consumer.commands import remedies
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from reconcile import inquiry, rows
 from reconcile.database import Connection
 from reconcile.explain import Kept, Seen, drifts, explained
 from reconcile.model import Known, Misconfigured, ObjectRef, Row, Unknown
-from reconcile.opening import mapping, named_buckets, objects, world
+from reconcile.opening import mapping, named_buckets, objects, storing, world
 from reconcile.report import Section
 from reconcile.settings import NEEDED, Settings
 from reconcile.superseded import beside
@@ -35,7 +36,10 @@ def explain(call: Call) -> Answer:
             seen = [Seen(ref, known[ref], sides[ref], inquirer.kept(ref)) for ref in refs]
             now = inquiry.now(connection)
         later = beside(opened, settings.mapping, [row.row_id for one in seen for row in one.known.rows])
-        seen = [replace(one, superseded=later.by) for one in seen]
+        with storing(settings) as storage:
+            looked = {one.ref: (one.known, one.side) for one in seen if one.kept is not None}
+            repairs = remedies.told(call, settings, live, storage, looked)
+        seen = [replace(one, superseded=later.by, remedies=repairs) for one in seen]
     found = there(seen)
     parts = tuple(explained(one, now, settings.policy) for one in found)
     shown = parts[0] if len(parts) == 1 else Section("objects", "", {"subject": options.subject}, numbered(parts))

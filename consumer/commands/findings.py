@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from consumer.commands import remedies
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.choosing import wanted_by
 from reconcile import inquiry
 from reconcile.inquiry import Page, Record
-from reconcile.model import FINAL, Misconfigured, State
+from reconcile.model import FINAL, Kind, Misconfigured, ObjectRef, State
 from reconcile.report import Section, Table
 from reconcile.superseded import Superseded, beside
 
@@ -95,10 +96,16 @@ def show(call: Call) -> Answer:
         if found is None:
             raise Misconfigured(f"finding {number}: there is none, or its retention is over; findings list names them")
         superseded = beside(opened, settings.mapping, [found["version_id"] or ""])
-    return Answer(told(found, superseded, changes), now, drift=State(found["state"]) not in FINAL)
+        repairs: tuple[str, ...] = ()
+        if found["kind"] == Kind.MISSING and State(found["state"]) not in FINAL:
+            ref = ObjectRef(found["bucket"], found["key"], found["s3_version"] or "")
+            repairs = remedies.of_finding(call, settings, opened, ref, found["version_id"])
+    return Answer(told(found, superseded, changes, repairs), now, drift=State(found["state"]) not in FINAL)
 
 
-def told(found: Mapping[str, Any], superseded: Superseded, changes: Sequence[Record]) -> Section:
+def told(
+    found: Mapping[str, Any], superseded: Superseded, changes: Sequence[Record], repairs: tuple[str, ...] = ()
+) -> Section:
     """Return everything that is known of one finding; what says nothing is left out of the evidence only."""
     evidence = {name: value for name, value in found["evidence"].items() if value not in (None, "", [])}
     evidence |= {f"object_{name}": value for name, value in evidence.pop("object", {}).items() if value is not None}
@@ -106,4 +113,5 @@ def told(found: Mapping[str, Any], superseded: Superseded, changes: Sequence[Rec
     facts[SUPERSEDED] = superseded.by.get(found["version_id"]) or superseded.untold or None
     title = f"Finding {found['id']}: {found['kind']}, {found['state']}"
     history = Table("history", HISTORY, changes, "History, the latest first", none="no history is kept")
-    return Section("finding", title, facts, (Section("evidence", "Evidence", evidence), history))
+    healing = (Section("repair", "What would repair it", notes=repairs),) if repairs else ()
+    return Section("finding", title, facts, (*healing, Section("evidence", "Evidence", evidence), history))

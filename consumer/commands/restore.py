@@ -7,6 +7,7 @@ from itertools import islice
 
 from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
 from consumer.commands.call import Call
+from consumer.commands.remedies import backup
 from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice
 from reconcile.acts import Who
 from reconcile.model import Kind, Misconfigured
@@ -39,10 +40,9 @@ def restore(call: Call) -> Answer:
 
 def wanted(call: Call, settings: Settings) -> Wanted:
     """Return by which way: from where --from says, or from what is configured."""
-    written, backup = call.options.source, settings.backup
+    written = call.options.source
     if written is None:
-        place = Place(backup.bucket, backup.prefix) if backup.bucket or backup.prefix else None
-        return Wanted(place, marker=call.options.marker or "")
+        return Wanted(backup(settings), marker=call.options.marker or "")
     bucket, _, prefix = written.partition("/")
     if not bucket:
         raise Misconfigured(f"--from {written!r}: begins with no bucket; write BUCKET, or BUCKET/PREFIX")

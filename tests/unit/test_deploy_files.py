@@ -86,3 +86,37 @@ def test_each_schedule_of_the_scrub_is_bounded_and_reports(words):
     assert (read.lasting, read.rate, read.apply or read.fix or read.exit_code) == ("2h", "20MiB", False)
     for file in ("systemd/storage-reconciler-scrub.timer", "kubernetes/scrub-cronjob.yaml"):
         assert "sweep" not in (DEPLOY / file).read_text("utf-8").lower()
+
+
+def purges():
+    """Yield the words of each schedule of the purge."""
+    [line] = re.findall(
+        r"^0 4 \* \* \* storage-reconciler (.*)$",
+        (DEPLOY / "cron/storage-reconciler-purge").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    yield shlex.split(line)
+    [line] = EXEC.findall((DEPLOY / "systemd/storage-reconciler-purge.service").read_text("utf-8"))
+    yield shlex.split(line)
+    [(command, args)] = ARGS.findall((DEPLOY / "kubernetes/purge-cronjob.yaml").read_text("utf-8"))
+    yield [*json.loads(command), *json.loads(args)]
+
+
+@pytest.mark.parametrize("words", list(purges()), ids=["cron", "systemd", "kubernetes"])
+def test_each_schedule_of_the_purge_prints_its_plan(words):
+    """A month, and never a file's only version; nothing is purged until a person adds --apply."""
+    read = parse(words[1:])
+    assert (words[:2], read.flagged_for) == (["storage-reconciler", "purge"], "30d")
+    assert (read.apply, read.even_alone) == (False, False)
+
+
+def test_the_purge_is_at_four_and_what_waits_for_a_person_is_not_tried_again():
+    """After the sweep and the scrub; a mass that is held, or a row that is refused, fails loudly."""
+    assert "OnCalendar=*-*-* 04:00:00" in (DEPLOY / "systemd/storage-reconciler-purge.timer").read_text("utf-8")
+    cronjob = (DEPLOY / "kubernetes/purge-cronjob.yaml").read_text("utf-8")
+    assert 'schedule: "0 4 * * *"\n  timeZone: Etc/UTC\n' in cronjob
+    assert "{containerName: purge, operator: In, values: [1, 2, 4, 5]}" in cronjob
+    unit = (DEPLOY / "systemd/storage-reconciler-purge.service").read_text("utf-8")
+    assert "SuccessExitStatus" not in unit
+    for text in (unit, cronjob, (DEPLOY / "systemd/storage-reconciler-purge.timer").read_text("utf-8")):
+        assert not re.search("sweep|scrub|spool", text, re.IGNORECASE)
