@@ -1,0 +1,90 @@
+"""A restore and what others do in the same moment, on real servers: nobody's object is lost to it."""
+
+import pytest
+
+from reconcile.acts import Who
+from reconcile.model import ObjectRef
+from reconcile.restoring import Restoring, Ways
+from reconcile.storing import Storing
+from reconcile.triage import Named
+from reconcile.ways import Place, Wanted
+from tests.contract.stages import HOUR, NEVER_A_VERSION, Meanwhile, flag, look, look_again
+
+BACKUP = Wanted(Place("", "backup/"), is_named=True)
+
+
+@pytest.fixture
+def storing(live):
+    """Give what changes objects."""
+    with Storing(live.server) as made:
+        yield made
+
+
+def restored(live, world, storing, ref, wanted=BACKUP):
+    """Restore the finding of a reference; return what is told."""
+    [(number,)] = live.sql("SELECT id FROM reconciler.finding WHERE closed_at IS NULL AND key = %s", [ref.key])
+    run = Restoring(Ways(world, storing, wanted), Who("ann"))
+    [outcome] = run.apply([Named(number, ref, f"row of {ref.key}")])
+    return outcome.told
+
+
+def content(live, key):
+    """Return an object's bytes."""
+    answer = live.client.get_object(bucket_name=live.bucket, object_name=key)
+    try:
+        return answer.data
+    finally:
+        answer.close()
+        answer.release_conn()
+
+
+@pytest.fixture
+def hidden(live):
+    """Keep versions, hide an object, and flag its row."""
+    live.make_versioned()
+    live.put("k", b"AAA")
+    live.remove("k")
+    world = live.world()
+    [ref] = flag(live, world, "k")
+    return world, ref
+
+
+def test_a_marker_that_is_not_the_latest_any_more_is_left_alone(live, storing, hidden):
+    """Somebody uploaded after the look, or uploaded and deleted again: what they did stands."""
+    world, ref = hidden
+    before = len(storing.versions(live.bucket, "k"))
+    told = restored(live, Meanwhile(world, after_heads=lambda: live.put("k", b"BBB")), storing, ref, Wanted(None))
+    assert "is not the latest any more" in told
+    assert (content(live, "k"), len(storing.versions(live.bucket, "k"))) == (b"BBB", before + 1)
+    live.remove("k")
+    twice = Meanwhile(world, after_heads=lambda: (live.put("k", b"AAA"), live.remove("k")))
+    told = restored(live, twice, storing, ref, Wanted(None, marker=storing.versions(live.bucket, "k")[0].s3_version))
+    assert "is not the latest any more" in told
+    assert len(storing.versions(live.bucket, "k")) == before + 4
+
+
+def test_a_backup_is_never_put_over_what_came_in_the_same_moment(live, storing):
+    """In a bucket without versions, where it would be lost: MinIO itself refuses."""
+    world = live.world()
+    [ref] = flag(live, world, "k")
+    live.put("backup/k", b"AAA")
+    told = restored(live, Meanwhile(world, after_heads=lambda: live.put("k", b"BBB")), storing, ref)
+    assert (told, content(live, "k")) == ("an object is there by now", b"BBB")
+    assert live.status("row of k") == "corrupted"
+    live.remove("k")
+    assert restored(live, world, storing, ref) == "copied from the backup, compared by size alone; given back"
+    assert (content(live, "k"), live.status("row of k")) == (b"AAA", "active")
+
+
+def test_a_row_that_names_an_s3_version_is_not_helped_by_a_copy(live, storing):
+    """The copy would be another version, and the row stay missing."""
+    live.make_versioned()
+    live.put("k")
+    world, ref = live.world(), ObjectRef(live.bucket, "k", NEVER_A_VERSION)
+    live.row("k", s3_version=NEVER_A_VERSION)
+    look(world, ref)
+    live.age(HOUR)
+    look_again(world)
+    live.put("backup/k")
+    told = restored(live, world, storing, ref)
+    assert told == "its row names an S3 version that is gone for good, and no copy would be that version"
