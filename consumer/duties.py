@@ -114,10 +114,7 @@ def end_windows(turn: Turn) -> None:
 
 def end_rules(turn: Turn) -> None:
     """Reopen what an ignore rule held whose time is over, and close it."""
-    with turn.world.database.use() as connection:
-        over = ignoring.over(connection)
-    for number in over:
-        reopened = ignoring.close(turn.world, number)
+    for number, reopened in ignoring.close_all(turn.world).items():
         log.info("rule.ended", rule=number, reopened=reopened)
 
 

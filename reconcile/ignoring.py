@@ -81,6 +81,13 @@ def close(live: LiveWorld, number: int, actor: str = ITS_END) -> int:
     return sum(outcomes)
 
 
+def close_all(live: LiveWorld) -> dict[int, int]:
+    """Close every rule that is over; returns how many findings each reopened."""
+    with live.database.use() as connection:
+        numbers = over(connection)
+    return {number: close(live, number) for number in numbers}
+
+
 def _held(database: Database, number: int) -> Iterator[Named]:
     after = 0
     while True:

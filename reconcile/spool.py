@@ -21,7 +21,7 @@ from reconcile.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, l
 from reconcile.database import Connection
 from reconcile.drift import Entry
 from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
-from reconcile.model import RowState
+from reconcile.model import Misconfigured, RowState
 from reconcile.selection import Parameters
 
 BLOCK_BYTES = 1 << 20
@@ -29,11 +29,20 @@ RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
 RUN_BYTES = 1 << 15  # read at once of each run when they are merged
 
 
+def _opened(directory: Path | None) -> IO[bytes]:
+    """Open a file without a name; raises Misconfigured where the directory takes none."""
+    try:
+        return tempfile.TemporaryFile(dir=directory, buffering=RUN_BYTES)
+    except OSError as error:
+        place = directory or "TMPDIR"
+        raise Misconfigured(f"--spool {place}: takes no file ({error.strerror}); name another directory") from error
+
+
 class Spool:
     """Lines on disk, and the place of a key every megabyte or so."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=RUN_BYTES)  # noqa: SIM115 - lives as long as this
+        self._file = _opened(directory)
         self._keys: list[bytes] = []
         self._places: list[int] = []
         self._marked = 0

@@ -92,6 +92,21 @@ def test_a_duty_ends_the_rule_whose_time_is_over(site, world):
     assert site.program.run("findings", "rules", "lift", "1", "--apply").returncode == 2
 
 
+def test_where_no_consumer_runs_the_sweep_ends_the_rule(site):
+    """What it held is opened by the very sweep that finds the rule over."""
+    site.put("copy/a")
+    site.put("other")
+    ignore(site, "--prefix", "copy/", "--until", "1d", "--apply")
+    sweep = ("sweep", "--fix", "--margin", "0", "--bucket", site.bucket)
+    environ = {name: "" for name in site.program.environ if name.startswith("RECONCILER_KAFKA__")}
+    assert site.program.run(*sweep, **environ).returncode == 0
+    assert site.sql(STATES)[0] == ("copy/a", "ignored", "rule 1")
+    site.sql("UPDATE reconciler.restraint SET until = now()")
+    assert site.program.run(*sweep, **environ).returncode == 0
+    assert site.sql(STATES)[0] == ("copy/a", "open", None)
+    assert site.sql(ON) == [(0,)]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile import spool
 from reconcile.compare import Facts, lines_of, told
 from reconcile.drift import Entry
+from reconcile.model import Misconfigured
 from reconcile.spool import Spool
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=5)
@@ -21,6 +23,15 @@ def spooled(keys) -> Spool:
 
 def keys_of(blocks) -> list[str]:
     return [told(line).key for block in blocks for line in block]
+
+
+def test_it_lies_in_the_directory_that_is_named_and_says_if_that_takes_no_file(tmp_path):
+    """The name of the option, the directory and why."""
+    gone = tmp_path / "gone"
+    with pytest.raises(Misconfigured, match=f"--spool {gone}: takes no file"):
+        Spool(gone)
+    assert list(tmp_path.iterdir()) == []
+    Spool(tmp_path).close()
 
 
 @given(st.sets(KEYS, max_size=30), KEYS | st.just(""), KEYS | st.none())
