@@ -8,7 +8,7 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proof faults check fmt lock up down clean
-.PHONY: bench-stream bench-burst bench-latency bench-sweep bench-replay bench-rivals
+.PHONY: bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-latency: $(READY)  ## from the deletion to the flag
 
 bench-sweep: $(READY)  ## the full comparison
 	@$(BIN)/python -m benchmarks.sweep
+
+bench-poison: $(READY)  ## the same where every second record is poison
+	@$(BIN)/python -m benchmarks.poison
 
 bench-replay: $(READY)  ## a day of events, again
 	@$(BIN)/python -m benchmarks.replay

@@ -197,9 +197,9 @@ def commit(place: Place) -> dict[str, float]:
 MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes, "commit": commit}
 
 
-def measure(name: str, place: Place) -> dict[str, float]:
+def measure(name: str, place: Place, module: str = "benchmarks.stream") -> dict[str, float]:
     """Run one measurement in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.stream", name, json.dumps(place.__dict__)]
+    command = [sys.executable, "-m", module, name, json.dumps(place.__dict__)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(f"  {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in found.items()), flush=True)

@@ -1,0 +1,93 @@
+"""A replay's rate and memory beside the limit: bare consume-and-decode of the same topic, on the same machine, in turn.
+
+`make bench-replay`. Ten million events of healthy uploads, each of a million rows named ten times; each measurement is
+a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import psycopg
+
+from benchmarks import filling
+from benchmarks.machine import machine
+from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, bare, measure, place_of
+from consumer.kafka_range import RangeReader
+from consumer.replaying import Chosen, replaying
+from consumer.service import settle_memory
+from deploy.local.stack import Servers, stack
+
+
+def replay(place: Place) -> dict[str, float]:
+    """Replay the whole topic as a trial; returns rate, memory at its highest, and how many had to be looked at."""
+    settle_memory()
+    settings = place.settings()
+    began = 0.0
+
+    def tell(_: Counter[str]) -> None:
+        nonlocal began
+        began = began or time.perf_counter()
+
+    with RangeReader(place.topic, dict(settings.kafka)) as reader, replaying(settings, Chosen()) as found:
+        reader.start(reader.ranges("earliest"))
+        outcome = found.plan(reader, tell)
+        took = time.perf_counter() - began
+    if outcome.totals["records"] != place.events:
+        raise RuntimeError(f"{outcome.totals['records']} records were read, not {place.events}")
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rate": place.events / took, "rss_mb": rss_mb, "looked_at": outcome.totals["looked_at"]}
+
+
+MEASUREMENTS = {"bare": bare, "replay": replay}
+
+
+def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield events of healthy uploads, EACH in a row to one partition."""
+    uploaded = filling.template(BUCKET, prefix)
+    for number in range(events):
+        row = number % ROWS
+        yield (number // EACH) % PARTITIONS, f"{BUCKET}/{prefix}{row}", uploaded(row)
+
+
+def run(servers: Servers, events: int, rounds: int) -> None:
+    """Fill, measure in turn, and print the ratio."""
+    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
+    place = place_of(servers, database, events, "users/a/")
+    print(f"{machine()}; {ROWS:,} rows, {events:,} events, {PARTITIONS} partitions")
+    with psycopg.connect(database, autocommit=True) as connection:
+        filling.fill(connection, place.prefix, ROWS)
+        filling.migrate(connection)
+    began = time.perf_counter()
+    filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
+    print(f"  filled: {events / (time.perf_counter() - began):,.0f} events/s", flush=True)
+    rounds_found = []
+    for number in range(rounds):
+        print(f"round {number + 1}")
+        rounds_found.append({name: measure(name, place, "benchmarks.replay") for name in MEASUREMENTS})
+    filling.result("replay.ratio", [found["replay"]["rate"] / found["bare"]["rate"] for found in rounds_found])
+    filling.result("replay.rss_mb", [found["replay"]["rss_mb"] for found in rounds_found])
+
+
+def main() -> None:
+    """Run the benchmark, or (with a name and a place) one measurement of it."""
+    parser = argparse.ArgumentParser(description="a replay's rate beside bare consume-and-decode")
+    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
+    parser.add_argument("place", nargs="?")
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.measurement:
+        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
+        return
+    with stack() as servers:
+        run(servers, options.events, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
