@@ -26,15 +26,15 @@ class Letter(NamedTuple):
 def letter_of(poison: Poison) -> Letter:
     """Return the record as it was, with the reason and where it came from."""
     record = poison.record
-    ours: dict[str, str | int] = {
-        "reason": poison.reason,
-        "detail": poison.detail[:DETAIL_MOST],
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp_ms,
-    }
-    return Letter(record.key, record.value, (*record.headers, *_headers(ours)))
+    ours = (  # written out, since a storm of poison makes one for every second record
+        ("reconciler.reason", poison.reason.encode(errors="replace")),
+        ("reconciler.detail", poison.detail[:DETAIL_MOST].encode(errors="replace")),
+        ("reconciler.topic", record.topic.encode(errors="replace")),
+        ("reconciler.partition", b"%d" % record.partition),
+        ("reconciler.offset", b"%d" % record.offset),
+        ("reconciler.timestamp", b"%d" % record.timestamp_ms),
+    )
+    return Letter(record.key, record.value, (*record.headers, *ours))
 
 
 def beginning_of(letter: Letter) -> Letter:
