@@ -15,7 +15,8 @@ import structlog
 from consumer.events import Sighting, aim, decode_minio_listen, hint_of
 from reconcile import ledger
 from reconcile.database import Busy
-from reconcile.model import Hint, Misconfigured, Unavailable, Undecodable
+from reconcile.filters import OURS
+from reconcile.model import Action, Hint, Misconfigured, ObjectRef, Unavailable, Undecodable
 from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.reconciler import reconcile
 from reconcile.steps import Tally
@@ -39,6 +40,7 @@ class Lane:
     wait: Callable[[float], bool]
     versioned: bool = False
     count: Callable[[Tally], object] = lambda _: None
+    arrived: Callable[[list[ObjectRef]], object] = lambda _: None
     state: str = "express.waiting"
     renewed_at: float = 0.0
 
@@ -95,6 +97,9 @@ class Lane:
             log.warning("express.undecodable", why=str(fault), line=line[:200])
             return []
         aimed = [one for hint in found if hint for one in aim(hint, versioned=self.versioned)]
+        ours = [hint.ref for hint in found if hint and hint.action is Action.REMOVED and hint.ref.key.startswith(OURS)]
+        if ours:
+            self.arrived(ours)
         return [hint for hint in aimed if self.watched(*hint.ref[:2])]
 
     def look(self, hints: list[Hint]) -> None:

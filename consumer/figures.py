@@ -14,13 +14,14 @@ from time import monotonic
 
 import structlog
 
-from consumer import rulewatch
+from consumer import canary, rulewatch
+from consumer.canary import Arrival, Canary
 from consumer.counting import Figure, Leased
 from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
 from consumer.losswatch import wanted
-from consumer.metrics import METERS
+from consumer.metrics import CAUSES, METERS
 from consumer.rulewatch import Watched
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
@@ -54,6 +55,7 @@ class Reader:
     buckets: Sequence[str]
     lanes: Sequence[str]
     exits: ExitStack
+    canary_lanes: Sequence[str] = ()
     groups: dict[str, set[str]] = field(default_factory=dict)
     _asker: Asker | None = None
 
@@ -123,6 +125,8 @@ class Reader:
             yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
         yield from summed("reconciler_sweep_wanted", ((1, record[1]) for record in wanted(connection)))
         states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
+        if self.canary_lanes:
+            yield from canary_figures(canary.kept(connection), self.canary_lanes)
         yield from rule_figures(rulewatch.read(states.get(f"duty {rulewatch.NAME}")))
         for bucket in self.lanes:
             yield Figure("reconciler_express_lanes", states.get(f"express {bucket}") == "express.listening", (bucket,))
@@ -179,6 +183,20 @@ def rule_figures(watched: Mapping[str, Watched]) -> Iterator[Figure]:
             yield Figure("reconciler_rules_lacking", lacks, (bucket, event))
         yield Figure("reconciler_rules_changed_timestamp_seconds", one.changed_at, (bucket,))
         yield Figure("reconciler_rules_refused", one.state == rulewatch.REFUSED, (bucket,))
+
+
+def canary_figures(kept: Mapping[str, Canary], lanes: Sequence[str]) -> Iterator[Figure]:
+    """Yield what each bucket's canary tells, of the lanes that are listened to."""
+    for bucket, one in kept.items():
+        yield Figure("reconciler_canary_sent_timestamp_seconds", one.sent_at, (bucket,))
+        yield Figure("reconciler_canary_refused", bool(one.judged.refused), (bucket,))
+        for lane in lanes:
+            arrival, (cause, _) = one.lanes.get(lane, Arrival()), one.judged.silent.get(lane, ("", ""))
+            yield Figure("reconciler_canary_arrived_timestamp_seconds", arrival.at or 0.0, (bucket, lane))
+            if arrival.took_s is not None:
+                yield Figure("reconciler_canary_latency_seconds", arrival.took_s, (bucket, lane))
+            for word in CAUSES:
+                yield Figure("reconciler_canary_silent", word == cause, (bucket, lane, word))
 
 
 def lag_figures(lags: Iterable[Lag], now_ms: float) -> Iterator[Figure]:

@@ -21,7 +21,7 @@ from consumer.latency import Latency, Sample
 from consumer.sheet import Sheet, decode_all
 from consumer.topic import Topic
 from reconcile.batch import removals_of
-from reconcile.model import Action, Hint, Unavailable
+from reconcile.model import Action, Hint, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile
 from reconcile.steps import Tally
 from reconcile.verdict import settled
@@ -60,6 +60,7 @@ class Reading:
     read_at: float
     poison: list[Poison] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    ours: list[ObjectRef] = field(default_factory=list)
     skipped: int = 0
 
     def hints(self, records: Sequence[Record]) -> Iterator[Sheet]:
@@ -73,6 +74,7 @@ class Reading:
             self.poison += decoded.poison
             self.samples += decoded.hints.samples(SAMPLES)
             self.skipped += decoded.ignored
+            self.ours += decoded.ours
             yield decoded.hints
 
 
@@ -81,7 +83,8 @@ class Consumer:
     """What one loop works with; `now` is monotonic seconds and serves the hold alone.
 
     `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
-    `waits_for` is told which server is waited for, and `""` when it is waited for no longer.
+    `waits_for` is told which server is waited for, and `""` when it is waited for no longer; `arrived` which deletions
+    below our own prefix were read.
     """
 
     topic: Topic
@@ -92,6 +95,7 @@ class Consumer:
     server_ahead: Callable[[], float | None] = lambda: None
     waits_for: Callable[[str], object] = lambda _: None
     latency: Latency = field(default_factory=Latency)
+    arrived: Callable[[Sequence[ObjectRef]], object] = lambda _: None
     busy: bool = False
     early: bool = False
     due_at: float = 0.0
@@ -114,6 +118,8 @@ class Consumer:
         reading = Reading(self.stream, self.now())
         late, settled_now = self.glance(reading.hints(batch.records))
         self.latency.read(reading.samples, self.server_now(reading.read_at))
+        if reading.ours:
+            self.arrived(reading.ours)
         self.topic.bury(reading.poison)
         looks = self.stream.looks_behind if behind else self.stream.looks
         room = looks // 2 if behind else looks

@@ -41,6 +41,17 @@ METERS = tuple(meter.replace(" ", "_") for meter in Meter)
 STAGES = ("read", "committed")
 ACTIONS = tuple(Action)
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
+LANES = ("durable", "express")
+CAUSES = (
+    "rule_removed",
+    "target_gone",
+    "broker_unreachable",
+    "not_consumed",
+    "stream_buffered",
+    "stream_broken",
+    "no_lane",
+    "unknown",
+)
 RECORDS = (1.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 
 
@@ -160,6 +171,30 @@ LEASED = (
         bucket=OPEN,
     ),
     leased("reconciler_rules_refused", "", "1 if MinIO does not let us read a bucket's event rules.", bucket=OPEN),
+    leased("reconciler_canary_sent_timestamp_seconds", "seconds", "When the latest canary was sent.", bucket=OPEN),
+    leased("reconciler_canary_refused", "", "1 if MinIO does not let the canary be put or deleted.", bucket=OPEN),
+    leased(
+        "reconciler_canary_arrived_timestamp_seconds",
+        "seconds",
+        "When a lane told of a canary last; 0: never yet.",
+        bucket=OPEN,
+        lane=LANES,
+    ),
+    leased(
+        "reconciler_canary_latency_seconds",
+        "seconds",
+        "How long a lane took to tell of the latest canary that it told of.",
+        bucket=OPEN,
+        lane=LANES,
+    ),
+    leased(
+        "reconciler_canary_silent",
+        "",
+        "1 for the likely cause that a lane told of none of the latest canaries.",
+        bucket=OPEN,
+        lane=LANES,
+        cause=CAUSES,
+    ),
     leased("reconciler_express_lanes", "lanes", "1 if the bucket's express lane listens.", bucket=OPEN),
 )
 CATALOGUE = (*OF_PROCESS, *SAMPLED, *LEASED)

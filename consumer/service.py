@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from consumer import clocks, duties, outbox, rulewatch
+from consumer import canary, causes, clocks, duties, outbox, rulewatch
 from consumer.clocks import ServerClock
 from consumer.counting import Counting
 from consumer.events import DIALECTS
@@ -171,6 +171,7 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
         server_ahead=ServerClock(objects, buckets[0], counting.clock) if buckets else nothing,
         waits_for=counting.outage,
         latency=Latency(counting.took),
+        arrived=partial(canary.arrived, world.database, canary.DURABLE),
     )
 
 
@@ -204,7 +205,6 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     objects = exits.enter_context(opening.objects(settings, 2))
     world = service.world(mapping, objects)
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
-    todo.append(_reader(service, exits).duty())
     watch = Watch(settings.stream.topic, _kafka(settings), world.objects, buckets_of(settings), exits)
     watch.before_joining(world.database, service.name)
     todo.append(watch.duty())
@@ -217,7 +217,11 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     else:
         todo.append(outbox.turned_off())
     todo += [clocks.duty(objects, bucket) for bucket in buckets_of(settings)[:1]]
-    todo.append(rulewatch.duty(objects, buckets_of(settings)))
+    todo += [
+        rulewatch.duty(objects, buckets_of(settings)),
+        *causes.duties(settings, buckets_of(settings), world, exits),
+        _reader(service, exits).duty(),  # last, so that it tells at once what the others saw
+    ]
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
         *publishing,
@@ -235,7 +239,8 @@ def _reader(service: Service, exits: ExitStack) -> Reader:
     settings = service.settings
     stream = settings.stream
     topics = Topics(stream.topic, stream.dead_letter_topic, _kafka(settings))
-    return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits)
+    canaries = canary.lanes(settings)
+    return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits, canaries)
 
 
 def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:
@@ -244,7 +249,8 @@ def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> 
     versioned = settings.mapping.version.s3_version is not None
     world = service.world(mapping, objects)
     count = partial(service.counting.looked, "express")
-    return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned, count)
+    arrived = partial(canary.arrived, world.database, canary.EXPRESS)
+    return Lane(world, objects, bucket, service.is_watched(), service.wait, versioned, count, arrived)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, overload
 
@@ -10,7 +10,8 @@ from consumer.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, a
 from consumer.latency import Sample, stride
 from consumer.notification import Event, share
 from reconcile.batch import Batch, Columns, plain_size
-from reconcile.model import Action, Hint, Undecodable
+from reconcile.filters import OURS
+from reconcile.model import Action, Hint, ObjectRef, Undecodable
 
 SHORT = KEY_MOST_BYTES // 4  # characters; whatever they are, they fit
 
@@ -139,11 +140,15 @@ class Sheet(Batch):
 
 
 class Decoded(NamedTuple):
-    """What a chunk came to; `ignored` counts events of no interest, and of keys that are not watched."""
+    """What a chunk came to; `ignored` counts events of no interest, and of keys that are not watched.
+
+    `ours` are deletions below our own prefix, which is never watched.
+    """
 
     hints: Sheet
     poison: list[Poison]
     ignored: int
+    ours: Sequence[ObjectRef] = ()
 
 
 def everything(_: str, __: str) -> bool:
@@ -162,6 +167,7 @@ def decode_all(
     """Decode a chunk; a record is decoded whole or is poison, and poison hinders no other record."""
     sheet = Sheet(read_at)
     poison: list[Poison] = []
+    ours: list[ObjectRef] = []
     ignored = 0
     for record in records:
         mark = len(sheet)
@@ -172,6 +178,8 @@ def decode_all(
                     hint = hint_of(sighting(event, record, read_at))
                     aimed = [one for one in aim(hint, versioned=versioned) if watched(*one.ref[:2])] if hint else []
                     ignored += not aimed
+                    if hint and not aimed and hint.action is Action.REMOVED and hint.ref.key.startswith(OURS):
+                        ours.append(hint.ref)
                     for one in aimed:
                         sheet.hint(one, record)
                 elif watched(event.s3.bucket.name, event.s3.object.key):
@@ -181,7 +189,7 @@ def decode_all(
         except Undecodable as fault:
             sheet.cut(mark)
             poison.append(Poison(record, fault.reason, fault.detail))
-    return Decoded(sheet, poison, ignored)
+    return Decoded(sheet, poison, ignored, ours)
 
 
 def size_of_plain(event: Event) -> int | None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconcile.columns import split_name
 from reconcile.filters import OURS, BadPattern, expression
 from reconcile.template import BadTemplate, is_template, parse, reference
+from reconcile.values import shown
 
 if TYPE_CHECKING:
     from reconcile.settings import MappingSettings, Settings
 
 ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
+LEAST_CANARY = timedelta(seconds=10)
 OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
 
 
@@ -21,6 +24,7 @@ def broken(settings: Settings) -> Iterator[str]:
     """Yield every rule that the settings break."""
     yield from _servers(settings)
     yield from _stream(settings)
+    yield from _canary(settings)
     yield from _filters(settings)
     yield from _places(settings)
     yield from _status(settings)
@@ -48,6 +52,12 @@ def _stream(settings: Settings) -> Iterator[str]:
     for key in OURS_TO_SET:
         if str(settings.kafka.get(key, "false")).lower() != "false":
             yield f"kafka.{key}: an offset is committed only after what came of its event; remove the key"
+
+
+def _canary(settings: Settings) -> Iterator[str]:
+    interval = settings.canary.interval
+    if timedelta(0) < interval < LEAST_CANARY:
+        yield f"canary.interval = {shown(interval)}: must be 10s or longer, since events may take 3 s; 0s turns it off"
 
 
 def _filters(settings: Settings) -> Iterator[str]:

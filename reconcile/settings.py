@@ -115,6 +115,14 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """[canary]: how often an object is put and deleted to time the lanes (0s: never), and how many a lane may miss."""
+
+    interval: timedelta = timedelta(0)
+    misses: int = _bounded(3, 1, 1_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Web:
     """[web]: metrics, probes and the status page."""
 
@@ -204,6 +212,7 @@ class Settings:
     purge: Purging = field(default_factory=Purging)
     trash: Trash = field(default_factory=Trash)
     backup: Backup = field(default_factory=Backup)
+    canary: Canary = field(default_factory=Canary)
     web: Web = field(default_factory=Web)
     mapping: MappingSettings = field(default_factory=MappingSettings)
     kafka: Mapping[str, Scalar] = _internal()

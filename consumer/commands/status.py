@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from consumer import canary
 from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_facts, clock_of, paths_of
-from consumer.commands.streaming import rules_of
+from consumer.commands.streaming import canary_of, rules_of
 from consumer.kafka_positions import Position, positions
 from consumer.losswatch import wanted
 from reconcile import inquiry
@@ -58,6 +59,7 @@ class Kept:
     scrubs: Sequence[Record]
     outbox: Record
     wanted: Sequence[Record]
+    canaries: Mapping[str, canary.Canary]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def read(connection: Connection) -> Kept:
         scrubs=inquiry.records(connection, "scrubs"),
         outbox=outbox,
         wanted=wanted(connection),
+        canaries=canary.kept(connection),
     )
 
 
@@ -125,6 +128,7 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
         Table("scrubs", SCRUBS, kept.scrubs, "Last complete scrubs, and those that go on"),
         rules_of(kept.leases),
         Table("wanted", WANTED, kept.wanted, "Sweeps wanted: the stream may have missed something", notes=(SWEEP,)),
+        canary_of(kept.canaries if settings.canary.interval else {}),
         paths_of(kept.sightings, clock),
         Table("acts", ACTS, kept.acts, "What happened, last 24 h", none="nothing"),
     ]

@@ -32,11 +32,13 @@ def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):
         until(lambda: page.value("reconciler_changes_total", act="flagged") == 1, 20, "the version is flagged")
         until(site.caught_up, 20)
         until(lambda: page.value("reconciler_corrupted_versions", group="user") == 1, 25, "the figures are read")
+        until(lambda: page.value("reconciler_rules_refused", bucket=site.bucket) == 0, 25, "and the rules")
         series = page.series()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     names = {name for name, _ in series}
-    assert {one.name + ("_count" if one.kind == HISTOGRAM else "") for one in CATALOGUE} <= names
+    wanted = {one.name + ("_count" if one.kind == HISTOGRAM else "") for one in CATALOGUE}
+    assert {name for name in wanted if "_canary_" not in name} <= names  # which is off
     told = {name: value for (name, labels), value in series.items() if not labels}
     assert told["reconciler_records_total"] == told["reconciler_batch_records_sum"] == 33
     assert told["reconciler_settled_total"] == 30
@@ -56,6 +58,28 @@ def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):
     assert 0 <= told["reconciler_clock_uncertainty_seconds"] <= 0.6
     for partition in range(4):
         assert ("reconciler_lag_records", frozenset({("partition", str(partition))})) in series
+
+
+def test_a_real_consumer_times_its_lanes_by_the_canary(tmp_path, database, minio, kafka, bucket):
+    """Both lanes tell of it, it is exported, rules and clocks are known, and nothing of it is ever a finding."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, kafka.topic, bucket) as site:
+        with site.program.running(*JSON, RECONCILER_CANARY__INTERVAL="10s"):
+            page = scraping.page(site.program)
+            of = {"bucket": bucket}
+
+            def timed() -> bool:
+                found = page.series()
+                names = [("reconciler_canary_latency_seconds", {**of, "lane": lane}) for lane in ("durable", "express")]
+                return all((name, frozenset(labels.items())) in found for name, labels in names)
+
+            until(timed, 45, "both lanes are timed")
+            assert page.value("reconciler_canary_silent", lane="durable", cause="unknown", **of) == 0
+            assert page.value("reconciler_rules_lacking", event="s3:ObjectRemoved:*", **of) == 0
+            assert page.value("reconciler_rules_lacking", event="s3:LifecycleDelMarkerExpiration:Delete", **of) == 1
+        shown = site.program.json("status")
+        assert shown["rules"][0]["rules"] == "narrowed"
+        assert "minio_clock_ahead_ms" in shown
+        assert site.sql("SELECT FROM reconciler.finding") == site.sql("SELECT FROM reconciler.look") == []
 
 
 def test_metrics_prints_the_catalogue(site):

@@ -1,0 +1,32 @@
+-- The canary of each bucket: a lease's row that nobody holds, whose tally tells what was sent and what arrived. `sent` has the
+-- times of the latest by number, `lanes` the latest arrival by lane, `judged` what became of it.
+
+-- name: kept
+SELECT lower, tally FROM reconciler.lease WHERE task = 'canary' ORDER BY lower
+
+-- name: send
+-- Just before the deletion, whose arrival may be quicker than its answer.
+INSERT INTO reconciler.lease AS l (task, lower, tally, owner, until)
+VALUES ('canary', %(bucket)s, jsonb_build_object(
+    'number', %(number)s::bigint,
+    'sent', jsonb_build_object(%(number)s::text, extract(epoch FROM clock_timestamp())::float8)), %(owner)s, now())
+ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, tally = l.tally || jsonb_build_object(
+    'number', %(number)s::bigint,
+    'sent', (coalesce(l.tally -> 'sent', '{}') - %(forgotten)s::text) || (excluded.tally -> 'sent'))
+
+-- name: arrived
+UPDATE reconciler.lease SET tally = tally || jsonb_build_object('lanes', coalesce(tally -> 'lanes', '{}') || jsonb_build_object(
+    %(lane)s::text, jsonb_build_object(
+        'number', %(number)s::bigint, 'at', extract(epoch FROM clock_timestamp())::float8,
+        'took_s', greatest(extract(epoch FROM clock_timestamp())::float8 - (tally -> 'sent' ->> %(number)s::text)::float8, 0))))
+WHERE task = 'canary' AND lower = %(bucket)s AND (tally -> 'sent') ? %(number)s::text
+  AND coalesce((tally -> 'lanes' -> %(lane)s::text ->> 'number')::bigint, 0) < %(number)s::bigint
+
+-- name: judge
+-- A lane that is new begins before what was sent last; one that is not listened to any more is forgotten.
+INSERT INTO reconciler.lease AS l (task, lower, tally, owner, until)
+VALUES ('canary', %(bucket)s, jsonb_build_object('judged', %(judged)s::jsonb), %(owner)s, now())
+ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, tally = l.tally || excluded.tally || jsonb_build_object(
+    'lanes', (SELECT jsonb_object_agg(lane, coalesce(
+        l.tally -> 'lanes' -> lane, jsonb_build_object('number', greatest(coalesce((l.tally ->> 'number')::bigint, 0) - 1, 0))))
+    FROM unnest(%(lanes)s::text[]) AS lane))
