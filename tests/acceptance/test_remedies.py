@@ -60,9 +60,13 @@ def test_a_configured_backup_and_a_later_version_are_named(app):
 def test_what_would_not_work_says_why_and_an_outage_hides_nothing_else(app):
     """Without a way, and without MinIO: the finding is shown all the same."""
     version, finding = app.flagged("k")
-    why, _, _ = shown(app, finding)
+    why, purge, _ = shown(app, finding)
     assert why == "restore would do nothing: no delete marker hides it, and no backup is named (--from)"
+    here = app.program.environ.get("RECONCILER_MINIO__ENDPOINT", "")
     app.program.environ["RECONCILER_MINIO__ENDPOINT"] = "http://127.0.0.1:1"
     told = app.program.json("findings", "show", str(finding))
     assert told["repair"]["notes"][0].startswith("what would bring it back is not known: minio is unavailable")
     assert told["version_id"] == version
+    app.program.environ["RECONCILER_MINIO__ENDPOINT"] = here
+    assert does(app, purge) == 1
+    assert app.statuses() == {}

@@ -1,5 +1,6 @@
 """A purge and what others do in the same moment, on real servers."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from reconcile.inquiry import Filter
 from reconcile.model import Kind, State
 from reconcile.purging import ALONE, Aims, Purging
 from reconcile.triage import MOVED
-from tests.contract.stages import HOUR, Meanwhile, flag, look
+from tests.contract.stages import HOUR, THREE, Meanwhile, flag, look
 
 NOW = Aims(timedelta(0), timedelta(0), even_alone=True)
 
@@ -100,6 +101,20 @@ def test_a_purge_that_passed_the_count_meets_the_brake_in_its_transaction(live, 
     live.age(HOUR)
     live.release("missing", "purge")
     assert set(purged(world).values()) == {"purged"}
+
+
+@pytest.mark.invariant(7)
+def test_a_run_is_counted_as_a_whole_before_its_first_row(live, flagged):
+    """However small its batches are: the brake is on before any of them; a plan sets none."""
+    world, _ = flagged
+    world.brake = THREE
+    run = Purging(world, NOW)
+    mass = Counter({live.bucket: 4})
+    said = [f"all buckets: 4 within {THREE.window}, 3 are believed"]
+    assert (run.restrained(mass, apply=False), live.restraints("brake")) == (said, set())
+    assert (run.restrained(mass, apply=True), live.restraints("brake")) == (said, {("purge", "")})
+    assert set(purged(world).values()) == {"held by the brake"}
+    assert run.restrained(mass, apply=False) == [f"{live.bucket}: a brake is on"]
 
 
 def test_nothing_is_purged_while_a_window_is_on(live, flagged):
