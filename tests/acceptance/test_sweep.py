@@ -68,8 +68,14 @@ def test_a_kept_sweep_has_a_history_and_says_what_is_new_and_what_healed(
     assert {one["is_new"] for one in first["drifts"]} == {True}
     put(objects, bucket, "gone/one")
     put(objects, bucket, "another")
-    second = told(installed.run("sweep", "-o", "json", **AT_ONCE))
+    figures = installed.file.parent / "sweep.prom"
+    second = told(installed.run("sweep", "-o", "json", "--metrics-file", str(figures), **AT_ONCE))
     assert found(second) == EVERYTHING - {("missing", "gone/one")} | {("orphan", "another")}
+    own = f'bucket="{bucket}"'
+    lines = figures.read_text("utf-8").splitlines()
+    assert f'reconciler_sweep_drifts{{{own},kind="orphan"}} 2' in lines
+    assert f"reconciler_sweep_held{{{own}}} 0" in lines
+    assert any(line.startswith(f"reconciler_sweep_last_complete_timestamp_seconds{{{own}}} ") for line in lines)
     assert [one["key"] for one in second["drifts"] if one["is_new"]] == ["another"]
     assert second["totals"]["healed"] == 1
     kept = connection.execute(
