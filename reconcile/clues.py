@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconcile import orphans, rows
 from reconcile.causes import Clues, Suggestion, suggested
@@ -24,13 +24,19 @@ AT_ONCE = 4
 
 @dataclass
 class Surroundings:
-    """Where clues come from. `silent` tells why uploads under way are not known, once MinIO did not answer."""
+    """Where clues come from.
+
+    MinIO is asked about the first `most_asked` only (None: about all). `silent` tells why uploads under way are not
+    known, once it did not answer, or is not asked any more. `directories` are those that were looked into.
+    """
 
     connection: Connection
     mapping: RowMapping
     storing: Storing
     backup_prefix: str = ""
+    most_asked: int | None = None
     silent: str = ""
+    directories: dict[str, str] = field(default_factory=dict)
 
     def suggestions(self, found: Sequence[Orphan]) -> list[Suggestion]:
         """Return what may have made each."""
@@ -74,14 +80,12 @@ class Surroundings:
 
     def _beside(self, keys: Iterable[str]) -> Mapping[str, str]:
         """Return for each directory of the keys another key in it that a row names."""
-        first: dict[str, str] = {}
         for key in keys:
-            first.setdefault(directory(key), key)
-        found = {
-            place: [row.key for row in rows.near(self.connection, self.mapping, key) if directory(row.key) == place]
-            for place, key in first.items()
-        }
-        return {place: there[0] for place, there in found.items() if there}
+            place = directory(key)
+            if place not in self.directories:
+                near = (row.key for row in rows.near(self.connection, self.mapping, key))
+                self.directories[place] = next((other for other in near if directory(other) == place), "")
+        return self.directories
 
     def _fits(self, key: str) -> bool:
         composed = is_template(self.mapping.tables.settings.version.key)
@@ -91,15 +95,20 @@ class Surroundings:
         """Return which keys have an upload in parts under way; MinIO tells that of a whole key only."""
         if self.silent:
             return set()
-        names = list(dict.fromkeys((one.bucket, one.key) for one in found))
+        names = list(dict.fromkeys((one.bucket, one.key) for one in found))[: self.most_asked]
         with ThreadPoolExecutor(AT_ONCE) as workers:
             asked = [(name, workers.submit(self.storing.uploads, *name)) for name in names]
             try:
-                return {name for name, answer in asked if name[1] in answer.result()}
+                there = {name for name, answer in asked if name[1] in answer.result()}
             except (Unavailable, Misconfigured) as error:
                 self.silent = str(error)
                 workers.shutdown(cancel_futures=True)
                 return set()
+        if self.most_asked is not None:
+            self.most_asked -= len(names)
+            if not self.most_asked:
+                self.silent = "they are asked for no more than the first; --cause upload-in-progress asks for all"
+        return there
 
 
 def directory(key: str) -> str:

@@ -14,7 +14,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.choosing import wanted_by
 from reconcile import inquiry, mc, opening, orphans, rows
-from reconcile.causes import Suggestion
+from reconcile.causes import Cause, Suggestion
 from reconcile.clues import Surroundings
 from reconcile.database import Connection
 from reconcile.erasing import changed
@@ -36,6 +36,7 @@ GROUPED = ("orphans", "open", "approved", "size_bytes", "oldest_at", "newest_at"
 NEAR = ("key", "version_id", "state", "status", "size_bytes", "created_at")
 SWEEPS = ("sweep", "started_at", "kind", "meter", "seen_again")
 DEADLINE_S = 10.0
+MOST_ASKED = 1000
 Suggested = tuple[Orphan, Suggestion]
 
 
@@ -56,7 +57,9 @@ def desk(call: Call) -> Iterator[Desk]:
     with database(settings) as opened, opening.storing(settings) as storing:
         mapped = opening.mapping(settings, opened)
         with opened.use() as connection, inquiry.explaining():  # no transaction: MinIO is asked meanwhile
-            around = Surroundings(connection, mapped, storing, "" if settings.backup.bucket else settings.backup.prefix)
+            below = "" if settings.backup.bucket else settings.backup.prefix
+            most = None if getattr(call.options, "suggested", None) == Cause.UPLOADING else MOST_ASKED
+            around = Surroundings(connection, mapped, storing, below, most)
             yield Desk(settings, connection, around, inquiry.now(connection))
 
 
