@@ -132,3 +132,19 @@ def test_a_run_has_a_limit_and_takes_the_largest_first_and_there_is_one_at_a_tim
     )
     assert office.program.run("orphans", "delete", *consent).returncode == 7
     assert office.listed(prefix="k") == ["k1", "k2", "k3"]
+
+
+@pytest.mark.invariant(6)
+def test_a_leftover_goes_as_an_orphan_does_unless_its_row_lives_again(office, consent):
+    """Its row says that it should be gone; a row that takes that back claims it."""
+    for key in ("a", "b"):
+        office.add_row(key)
+    office.connection.execute("UPDATE file_versions SET status = 'deleted'")
+    first, second = office.find({"a": b"AAA", "b": b"AAA"})
+    assert {one["kind"] for one in office.program.json("orphans", "list")} == {"leftover"}
+    office.approve(first, second)
+    office.connection.execute("UPDATE file_versions SET status = 'active' WHERE object_key = 'b'")
+    told = office.program.json("orphans", "delete", *consent)
+    assert (told["done"], told["left_alone"]) == (1, 1)
+    assert (office.state(first), office.state(second)) == ("deleted", "resolved")
+    assert office.listed(prefix="b") == ["b"]
