@@ -235,7 +235,7 @@ def test_where_rows_follow_their_events_a_backlog_is_glanced_at_once(site):
         turning(consumer, until_true=site.caught_up, what="all is settled")
     assert site.nothing_written()
     seldom = sum(1 for key in keys if glances[key] == 1)
-    assert seldom > len(keys) / 3, "all turns but the first glance at one batch each"
+    assert seldom >= 1_000, "of a full turn only the first batch is glanced at twice"  # slow turns read less at once
 
 
 @pytest.mark.invariant(2)
