@@ -31,7 +31,7 @@ CHUNK = 500
 DUE_S = 0.05
 CLOCK_S = 10.0
 NO_CLOCK_S = 60.0  # a server that does not answer costs the loop a time-out
-SAMPLES = 16  # events of a chunk whose latency is measured
+SAMPLES = 8  # events of a chunk whose latency is measured
 TURN_S = 0.25  # a turn that takes longer reads fewer records the next time
 MOST_LEAST = 250
 
