@@ -34,7 +34,7 @@ ACTS = tuple(
 )
 KINDS = tuple(Kind)
 STATES = tuple(state for state in State if state not in FINAL)
-BRAKES = ("missing", "orphan")
+BRAKES = ("missing", "orphan", "purge")
 EFFECTS = ("brake", "suppress", "ignore", "unreadable")
 OF_OBJECTS = ("orphan", "leftover")
 METERS = tuple(meter.replace(" ", "_") for meter in Meter)
