@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import inf
 
 from consumer.events import Sighting
 from consumer.notification import share
@@ -73,6 +74,7 @@ class Hold:
         self._queues: tuple[deque[tuple[float, Hint | Sheet]], ...] = tuple(deque() for _ in self._patience.tries)
         self._trying: list[Hint] = []
         self._trying_whole: list[Sheet] = []
+        self._trying_since = inf  # when the oldest of this turn's tries was read
         self._count = 0
         self._partitions: dict[Partition, _Offsets] = {}
         self._removed: dict[ObjectRef, float] = {}
@@ -93,6 +95,7 @@ class Hold:
         """Take out what is to be glanced at again, or at last; `keep` decides what becomes of it."""
         hints: list[Hint] = []
         sheets: list[Sheet] = []
+        self._trying_since = self._oldest()
         for queue in self._queues:
             while queue and queue[0][0] <= now:
                 held = queue.popleft()[1]
@@ -151,10 +154,14 @@ class Hold:
         """All references of which a removal was read lately, and some of which it is longer ago."""
         return self._removed.keys()
 
-    def recently_removed(self, ref: ObjectRef, now: float) -> bool:
-        """Tell whether a removal of this reference was read lately; then no created event of it settles by a glance."""
-        removed_at = self._removed.get(ref)
-        return removed_at is not None and now - removed_at <= self._patience.removed_for
+    def recently_removed(self, hint: Hint, now: float) -> bool:
+        """Tell whether a removal was read lately, or since the hint was: then no created event settles by a glance.
+
+        A process may have stood still between the two, so it is not asked how long ago that was.
+        """
+        removed_at = self._removed.get(hint.ref)
+        read_at = hint.evidence.read_at if isinstance(hint.evidence, Sighting) else now
+        return removed_at is not None and read_at - removed_at <= self._patience.removed_for
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """Drop what is held of partitions that were revoked; the next owner reads it again."""
@@ -230,13 +237,19 @@ class Hold:
         for ref in refs:
             self._removed[ref] = now
             self._removals.append((now, ref))
-        while self._removals and (len(self._removals) > self._patience.removed_most or self._is_past(now)):
+        oldest = min(now, self._trying_since, self._oldest())
+        while self._removals and (len(self._removals) > self._patience.removed_most or self._is_past(oldest)):
             at, ref = self._removals.popleft()
             if self._removed.get(ref) == at:
                 del self._removed[ref]
 
-    def _is_past(self, now: float) -> bool:
-        return now - self._removals[0][0] > self._patience.removed_for
+    def _is_past(self, oldest: float) -> bool:
+        return oldest - self._removals[0][0] > self._patience.removed_for
+
+    def _oldest(self) -> float:
+        """Return when the oldest of what waits was read."""
+        heads = zip(self._queues, self._patience.tries, strict=True)
+        return min((queue[0][0] - after for queue, after in heads if queue), default=inf)
 
 
 def may_wait(hint: Hint, known: Known) -> bool:

@@ -174,8 +174,7 @@ class Consumer:
             left = [
                 (hint, known)
                 for hint, known in unsettled
-                if not settled(hint, known)
-                or (hint.action is Action.CREATED and self.hold.recently_removed(hint.ref, now))
+                if not settled(hint, known) or (hint.action is Action.CREATED and self.hold.recently_removed(hint, now))
             ]
             settled_now -= len(left)
             late += self.hold.keep([hint for hint, _ in left], {hint.ref: known for hint, known in left}, now)

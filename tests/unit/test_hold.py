@@ -378,12 +378,28 @@ def test_a_removal_is_remembered_for_ten_seconds():
     hold = Hold()
     gone = hint("gone", action=Action.REMOVED)
     read(hold, gone, now=100.0)
-    assert hold.recently_removed(gone.ref, 100.0)
-    assert hold.recently_removed(gone.ref, 110.0)
-    assert not hold.recently_removed(gone.ref, 110.1)
-    assert not hold.recently_removed(hint("other").ref, 100.0)
+    assert hold.recently_removed(hint("gone", at=100.0), 100.0)
+    assert hold.recently_removed(hint("gone", at=110.0), 110.0)
+    assert not hold.recently_removed(hint("gone", at=110.1), 110.1)
+    assert not hold.recently_removed(hint("other", at=100.0), 100.0)
     hold.clear()
-    assert hold.recently_removed(gone.ref, 100.0)
+    assert hold.recently_removed(hint("gone", at=100.0), 100.0)
+
+
+def test_a_removal_is_remembered_for_as_long_as_an_older_event_is_held():
+    """However long a process stands still between the two."""
+    hold = Hold()
+    created = hint("gone", at=100.0)
+    hold.read({PARTITIONS[0]: 1}, [hint("gone", action=Action.REMOVED)], 100.0)
+    assert read(hold, created, now=100.0) == []
+    later = hint("other", offset=1, at=900.0)
+    read(hold, later, now=900.0)
+    assert hold.due_tries(900.0) == ([created], [])
+    read(hold, later, now=900.0)
+    assert hold.recently_removed(created, 900.0)
+    hold.due_tries(901.0)
+    read(hold, later, now=901.0)
+    assert list(hold.removed) == []
 
 
 def test_a_removal_read_again_is_remembered_anew():
@@ -393,10 +409,10 @@ def test_a_removal_read_again_is_remembered_anew():
     read(hold, gone, gone, now=0.0)
     read(hold, gone, now=8.0)
     read(hold, other, now=12.0)
-    assert hold.recently_removed(gone.ref, 12.0)
+    assert hold.recently_removed(gone, 12.0)
     read(hold, third, now=12.0)
-    assert not hold.recently_removed(gone.ref, 12.0)
-    assert hold.recently_removed(other.ref, 12.0)
+    assert not hold.recently_removed(gone, 12.0)
+    assert hold.recently_removed(other, 12.0)
 
 
 def test_a_sheet_is_held_whole_and_made_into_hints_only_when_asked():
