@@ -239,4 +239,5 @@ def agree(one: Told, row: Told) -> bool:
 
 
 def _same_version(one: Told, row: Told) -> bool:
-    return not one.s3_version or not row.s3_version or one.s3_version == row.s3_version
+    """Tell whether the row names this version; one that names none means the latest."""
+    return not one.s3_version or one.s3_version == row.s3_version or not (row.s3_version or one.mark)

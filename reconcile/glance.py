@@ -120,7 +120,7 @@ def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Sequence[Kept])
 def _known(ref: ObjectRef, named: list[Row], ours: list[Kept]) -> Known:
     if not named and not ours:
         return NOTHING_KNOWN
-    mine = [row for row in named if row.s3_version == ref.s3_version] if ref.s3_version else named
+    mine = [row for row in named if row.s3_version in {"", ref.s3_version}] if ref.s3_version else named
     return Known(tuple(sorted(mine, key=attrgetter("row_id"))), **_kept(ref, ours))
 
 

@@ -196,7 +196,8 @@ class Finding:
 class Known(NamedTuple):
     """What the database says of one reference: its rows, its findings that are not final, its look.
 
-    For the latest version (`s3_version == ''`) `rows` holds all rows of the key, since any may claim the object.
+    For the latest version (`s3_version == ''`) `rows` holds all rows of the key, since any may claim the object; for
+    another its own and those that name none, since these claim whichever is the latest.
     `asks` counts the hints that asked for the pending look (None: none is pending), `attempt` how often it came back.
     """
 

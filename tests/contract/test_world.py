@@ -126,14 +126,15 @@ def test_a_glance_tells_all_rows_of_a_key_in_the_order_of_their_ids(stage):
     assert [row.row_id for row in known[there].rows] == ["elsewhere"]
 
 
-def test_a_glance_at_the_latest_tells_the_rows_of_all_versions(stage):
-    """Any of them may claim the object; at a version's own reference only its rows are told."""
+def test_a_glance_tells_the_rows_that_may_claim_the_version(stage):
+    """Of the latest all rows of the key may; of another its own, and those that name none, whichever is the latest."""
     stage.row("k", "a")
     stage.row("k", "b", s3_version="v1")
+    stage.row("k", "c", s3_version="v2")
     latest, version = ObjectRef(stage.bucket, "k"), ObjectRef(stage.bucket, "k", "v1")
     known = stage.world().glance([latest, version])
-    assert [row.row_id for row in known[latest].rows] == ["a", "b"]
-    assert [row.row_id for row in known[version].rows] == ["b"]
+    assert [row.row_id for row in known[latest].rows] == ["a", "b", "c"]
+    assert [row.row_id for row in known[version].rows] == ["a", "b"]
 
 
 def test_a_glance_tells_findings_and_the_pending_look(stage):
@@ -350,6 +351,18 @@ def test_a_row_in_its_own_version_is_looked_at_in_that_version(stage):
     stage.remove("k", version)
     look(world, ref)
     assert [(one.key, one.kind) for one in stage.findings()] == [("k", Kind.MISSING)]
+
+
+@pytest.mark.invariant(6)
+def test_a_row_without_a_version_claims_whichever_version_is_the_latest(stage):
+    """What another row says should be gone is no leftover then, which a person could have deleted."""
+    stage.make_versioned()
+    version = stage.put("k")
+    stage.row("k", "given up", s3_version=version, deleted=True)
+    stage.row("k", "in use")
+    world = stage.world()
+    look(world, ObjectRef(stage.bucket, "k", version), ObjectRef(stage.bucket, "k"))
+    assert stage.findings() == []
 
 
 def test_a_delete_marker_makes_the_latest_missing_until_it_is_removed(stage):

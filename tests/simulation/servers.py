@@ -124,7 +124,7 @@ class Tables:
     def known(self, ref: ObjectRef) -> Known:
         """Return what the tables say of a reference."""
         rows = [row.row() for row in self.rows.values() if (row.bucket, row.key) == ref[:2]]
-        rows = sorted(row for row in rows if ref.s3_version in {"", row.s3_version})
+        rows = sorted(row for row in rows if not ref.s3_version or row.s3_version in {"", ref.s3_version})
         findings = [kept.finding for kept in self.findings.values()]
         findings = [one for one in findings if one.ref == ref and one.state not in FINAL]
         look = self.looks.get(ref)
