@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic, sleep
+from typing import NamedTuple
 
 from reconcile.drift import Class, Drift
 from reconcile.life import Input
@@ -21,7 +22,23 @@ from reconcile.world import LiveWorld
 BEYOND_GRACE = timedelta(seconds=30)
 
 
-def feed(world: LiveWorld, drifts: Iterable[Drift], number: int, alive: Callable[[], object]) -> Tally:
+class Time(NamedTuple):
+    """Whose time it is: monotonic seconds, and what waits for some to pass."""
+
+    now: Callable[[], float] = monotonic
+    pause: Callable[[float], object] = sleep
+
+
+REAL = Time()
+
+
+def feed(
+    world: LiveWorld,
+    drifts: Iterable[Drift],
+    number: int,
+    alive: Callable[[], object],
+    time: Time = REAL,
+) -> Tally:
     """Let the reconciler look at every drift and at what healed, and drain the looks that follow.
 
     `alive` is called now and then, so that a lease is kept.
@@ -35,7 +52,7 @@ def feed(world: LiveWorld, drifts: Iterable[Drift], number: int, alive: Callable
             hint.ref for hint, one in zip(hints, batch, strict=True) if one.kind in {Class.MISSING, Class.MISMATCH}
         )
     alive()
-    return tally + drain(world, refs)
+    return tally + drain(world, refs, time)
 
 
 def hint_of(one: Drift, number: int) -> Hint:
@@ -44,17 +61,17 @@ def hint_of(one: Drift, number: int) -> Hint:
     return Hint(ObjectRef(one.bucket, one.key, one.s3_version), named_by="sweep", evidence=Told(facts))
 
 
-def drain(world: LiveWorld, refs: set[ObjectRef], pause: Callable[[float], None] = sleep) -> Tally:
+def drain(world: LiveWorld, refs: set[ObjectRef], time: Time = REAL) -> Tally:
     """Do looks that are due until none of these is merely suspected, or the grace is long over.
 
     Any look that is due is done; a consumer that runs beside may do them first.
     """
-    tally, end = Tally(), monotonic() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
-    while (refs := {ref for ref in refs if ref in suspected(world, refs)}) and monotonic() < end:
+    tally, end = Tally(), time.now() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
+    while (refs := {ref for ref in refs if ref in suspected(world, refs)}) and time.now() < end:
         due = world.due(2 * TOGETHER)
         tally += reconcile(world, due)
         if not due:
-            pause(0.2)
+            time.pause(0.2)
     return tally
 
 

@@ -35,12 +35,13 @@ class Looker:
     bucket: str
     started_at: datetime
     now: Callable[[], datetime]
+    pause: Callable[[float], None] = sleep
 
     def look(self, hints: Sequence[Hint]) -> Confirmed:
         """Look at both sides of each, and return what is so; what stays unknown is counted."""
         found = Confirmed()
         for batch in batched(hints, LOOKS):
-            for unsettled in patiently(partial(self._unsettled, batch)):
+            for unsettled in patiently(partial(self._unsettled, batch), self.pause):
                 found.totals["changed_meanwhile"] += len(batch) - len(unsettled)
                 self._look([hint for hint, _ in unsettled], found)
         found.drifts = once(found.drifts)
@@ -52,9 +53,9 @@ class Looker:
         margins = Margins.of(self.started_at, self.now(), self.trial.live.policy)
         for attempt in range(TRIES):
             if attempt:
-                sleep(TRY_AGAIN_S * attempt)
+                self.pause(TRY_AGAIN_S * attempt)
             found.unknown = []
-            patiently(partial(self._reconciled, hints))
+            patiently(partial(self._reconciled, hints), self.pause)
             for hint, known, side in self.trial.looked:
                 confirm(hint, known, side, margins, found)
             again = {*(hint.ref for hint in self.trial.left), *found.unknown}
@@ -79,12 +80,12 @@ class Looker:
             if one.kind in DOUBTFUL
         }
         refs = sorted({ObjectRef(self.bucket, form) for _, others in forms.values() for form in others})
-        known = patiently(partial(self.trial.glance, refs)) if refs else {}
+        known = patiently(partial(self.trial.glance, refs), self.pause) if refs else {}
         rowed = {ref for ref in refs if any(row.state == RowState.LIVE for row in known[ref].rows)}
         wanted = {ref for kind, others in forms.values() for ref in _sought(kind, others, self.bucket, rowed)}
         sides: dict[ObjectRef, ObjectSide] = {}
         for batch in batched(sorted(wanted), LOOKS):
-            sides.update(patiently(partial(self.trial.heads, batch)))
+            sides.update(patiently(partial(self.trial.heads, batch), self.pause))
         found = {}
         for ref, (kind, others) in forms.items():
             fitting = [one.key for one in _sought(kind, others, self.bucket, rowed) if _fits(kind, sides[one])]

@@ -6,6 +6,7 @@ For whoever reads: what is tried again must have written nothing. What a server 
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import sleep
 from typing import TypeVar
 
 from tenacity import (
@@ -22,12 +23,13 @@ T = TypeVar("T")
 TRIES, LAST_TRY_S = 8, 6.0  # what times out (5 s) is tried twice, and given up after 10 s
 
 
-def patiently(ask: Callable[[], T]) -> T:
+def patiently(ask: Callable[[], T], pause: Callable[[float], None] = sleep) -> T:
     """Return what `ask` returns, trying again while a server is unavailable; at last what it raised passes."""
     trying = Retrying(
         stop=stop_after_attempt(TRIES) | stop_before_delay(LAST_TRY_S),
         wait=wait_random_exponential(multiplier=0.2, max=2),
         retry=retry_if_exception_type(Unavailable),
         reraise=True,
+        sleep=pause,
     )
     return trying(ask)

@@ -7,13 +7,13 @@ listing is read nor where drifts are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 from reconcile import belief
-from reconcile.compare import Block, Blocks, agreed, candidates, compare
+from reconcile.compare import Block, Blocks, Candidate, agreed, candidates, compare
 from reconcile.confirm import Confirmed
 from reconcile.looker import Looker
 from reconcile.model import Action, Hint, ObjectRef, Unavailable
@@ -98,25 +98,13 @@ class Sweep:
 
     def examine(self, block: Block, after: str) -> Confirmed:
         """Look at what differs in a block, and at what is open in it."""
-        hints = [
-            Hint(ObjectRef(self.looker.bucket, one.key, one.s3_version), named_by="sweep")
-            if one.sighted is None
-            else Hint(
-                ObjectRef(self.looker.bucket, one.key),
-                Action.CREATED,
-                "sweep",
-                int(one.sighted.size) if one.sighted.size else None,
-                one.sighted.etag or None,
-                s3_version=one.sighted.s3_version,
-            )
-            for one in candidates(block)
-            if self.watched(one.key)
-        ]
-        differing = len({hint.ref for hint in hints})
+        differing = [one for one in candidates(block) if self.watched(one.key)]
+        hints = [hint for one in differing for hint in hints_of(self.looker.bucket, one)]
         named = {hint.ref for hint in hints}
         hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto) if ref not in named]
         found = self.looker.look(hints)
-        sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block), "candidates": differing}
+        sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block)}
+        found.totals["candidates"] += len({(one.key, one.s3_version) for one in differing})
         found.totals.update(sums)
         return found
 
@@ -146,3 +134,15 @@ class Sweep:
             if found.unanswered:
                 raise Unavailable("minio", f"{len(found.unanswered):,} differences could not be looked at again")
             self.keeper.seen_again(refs, found)
+
+
+def hints_of(bucket: str, one: Candidate) -> Iterator[Hint]:
+    """Yield what a difference names: of an object the latest, and its own version, which a row may say is gone."""
+    if one.sighted is None:
+        yield Hint(ObjectRef(bucket, one.key, one.s3_version), named_by="sweep")
+        return
+    version, size, etag = one.sighted.s3_version, one.sighted.size, one.sighted.etag or None
+    latest = ObjectRef(bucket, one.key)
+    yield Hint(latest, Action.CREATED, "sweep", int(size) if size else None, etag, s3_version=version)
+    if version:
+        yield Hint(latest._replace(s3_version=version), named_by="sweep")

@@ -29,7 +29,7 @@ from reconcile.model import (
 )
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraint, Restraints, Trip
-from reconcile.steps import Change, Flag, GiveBack, Step
+from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
 from reconcile.verdict import rows_of, settled
 from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
@@ -167,14 +167,23 @@ class MemoryTxn:
         held = any(effect.row_id in self.world.servers.locked for effect in effects(step))
         return held or self.world.servers.tables.known(step.ref) != self.seen[step.ref]
 
-    def _write_row(self, tables: Tables, effect: Flag | GiveBack) -> Iterator[str]:
+    def _write_row(self, tables: Tables, effect: Effect) -> Iterator[str]:
         """Compare and set; yields the row's id if its status was given back."""
         row = tables.rows.get(effect.row_id)
         if row is None or row.status != (effect.status if isinstance(effect, Flag) else FLAG):
+            if isinstance(effect, Purge):
+                raise Refused("the write had no effect")
             return
         if effect.row_id in self.world.servers.refusing:
             raise Refused("the application's table refuses it")
-        tables.rows[row.row_id] = row._replace(status=FLAG if isinstance(effect, Flag) else effect.status)
+        match effect:
+            case Flag():
+                status = FLAG
+            case GiveBack(_, status):
+                pass
+            case Purge():
+                status = "deleted"
+        tables.rows[row.row_id] = row._replace(status=status)
         if isinstance(effect, GiveBack):
             yield row.row_id
 
@@ -252,6 +261,6 @@ def told_by(hint: Hint | None) -> Facts:
     return {**evidence(hint), "named_by": named_by(hint)}
 
 
-def effects(step: Step) -> list[Flag | GiveBack]:
+def effects(step: Step) -> list[Effect]:
     """Return what a step does to rows."""
     return [change.effect for change in step.changes if change.effect]

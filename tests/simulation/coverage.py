@@ -1,0 +1,93 @@
+"""Counts what stories exercise: the cells of the verdict's table, the lines of a finding's life, the invariants."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+import pytest
+
+from reconcile import life
+from reconcile.model import Absent, Finding, NotAsked, ObjectSide, Present, Row, RowState, Unknown
+
+WHO = ("none", "live", "flagged by us", "flagged by others", "expects absence")
+WHAT = ("agrees", "absent", "hidden by a marker", "unknown")
+CELLS = {f"verdict: {who} x {what}" for who, what in product(WHO, WHAT)} | {
+    "verdict: live x differs",
+    "verdict: flagged by us x differs",
+}
+UNPLAYED = {"life: nothing, ignore"}  # rules of a person: no story makes one yet
+RARE = {"life: approved, other", "life: ignored, foreign"}  # once in some ten thousand stories; asked of a million
+INVARIANTS = {f"invariant {number}" for number in range(1, 10)}
+
+
+class Counting(dict[Any, Any]):
+    """A table that counts what is looked up in it."""
+
+    def __init__(self, table: dict[Any, Any], counts: Counter[str]) -> None:
+        super().__init__(table)
+        self.counts = counts
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Look up, and count what is found."""
+        found = super().get(key, default)
+        if found is not None:
+            self.counts[transition(*key)] += 1
+        return found
+
+
+def transition(state: life.State | None, said: life.Input) -> str:
+    """Name a transition."""
+    return f"life: {state or 'nothing'}, {said.name.lower()}"
+
+
+@contextmanager
+def counting(counts: Counter[str]) -> Iterator[None]:
+    """Count for as long as this is open."""
+    judge_row, judge_object = life.judge_row, life.judge_object
+
+    def of_row(row: Row, finding: Finding | None, side: ObjectSide, *hashed: Any) -> Any:
+        counts[f"verdict: {who(row, finding)} x {what(row, side)}"] += 1
+        return judge_row(row, finding, side, *hashed)
+
+    def of_object(rows: Sequence[Row], side: ObjectSide, *version: str) -> Any:
+        if not rows:
+            counts[f"verdict: none x {what(None, side)}"] += 1
+        return judge_object(rows, side, *version)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(life, "judge_row", of_row)
+        patch.setattr(life, "judge_object", of_object)
+        patch.setattr(life, "LIFE", Counting(life.LIFE, counts))
+        yield
+
+
+def who(row: Row, finding: Finding | None) -> str:
+    """Name a row of the table."""
+    if row.state != RowState.FLAGGED:
+        return str(RowState(row.state)).replace("_", " ")
+    return "flagged by us" if finding is not None and finding.previous_status is not None else "flagged by others"
+
+
+def what(row: Row | None, side: ObjectSide) -> str:
+    """Name a column of the table."""
+    match side:
+        case Present():
+            differs = row is not None and row.state != RowState.EXPECTS_ABSENCE and row.size != side.size
+            return "differs" if differs else "agrees"
+        case Absent(_, None):
+            return "absent"
+        case Absent():
+            return "hidden by a marker"
+        case Unknown():
+            return "unknown"
+        case NotAsked():
+            return "not asked"
+
+
+def never(counts: Counter[str], *, rare: bool = False) -> list[str]:
+    """Return what was never exercised, of all that is played; what is rare only if that is asked."""
+    transitions = {transition(*key) for key in life.LIFE} - UNPLAYED - (set() if rare else RARE)
+    invariants = {one for one in INVARIANTS if not any(name.startswith(one) for name, count in counts.items() if count)}
+    return sorted(invariants | {name for name in CELLS | transitions if not counts[name]})

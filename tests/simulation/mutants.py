@@ -1,0 +1,163 @@
+"""The code, broken on purpose in one place at a time: a proof that cannot fail proves nothing.
+
+Each is named by the invariant that it breaks, and what is wrong. Those of defects that stories have found are marked.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consumer import hold, loop
+from reconcile import compare, life, reconciler, sweep, verdict
+from reconcile.model import Absent, Drift, Foreign, Kind, State, Unknown
+from reconcile.steps import GiveBack, Tally
+from reconcile.triage import Deed
+
+Broken = Callable[..., Any]
+
+
+def patched(owner: Any, name: str, broken: Callable[[Any], Any]) -> Callable[[], AbstractContextManager[None]]:
+    """Return what puts a broken variant in the place of something, which `broken` is given."""
+
+    @contextmanager
+    def opened() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, broken(getattr(owner, name)))
+            yield
+
+    return opened
+
+
+def unknown_is_absent(real: Broken) -> Broken:
+    """Take a time-out for an absence."""
+
+    def broken(row, finding, side, *hashed):
+        return real(row, finding, Absent("NoSuchKey") if isinstance(side, Unknown) else side, *hashed)
+
+    return broken
+
+
+def foreign_is_ours(real: Broken) -> Broken:
+    """Take a flag that others set for a drift."""
+
+    def broken(*given):
+        said = real(*given)
+        return Drift(Kind.MISSING, "flagged") if isinstance(said, Foreign) else said
+
+    return broken
+
+
+def commits_too_soon(real: Broken) -> Broken:
+    """Commit before what is late was looked at."""
+
+    def broken(self, *given):
+        late = real(self, *given)
+        self.topic.commit(self.hold.offsets())
+        return late
+
+    return broken
+
+
+def without_effect(real: Broken) -> Broken:
+    """Give no status back."""
+
+    def broken(*given):
+        change = real(*given)
+        return replace(change, effect=None) if isinstance(change.effect, GiveBack) else change
+
+    return broken
+
+
+def always_active(real: Broken) -> Broken:
+    """Give a status back that the row never had."""
+
+    def broken(*given):
+        change = real(*given)
+        if isinstance(change.effect, GiveBack):
+            return replace(change, effect=GiveBack(change.row_id, "active"))
+        return change
+
+    return broken
+
+
+def as_approved(real: Broken) -> Broken:
+    """Delete what was approved, whatever it is now."""
+
+    def broken(self, subject, moved, side, now):
+        change = life.by_hand(subject, self.act) if self.act is life.Input.ERASE else None
+        return (
+            (replace(change, facts=self.facts(subject, side)), "") if change else real(self, subject, moved, side, now)
+        )
+
+    return broken
+
+
+def never_again(real: Broken) -> Broken:
+    """Plan no look at what is open."""
+
+    def broken(subject, change, attempt, now, policy):
+        state = change.state if change else subject.finding.state if subject.finding else None
+        return None if state is State.OPEN else real(subject, change, attempt, now, policy)
+
+    return broken
+
+
+def by_the_clock(_: Broken) -> Broken:
+    """Forget a removal after ten seconds, though an older event is held."""
+
+    def broken(self, hint, now):
+        removed_at = self._removed.get(hint.ref)
+        return removed_at is not None and now - removed_at <= self._patience.removed_for
+
+    return broken
+
+
+def without(*keys: Any) -> Callable[[Any], Any]:
+    """Leave lines out of the table of a finding's life."""
+    return lambda table: {key: value for key, value in table.items() if key not in keys}
+
+
+def giving(value: Any) -> Callable[[Any], Any]:
+    """Return always the same."""
+    return lambda _: lambda *__: value
+
+
+MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "1: a time-out is an absence": patched(life, "judge_row", unknown_is_absent),
+    "2: held events are passed": patched(hold._Offsets, "may_commit", lambda _: lambda self: self.next_offset),  # noqa: SLF001
+    "2: committed before the outcome": patched(loop.Consumer, "glance", commits_too_soon),
+    "2: poison is dropped": patched(loop, "decode_all", lambda real: lambda *a, **k: real(*a, **k)._replace(poison=[])),
+    "2: what is busy is forgotten": patched(reconciler, "apply_alone", giving(Tally())),
+    "2: what is not asked is forgotten": patched(reconciler, "postpone", giving(Tally())),
+    "2: what is late is dropped": patched(hold.Hold, "keep", lambda real: lambda *a: real(*a)[:0]),
+    "4: a grace is over at once": patched(
+        life, "_grace_over", lambda _: lambda subject, *__: subject.finding is not None
+    ),
+    "4: what changed since the look does not count": patched(reconciler, "overtaken", giving(value=False)),
+    "5: no status is given back": patched(life, "_with_effect", without_effect),
+    "5: another status is given back": patched(life, "_with_effect", always_active),
+    "5: a flag of others is taken for ours": patched(life, "judge_row", foreign_is_ours),
+    "6: deleted as it was approved": patched(Deed, "_changed", as_approved),
+    "6: an approval outlives its reason": patched(life, "LIFE", without((State.APPROVED, life.Input.HEALTHY))),
+    "7: there is no brake": patched(reconciler, "restrain", lambda _: lambda steps, *__: (list(steps), [])),
+    "8: a removal settles at a glance": patched(verdict, "rows_of", giving([])),
+    "8: a size does not count at a glance": patched(verdict, "_agrees", lambda _: lambda *given: bool(given[1])),
+    "8: a removal is not remembered": patched(hold.Hold, "recently_removed", giving(value=False)),
+    "8: a removal is forgotten by the clock (found)": patched(hold.Hold, "recently_removed", by_the_clock),
+    "8: nobody looks again at what is open": patched(life, "next_look", never_again),
+    "8: the sweep passes what is open": patched(sweep.Sweep, "findings", giving([])),
+    "8: a version that is not the latest stands for it (found)": patched(
+        compare,
+        "_same_version",
+        lambda _: lambda one, row: not one.s3_version or not row.s3_version or one.s3_version == row.s3_version,
+    ),
+    "8: a sighted version is not looked at (found)": patched(
+        sweep, "hints_of", lambda real: lambda *given: list(real(*given))[:1]
+    ),
+    "9: flagged while observing": patched(
+        life, "_may_flag", lambda real: lambda row, policy: real(row, replace(policy, flagging=True))
+    ),
+}

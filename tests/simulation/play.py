@@ -1,0 +1,270 @@
+"""Plays a story: whoever is at work is interrupted at each step by what happens next, on one thread and one stack.
+
+The consumers, the lane, the sweep and what people do are the real ones; the servers are in memory.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from consumer.events import DIALECTS
+from consumer.express import Lane
+from consumer.hold import Hold
+from consumer.loop import Consumer, Stream
+from reconcile.model import Brake, Hint, ObjectRef, Policy, Unavailable
+from tests.simulation.broker import PARTITIONS, Broker, MemoryTopic
+from tests.simulation.files import Files
+from tests.simulation.people import act
+from tests.simulation.rows import Rows
+from tests.simulation.servers import Servers
+from tests.simulation.stepped import BUCKET, Faults, SteppedWorld
+from tests.simulation.story import Action, Story
+from tests.simulation.sweeping import swept
+from tests.simulation.watch import Violated, Watch
+
+MISSING_GRACE, ORPHAN_GRACE, LOOK_MOST = (timedelta(seconds=s) for s in (30, 120, 300))
+DEPTH = 3  # so many processes are at work at once, each in the midst of a step
+
+
+class Killed(Exception):
+    """The process is gone, in the midst of what it did."""
+
+
+@dataclass
+class Play:
+    """A story that is played; `counts` are what it exercised."""
+
+    story: Story
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        setting = self.story.setting
+        self.servers, self.broker, self.faults = Servers(), Broker(), Faults()
+        self.servers.storage.buckets[BUCKET] = {}
+        if setting.versions != "no":
+            self.servers.storage.versioned.add(BUCKET)
+        self.watch = Watch(self.servers, self.broker, self.counts)
+        self.policy = Policy(
+            setting.flagging,
+            missing_grace=MISSING_GRACE,
+            orphan_grace=ORPHAN_GRACE,
+            look_again_most=LOOK_MOST,
+        )
+        self.brake = Brake(floor=1) if setting.brake else Brake()
+        self.files = Files(self.servers, self.broker, self.watch, self.counts, setting.skew_s)
+        self.rows = Rows(self.servers, self.files, setting.versions == "rows", self.is_held)
+        self.seconds = 1000.0
+        self.number = 0
+        self.jumped_back = 0.0
+        self.todo = list(reversed(self.story.actions))
+        self.countdown = 0
+        self.running: list[str] = []
+        self.is_quiet = False
+        self.consumers = [self.consumer(number) for number in range(2)]
+        self.broker.give(PARTITIONS[0], self.consumers[0].topic.member)
+        self.broker.give(PARTITIONS[1], self.consumers[1].topic.member)
+
+    def play(self) -> None:
+        """Play it to its end, and judge what it came to; raises Violated."""
+        while self.todo:
+            self.next()
+        self.quiet()
+        self.settle()
+        self.watch.judge("before the sweep", self.story.setting.flagging, told_only=True)
+        self.sweep(fix=True)
+        self.settle()
+        self.watch.judge("after the sweep", self.story.setting.flagging, told_only=False)
+
+    def between(self) -> None:
+        """Let others act, in the midst of what a process does."""
+        while self.todo and not self.is_quiet and len(self.running) < DEPTH:
+            if self.countdown > 0:
+                self.countdown -= 1
+                return
+            self.next()
+
+    def next(self) -> None:
+        """Do the next thing."""
+        action: Action = self.todo.pop()
+        self.countdown = self.todo[-1].delay if self.todo else 0
+        who = next(one for one in (self.files, self.rows, self) if hasattr(one, action.verb))
+        getattr(who, action.verb)(*action.args)
+
+    def process(self, name: str, work: Callable[[], object]) -> None:
+        """Let a process work until it is done, killed, or without a server; one that is at work already does not."""
+        if name in self.running:
+            return
+        self.running.append(name)
+        try:
+            work()
+        except (Killed, Unavailable) as error:
+            if name.startswith("consumer"):
+                if isinstance(error, Unavailable):
+                    raise Violated(f"an outage ended {name}: {error}") from error
+                self.replace(int(name[-1]))
+        finally:
+            self.running.remove(name)
+
+    def is_held(self, ref: ObjectRef) -> bool:
+        """Tell whether an event of a reference waits for its row."""
+        queues = [queue for one in self.consumers for queue in one.hold._queues]  # noqa: SLF001 - seen from outside
+        held = [hint for queue in queues for _, one in queue for hint in ([one] if isinstance(one, Hint) else one)]
+        told = self.watch.told.get(ref)
+        is_open = told is not None and told[1] >= self.broker.committed.get(told[0], 0)
+        return is_open and any(hint.ref == ref for hint in held)
+
+    def fault(self, name: str, key: str, on: bool) -> None:  # noqa: FBT001
+        """Let a server fail, or be well again."""
+        self.counts[f"fault: {name}"] += on
+        match name:
+            case "minio":
+                self.servers.storage.down = on
+            case "postgresql":
+                self.servers.down = on
+            case "kafka":
+                self.broker.down = on
+            case "room":
+                self.servers.storage.room = 1 if on else None
+            case "forbidden":
+                (self.servers.storage.forbidden.add if on else self.servers.storage.forbidden.discard)(BUCKET)
+            case _:
+                keys = self.faults.slow if name == "slow" else self.faults.hidden
+                (keys.add if on else keys.discard)(key)
+
+    def unsure(self, how: str) -> None:
+        """Let an answer be lost."""
+        self.counts[f"fault: {how}"] += 1
+        self.faults.failing += how == "rolled back"
+        self.faults.unconfirmed += how == "unconfirmed"
+        self.broker.unconfirmed += how == "uncommitted"
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds += seconds
+        self.servers.now += timedelta(seconds=seconds)
+
+    def jump(self, seconds: float) -> None:
+        """Let the database's clock jump, and MinIO's with it."""
+        self.counts["fault: a clock jumps"] += 1
+        self.jumped_back += max(-seconds, 0.0)
+        self.servers.now += timedelta(seconds=seconds)
+
+    def world(self, actor: str, policy: Policy | None = None) -> SteppedWorld:
+        """Start a process's world."""
+        return SteppedWorld(
+            self.servers,
+            policy or self.policy,
+            self.brake,
+            actor,
+            between=self.between,
+            faults=self.faults,
+            asked=self.watch.asked,
+            wrote=self.watch.wrote,
+        )
+
+    def consumer(self, number: int) -> Consumer:
+        """Start a consumer."""
+        self.number += 1
+        topic = MemoryTopic(self.broker, f"{number}.{self.number}", self.between, self.watch.committing)
+        stream = Stream(DIALECTS["minio"], lambda *_: True, self.story.setting.versions == "rows", batch=4)
+        return Consumer(
+            topic,
+            self.world(f"consumer {number}"),
+            Hold(),
+            stream,
+            now=lambda: self.seconds,
+            server_ahead=lambda: self.files.minio_now().timestamp() - self.seconds,
+        )
+
+    def replace(self, number: int) -> None:
+        """Start another consumer where one is gone."""
+        gone, self.consumers[number] = self.consumers[number], self.consumer(number)
+        for place in PARTITIONS:
+            if self.broker.owners[place] == gone.topic.member:
+                self.broker.give(place, self.consumers[number].topic.member)
+
+    def turn(self, number: int) -> None:
+        """Let a consumer take a turn."""
+        calls = iter((False,))
+        consumer = self.consumers[number]
+        self.process(f"consumer {number}", lambda: consumer.run(lambda: next(calls, True), lambda _: None))
+
+    def kill(self, number: int) -> None:
+        """Kill whoever is at work; a consumer, if nobody is."""
+        self.counts["fault: killed at work" if self.running else "fault: killed"] += 1
+        if self.running:
+            raise Killed
+        self.replace(number)
+
+    def give(self, partition: int, number: int) -> None:
+        """Rebalance."""
+        self.counts["fault: a rebalance"] += 1
+        self.broker.give(PARTITIONS[partition], self.consumers[number].topic.member)
+
+    def lane(self) -> None:
+        """Let the express lane hear what it has not heard yet."""
+        lines, self.files.removals = self.files.removals, []
+        lane = Lane(
+            self.world("lane"),
+            None,
+            BUCKET,
+            lambda *_: True,
+            lambda _: True,
+            versioned=self.story.setting.versions == "rows",
+        )
+        plain = [line.replace(b"%2F", b"/") for line in lines]
+        self.process("lane", lambda: [lane.look(lane.hints(line)) for line in plain])
+
+    def sweep(self, fix: bool) -> None:  # noqa: FBT001
+        """Compare both sides as they are listed, and let the reconciler look at what differs."""
+        self.process("sweep", lambda: swept(self, fix=fix))
+
+    def pass_time(self, seconds: float) -> None:
+        """Wait as a process does: a little longer, so that few waits are enough."""
+        self.wait(20 * seconds)
+        self.between()
+
+    def person(self, what: str, number: int) -> None:
+        """Let a person act."""
+        self.process("person", lambda: act(self, what, number))
+
+    def quiet(self) -> None:
+        """End all trouble, and let come whatever still comes."""
+        self.is_quiet = True
+        self.servers.locked.clear()
+        self.servers.refusing.clear()
+        for name in ("minio", "postgresql", "kafka", "room", "forbidden"):
+            self.fault(name, "", on=False)
+        self.faults.slow.clear()
+        self.faults.hidden.clear()
+        self.faults.failing = self.faults.unconfirmed = self.broker.unconfirmed = 0
+        while self.files.late:
+            self.files.deliver(0)
+        for _ in range(60):
+            self.turn(0)
+            self.turn(1)
+            self.wait(0.5)
+            if not self.broker.lag() and not any(len(one.hold) for one in self.consumers):
+                return
+        raise Violated(f"it does not come to rest: {self.broker.lag()} records are left, {self.broker}")
+
+    def settle(self) -> None:
+        """Let time pass until every look was done, and every grace is over; a person releases what is held."""
+        self.wait(self.jumped_back)
+        for seconds in (LOOK_MOST, ORPHAN_GRACE, LOOK_MOST, LOOK_MOST):
+            self.wait(seconds.total_seconds() + 1)
+            self.look_at_all()
+        if any(one.effect == "brake" and one.lifted_at is None for one in self.servers.tables.restraints):
+            self.servers.release()
+            self.look_at_all()
+            self.settle()
+
+    def look_at_all(self) -> None:
+        """Do the looks that are due, until none is."""
+        for _ in range(40):
+            self.seconds += 0.1
+            if not any(one.due_at <= self.servers.now for one in self.servers.tables.looks.values()):
+                return
+            self.turn(0)
+        raise Violated(f"looks without an end: {self.servers.tables.looks}")

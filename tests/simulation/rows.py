@@ -1,0 +1,78 @@
+"""The rows of a story, as the application commits them, holds them, or refuses their change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconcile.model import ObjectRef
+from tests.simulation.files import Files
+from tests.simulation.servers import Servers, Stored
+from tests.simulation.stepped import BUCKET
+
+
+@dataclass
+class Rows:
+    """The rows; `named` tells whether they name versions, `is_held` whether an event of a reference waits for them."""
+
+    servers: Servers
+    files: Files
+    named: bool
+    is_held: Callable[[ObjectRef], bool]
+
+    def row(self, row_id: str, key: str, size: int, status: str) -> None:
+        """Commit a row, of the latest version where rows name versions."""
+        version = ""
+        if self.named:
+            versions = self.servers.storage.buckets[BUCKET].get(key, [])
+            version = next((name for name, content in reversed(versions) if content), "") if versions else ""
+        self.servers.tables.rows[row_id] = Stored(row_id, BUCKET, key, size, None, status, version)
+        self.row_changed(row_id)
+
+    def change(self, row_id: str, **columns: object) -> None:
+        """Change a row, unless the reconciler's own lock is in the way."""
+        row = self.servers.tables.rows.get(row_id)
+        if row is not None:
+            self.row_changed(row_id)
+            self.servers.tables.rows[row_id] = row._replace(**columns)
+            self.row_changed(row_id)
+
+    def row_changed(self, row_id: str) -> None:
+        """Note that a row changed, of which nothing tells but an event that is held."""
+        row = self.servers.tables.rows[row_id]
+        self.files.watch.row_changed(row)
+        for ref in {row.ref(), ObjectRef(BUCKET, row.key)}:
+            self.files.number += 1
+            self.files.last[ref] = self.files.number
+            if not self.is_held(ref):
+                self.files.watch.told[ref] = None
+
+    def status(self, row_id: str, status: str) -> None:
+        """Set a row's status."""
+        self.change(row_id, status=status)
+
+    def size(self, row_id: str, size: int) -> None:
+        """Correct a row's size."""
+        self.change(row_id, size=size)
+
+    def rekey(self, row_id: str, key: str) -> None:
+        """Let a row name another key."""
+        self.change(row_id, key=key, s3_version="")
+
+    def soft(self, row_id: str) -> None:
+        """Delete a row softly, or take that back."""
+        row = self.servers.tables.rows.get(row_id)
+        if row is not None:
+            self.change(row_id, deleted=not row.deleted)
+
+    def drop(self, row_id: str) -> None:
+        """Delete a row."""
+        if row_id in self.servers.tables.rows:
+            self.row_changed(row_id)
+            del self.servers.tables.rows[row_id]
+
+    def lock(self, row_id: str, on: bool) -> None:  # noqa: FBT001
+        """Hold a row in an open transaction."""
+        (self.servers.locked.add if on else self.servers.locked.discard)(row_id)
+
+    def refuse(self, row_id: str, on: bool) -> None:  # noqa: FBT001
+        """Refuse a change of a row's status."""
+        (self.servers.refusing.add if on else self.servers.refusing.discard)(row_id)

@@ -1,0 +1,81 @@
+"""Runs many stories, on all cores; of those that fail the first is made short."""
+
+import os
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from traceback import format_exception
+
+import pytest
+import structlog
+
+from consumer import loop
+from tests.simulation.coverage import counting
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.play import Play
+from tests.simulation.shrink import shrunk
+from tests.simulation.story import Story, story_of
+from tests.simulation.watch import Violated
+
+ALIKE = 24  # characters of what is wrong; a shorter story must fail alike
+
+
+@dataclass
+class Ran:
+    """What stories came to; `failed` is the first that did not hold, made short, and why."""
+
+    stories: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: str = ""
+
+
+def run(first: int, last: int, mutant: str = "", *, short: bool = True) -> Ran:
+    """Play the stories of seeds, until one does not hold; `mutant` is what is broken in the code meanwhile."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    ran = Ran()
+    with ExitStack() as opened:
+        if mutant:
+            opened.enter_context(MUTANTS[mutant]())
+        opened.enter_context(counting(ran.counts))
+        opened.enter_context(pytest.MonkeyPatch.context()).setattr(loop, "CHUNK", 2)  # few events are many
+        for seed in range(first, last):
+            story = story_of(seed)
+            ran.stories += 1
+            if wrong := fault(story, ran.counts):
+                ran.failed = told(story, wrong) if short else wrong
+                break
+    return ran
+
+
+def fault(story: Story, counts: Counter[str] | None = None) -> str:
+    """Play a story; return what was wrong, if anything was: a defect is as wrong as a promise that is not kept."""
+    try:
+        Play(story, Counter() if counts is None else counts).play()
+    except Violated as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the story
+        return "".join(format_exception(error))
+    return ""
+
+
+def told(story: Story, wrong: str) -> str:
+    """Return a story that fails as a person can read it."""
+    short = shrunk(story, lambda one: fault(one)[:ALIKE] == wrong[:ALIKE])
+    return f"{fault(short)}\n{short}"
+
+
+def run_all(first: int, last: int, mutant: str = "", chunk: int = 500) -> Ran:
+    """Play them on all cores, and add up what they came to."""
+    every = Ran()
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        starts = range(first, last, chunk)
+        for ran in pool.map(run, starts, [min(start + chunk, last) for start in starts], [mutant] * len(starts)):
+            every.stories += ran.stories
+            every.counts += ran.counts
+            every.failed = every.failed or ran.failed
+            if every.failed:
+                pool.shutdown(cancel_futures=True)
+                break
+    return every

@@ -1,0 +1,195 @@
+"""The in-memory World with a step between any two of its verbs, where others may act, and a trial of it for sweeps."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from reconcile.compare import FLAGGED, NONCURRENT, Blocks, Facts, escaped
+from reconcile.confirm import Confirmed
+from reconcile.drift import Drift
+from reconcile.model import (
+    FINAL,
+    Brake,
+    Hint,
+    Known,
+    NotAsked,
+    ObjectRef,
+    ObjectSide,
+    Policy,
+    RowState,
+    Unavailable,
+    Unknown,
+)
+from reconcile.sweep import Range
+from reconcile.trial import NEVER, Looked, TrialTxn
+from reconcile.unkept import Unkept
+from tests.simulation.memory import MemoryTxn, MemoryWorld
+from tests.simulation.servers import Servers, Stored, Tables
+
+BUCKET = "bucket"
+
+
+@dataclass
+class Faults:
+    """What the servers do wrong, beside being away."""
+
+    slow: set[str] = field(default_factory=set)  # keys whose HEADs time out
+    hidden: set[str] = field(default_factory=set)  # keys that LIST leaves out
+    failing: int = 0  # so many of the next transactions are rolled back at their commit
+    unconfirmed: int = 0  # so many of the next ones commit, and the answer is lost
+
+
+@dataclass
+class SteppedWorld(MemoryWorld):
+    """One process, which others interrupt. `asked` notes each HEAD, `wrote` each commit."""
+
+    between: Callable[[], None] = lambda: None
+    faults: Faults = field(default_factory=Faults)
+    asked: Callable[["SteppedWorld", ObjectRef, ObjectSide], None] = lambda _, __, ___: None
+    wrote: Callable[["SteppedWorld", "SteppedTxn"], None] = lambda _, __: None
+
+    def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
+        """Read, and let others act before and after."""
+        self.between()
+        known = super().glance(refs)
+        self.between()
+        return known
+
+    def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
+        """Ask for one after another, and let others act between any two."""
+        storage, sides = self.servers.storage, dict[ObjectRef, ObjectSide]()
+        room = len(refs) if storage.room is None else storage.room
+        for number, ref in enumerate(refs):
+            self.between()
+            if storage.down:
+                raise Unavailable("minio", "down")
+            side = Unknown("timed out") if ref.key in self.faults.slow else storage.head(ref)
+            sides[ref] = side if number < room else NotAsked()
+            self.asked(self, ref, sides[ref])
+        self.between()
+        return sides
+
+    def due(self, limit: int) -> list[Hint]:
+        """Claim looks, and let others act."""
+        claimed = super().due(limit)
+        self.between()
+        return claimed
+
+    def transaction(self, refs: Sequence[ObjectRef]) -> "SteppedTxn":
+        """Open the one transaction of a batch."""
+        return SteppedTxn(self, list(refs))
+
+    def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:
+        """Ask for looks, and let others act before."""
+        if hints:
+            self.between()
+            super().ask(hints, after, reason)
+
+
+class SteppedTxn(MemoryTxn):
+    """A transaction: others act after it has read and after its commit; what it writes is seen at once or never."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        """Commit, or not; whether the process learns of it is another matter."""
+        world = self.world
+        lost = False
+        if not kind and self.before and world.faults.failing:
+            world.faults.failing -= 1
+            world.servers.tables = self.before
+            raise Unavailable("postgresql", "rolled back at the commit")
+        if not kind and self.before and world.faults.unconfirmed:
+            world.faults.unconfirmed -= 1
+            lost = True
+        super().__exit__(kind, error, trace)
+        if not kind:
+            world.wrote(world, self)
+            if lost:
+                raise Unavailable("postgresql", "the answer to the commit was lost")
+            world.between()
+
+
+@dataclass
+class MemoryTrial:
+    """A World that looks through another's eyes and writes nothing, as a sweep has it."""
+
+    live: SteppedWorld
+    looked: list[Looked] = field(default_factory=list)
+    left: list[Hint] = field(default_factory=list)
+    unanswered: Counter[str] = field(default_factory=Counter)
+    policy: Policy = field(init=False)
+    brake: Brake = field(init=False)
+
+    def __post_init__(self) -> None:
+        graces = {"missing_grace": NEVER, "young_grace": NEVER, "orphan_grace": NEVER}
+        self.policy = replace(self.live.policy, flagging=False, **graces)
+        self.brake = self.live.brake
+        self.glance, self.unsettled, self.heads = self.live.glance, self.live.unsettled, self.live.heads
+
+    def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:  # noqa: ARG002 - the World's shape
+        """Keep what there was no room for."""
+        self.left += hints
+
+    def readable(self, silent: Mapping[str, str], answered: set[str]) -> None:
+        """Restrain nothing."""
+
+    @contextmanager
+    def transaction(self, refs: Sequence[ObjectRef]) -> Iterator[TrialTxn]:
+        """Read anew."""
+        seen = self.live.glance(refs)
+        yield TrialTxn(self, self.live.servers.now, seen)
+
+
+@dataclass
+class MemoryKeeper(Unkept):
+    """A sweep that is kept in memory, and knows the findings that are open."""
+
+    servers: Servers = field(default_factory=Servers)
+    healed: list[Drift] = field(default_factory=list)
+
+    def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:
+        """Keep what healed, too."""
+        self.healed += found.healed
+        return super().advance(part, checkpoint, totals, found, done=done)
+
+    def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
+        """Return references with findings in their order, once."""
+        kept = [one.finding for one in self.servers.answer().findings.values()]
+        refs = {one.ref for one in kept if one.state not in FINAL and one.ref.bucket == BUCKET}
+        return sorted(ref for ref in refs if ref.key > lower and (upper is None or ref.key <= upper))
+
+
+def listing(servers: Servers, facts: Facts, hidden: set[str]) -> Blocks:
+    """Yield the lines of the objects, key by key, as the storage is when each is reached."""
+    last = ""
+    while keys := sorted(key for key in servers.storage.buckets[BUCKET] if key > last):
+        last = keys[0]
+        if servers.storage.down:
+            raise Unavailable("minio", "down")
+        versions = servers.storage.buckets[BUCKET][last] if last not in hidden else []
+        shown = versions if facts.s3_version else versions[-1:]
+        lines = [
+            line_of(last, version, content.size, facts, b"" if version == versions[-1][0] else NONCURRENT)
+            for version, content in shown
+            if content is not None
+        ]
+        if lines:
+            yield lines
+
+
+def rows_in_order(tables: Tables, facts: Facts) -> Blocks:
+    """Yield the lines of the rows that claim an object, as they were when the reading began."""
+
+    def claiming(row: Stored) -> bool:
+        return row.bucket == BUCKET and row.row().state != RowState.EXPECTS_ABSENCE
+
+    for row in sorted(filter(claiming, tables.rows.values()), key=lambda row: row.key):
+        flagged = row.row().state == RowState.FLAGGED
+        yield [line_of(row.key, row.s3_version, row.size, facts, FLAGGED if flagged else b"")]
+
+
+def line_of(key: str, s3_version: str, size: int | None, facts: Facts, mark: bytes) -> bytes:
+    """Return a line as a sweep compares them."""
+    version = escaped(s3_version) if facts.s3_version else b""
+    return b"%b\t%b\t%b\t\t%b" % (escaped(key), version, b"" if size is None else b"%d" % size, mark)

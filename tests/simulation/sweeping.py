@@ -1,0 +1,37 @@
+"""The sweep of a story: the real one, over a listing and rows in memory."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from reconcile.compare import Facts
+from reconcile.feeding import Time, feed
+from reconcile.looker import Looker
+from reconcile.sweep import Sweep
+from tests.simulation.stepped import BUCKET, MemoryKeeper, MemoryTrial, listing, rows_in_order
+
+if TYPE_CHECKING:
+    from tests.simulation.play import Play
+
+
+def swept(play: "Play", *, fix: bool) -> None:
+    """Compare both sides as they are listed; with `fix` the reconciler looks at what differs."""
+    world, facts = play.world("sweep"), Facts(s3_version=play.story.setting.versions == "rows")
+    keeper = MemoryKeeper(servers=play.servers)
+    now = play.servers.now
+    sweep = Sweep(
+        Looker(MemoryTrial(world), BUCKET, now, lambda: play.servers.now, play.pass_time),
+        keeper,
+        lambda _, __: listing(play.servers, facts, play.faults.hidden),
+        lambda _, __: rows_in_order(play.servers.tables, facts),
+    )
+    sweep.run()
+    sweep.see_again(timedelta(0), lambda _: None)
+    play.counts["sweeps"] += 1
+    if fix:
+        feed(
+            world,
+            [*keeper.found.values(), *keeper.healed],
+            1,
+            lambda: None,
+            Time(lambda: play.seconds, play.pass_time),
+        )

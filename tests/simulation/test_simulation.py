@@ -1,0 +1,51 @@
+import os
+from collections import Counter
+
+import pytest
+
+from tests.simulation.coverage import never
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.running import run, run_all
+from tests.simulation.story import story_of
+
+LONG = bool(os.environ.get("RECONCILER_TEST_LONG"))
+STORIES = 1_000_000 if LONG else 20_000
+ENOUGH = 4_000  # stories within which whatever is broken is noticed
+
+
+@pytest.mark.invariant(8)
+@pytest.mark.timeout(4 * 3600 if LONG else 1800)
+def test_no_story_breaks_what_must_always_hold(capsys):
+    """Over seeded stories every promise holds at each step, and each line of each table was exercised."""
+    ran = run_all(0, STORIES)
+    assert not ran.failed, ran.failed
+    assert ran.stories == STORIES
+    with capsys.disabled():
+        print(f"\n{ran.stories:,} stories", *table(ran.counts), sep="\n")  # noqa: T201 - the report is a result
+    assert never(ran.counts, rare=LONG) == []
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.timeout(600)
+def test_whatever_is_broken_is_noticed(name):
+    """With one thing broken in the code, some story does not hold."""
+    ran = run(0, ENOUGH, name, short=False)
+    assert ran.failed, f"{ran.stories} stories held"
+
+
+def test_a_story_is_told_by_its_seed():
+    """The same seed tells the same story, and another another."""
+    assert story_of(7) == story_of(7)
+    assert story_of(7) != story_of(8)
+
+
+def test_a_story_that_fails_is_made_short():
+    """What is left of it is no longer than it must be, and tells what a person can follow."""
+    ran = run(0, ENOUGH, "1: a time-out is an absence")
+    assert "seed" in ran.failed
+    assert len(ran.failed.splitlines()) < 14
+
+
+def table(counts: Counter[str]) -> list[str]:
+    """Return the coverage, line by line."""
+    return [f"  {count:>12,}  {name}" for name, count in sorted(counts.items()) if ": " in name]

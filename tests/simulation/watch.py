@@ -1,0 +1,215 @@
+"""Watches a story from outside: at each commit what must always hold is asked of the world, not of the code."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from consumer.hold import Partition
+from reconcile.model import FINAL, Absent, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
+from tests.simulation.broker import Broker
+from tests.simulation.servers import FLAG, Servers, Stored
+from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
+from tests.simulation.truth import truth_of
+
+
+class Violated(Exception):
+    """Something that must always hold did not."""
+
+
+class Proof(NamedTuple):
+    """A HEAD: when it was answered, by steps and by the database's clock, and what."""
+
+    step: int
+    at: datetime
+    side: ObjectSide
+
+
+@dataclass
+class Watch:
+    """What is remembered of a story. `told` is the place of the event that told of a reference's last change."""
+
+    servers: Servers
+    broker: Broker
+    counts: Counter[str]
+    step: int = 0
+    proofs: dict[tuple[int, ObjectRef], Proof] = field(default_factory=dict)
+    absences: dict[ObjectRef, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    since: dict[tuple[ObjectRef, Known], int] = field(
+        default_factory=dict
+    )  # the step at which rows and findings were first so
+    before_flag: dict[str, str] = field(default_factory=dict)
+    flagged_at: list[datetime] = field(default_factory=list)
+    told: dict[ObjectRef, tuple[Partition, int] | None] = field(default_factory=dict)
+    poison: set[tuple[Partition, int]] = field(default_factory=set)
+    approved: set[int] = field(default_factory=set)
+
+    def asked(self, world: SteppedWorld, ref: ObjectRef, side: ObjectSide) -> None:
+        """Note a HEAD."""
+        self.step += 1
+        self.proofs[id(world), ref] = Proof(self.step, self.servers.now, side)
+        if isinstance(side, Absent):
+            self.absences[ref].append(self.servers.now)
+        if isinstance(side, Unknown | NotAsked):
+            self.counts["invariant 1: nothing was proven"] += 1
+
+    def row_changed(self, row: Stored) -> None:
+        """Note that a row changed, as the application did it."""
+        self.step += 1
+        self._note({row.ref(), ObjectRef(row.bucket, row.key)})
+
+    def _note(self, refs: Iterable[ObjectRef]) -> None:
+        for ref in refs:
+            self.since.setdefault((ref, drifting(self.servers.tables.known(ref))), self.step)
+
+    def wrote(self, world: SteppedWorld, txn: SteppedTxn) -> None:
+        """Judge a commit."""
+        self.step += 1
+        before, after = txn.before, self.servers.tables
+        held = {row.row_id for known in txn.seen.values() for row in known.rows} & self.servers.locked
+        self.counts["invariant 3: beside a row that the application held"] += bool(held)
+        if before is None:
+            return
+        for row_id, row in after.rows.items():
+            if before.rows[row_id].status != row.status:
+                self._wrote_row(world, before.rows[row_id], row)
+        for number, kept in after.findings.items():
+            if before.findings.get(number) != kept:
+                self._wrote_finding(world, txn, number)
+        self._note(txn.refs)
+        for kept in after.findings.values():
+            one = kept.finding
+            if one.state not in FINAL and one.ref not in after.looks:
+                raise Violated(f"a finding without a look: {one}")
+        self._braked(world, len(before.history))
+
+    def _wrote_row(self, world: SteppedWorld, before: Stored, after: Stored) -> None:
+        row_id, old, new = after.row_id, before.status, after.status
+        if row_id in self.servers.locked | self.servers.refusing:
+            raise Violated(f"invariant 3: {row_id} was written while the application held it")
+        if new == FLAG:
+            if not world.policy.flagging:
+                raise Violated(f"invariant 9: {row_id} was flagged while only observing")
+            self._flagged(world, before)
+            self.before_flag[row_id] = old
+            return
+        self.counts["invariant 5: a status was given back"] += 1
+        if new == "deleted" and old == FLAG and row_id in self.before_flag:
+            return
+        if old != FLAG or new != self.before_flag.get(row_id):
+            raise Violated(f"invariant 5: {row_id} went from {old} to {new}, before the flag it was {self.before_flag}")
+
+    def _flagged(self, world: SteppedWorld, row: Stored) -> None:
+        """Ask for an absence proven in this look, and for one that is older than the grace."""
+        proof = self.proofs.get((id(world), row.ref()))
+        if row.row().state != RowState.LIVE:
+            raise Violated(f"invariant 1: {row} was flagged, and was not live")
+        if proof is None or not isinstance(proof.side, Absent):
+            raise Violated(f"invariant 1: {row} was flagged on {proof}")
+        oldest = min(self.absences[row.ref()])
+        if self.servers.now - oldest < world.policy.missing_grace and self.servers.now >= oldest:
+            raise Violated(f"invariant 4: {row} was flagged before its grace was over: absent since {oldest}")
+        self.counts["invariant 1: flagged on a proven absence"] += 1
+        self.counts["invariant 4: flagged after its grace"] += 1
+
+    def _wrote_finding(self, world: SteppedWorld, txn: SteppedTxn, number: int) -> None:
+        one = self.servers.tables.findings[number].finding
+        was = txn.before.findings.get(number) if txn.before else None
+        if was is not None and was.finding.revision == one.revision:
+            return
+        last = next(line for line in reversed(self.servers.tables.history) if line.finding_id == number)
+        if last.act == "adopted":
+            self.before_flag[one.row_id] = one.previous_status or ""
+        if one.state in FINAL and was is not None and was.finding.previous_status is not None:
+            self.before_flag.pop(one.row_id, None)
+        if last.act == "approved" and world.actor == "person":
+            self.approved.add(number)
+        elif last.act == "deletion begun":
+            self._erased(txn, number)
+        elif last.act != "deleted":
+            self.approved.discard(number)
+        if one.state is State.DELETED and number not in self.approved:
+            raise Violated(f"invariant 6: {one} was deleted, and nobody had approved it")
+        proof, changed = (
+            self.proofs.get((id(world), one.ref)),
+            self.since.get((one.ref, drifting(txn.seen[one.ref])), 0),
+        )
+        if last.act in {"ignored", "reopened", "approval withdrawn"}:
+            return
+        gone = one.row_id and all(row.row_id != one.row_id for row in txn.seen[one.ref].rows)
+        if not gone and (proof is None or proof.step < changed):
+            raise Violated(f"invariant 4: {last.act} on {proof}, and at step {changed} rows or findings had changed")
+        self.counts["invariant 4: decided on what was looked at since"] += 1
+
+    def _erased(self, txn: SteppedTxn, number: int) -> None:
+        """Ask for an approval, and for rows of which none claims the object."""
+        one = self.servers.tables.findings[number].finding
+        claiming = [row for row in txn.seen[one.ref].rows if row.state != RowState.EXPECTS_ABSENCE]
+        if number not in self.approved or any(row.s3_version == one.ref.s3_version for row in claiming):
+            raise Violated(f"invariant 6: {one} was to be deleted, and {claiming or 'nobody had approved it'}")
+        self.counts["invariant 6: a deletion rested on an approval"] += 1
+
+    def _braked(self, world: SteppedWorld, known: int) -> None:
+        """No more flags within the window than the brake believes, unless a person has lifted it."""
+        lines = self.servers.tables.history[known:]
+        self.flagged_at += [line.at for line in lines if line.act == "flagged"]
+        self.counts["invariant 7: held by the brake"] += sum(line.act == "held" for line in lines)
+        lifted = max(
+            (one.lifted_at for one in self.servers.tables.restraints if one.kind and one.lifted_at), default=None
+        )
+        since = self.servers.now - world.brake.window
+        recent = [at for at in self.flagged_at if at > since and (lifted is None or at >= lifted)]
+        if len(recent) > world.brake.floor:
+            raise Violated(f"invariant 7: {len(recent)} flags, {world.brake.floor} are believed")
+
+    def committing(self, offsets: Mapping[Partition, int]) -> None:
+        """Whatever is passed by a commit has its outcome: a letter, or nothing wrong that is not kept."""
+        for place, offset in self.poison:
+            if offset < offsets.get(place, 0):
+                self.counts["invariant 2: poison was passed"] += 1
+                if (*place, offset) not in self.broker.letters:
+                    raise Violated(f"invariant 2: {place} {offset} was passed, and is not in the dead letter topic")
+        truth = truth_of(self.servers, set(self.before_flag))
+        kept = {one.finding.ref for one in self.servers.tables.findings.values() if one.finding.state not in FINAL}
+        for ref, _ in truth.must:
+            told = self.told.get(ref)
+            if told and told[1] < offsets.get(told[0], 0):
+                self.counts["invariant 2: a drift was passed"] += 1
+                if ref not in kept and ref not in self.servers.tables.looks:
+                    raise Violated(f"invariant 2: the event of {ref} at {told} was passed, and nothing is kept of it")
+
+    def judge(self, when: str, flagging: bool, told_only: bool) -> None:  # noqa: FBT001
+        """After quiet: what is found is what is so; before the sweep what was told is found."""
+        truth = truth_of(self.servers, set(self.before_flag))
+        kept = [one.finding for one in self.servers.tables.findings.values() if one.finding.state not in FINAL]
+        found = {(one.ref, one.row_id): one for one in kept}
+        for row_id in truth.healed:
+            row = self.servers.tables.rows[row_id]
+            raise Violated(f"{when}: {row} still carries our flag, and its object is there")
+        for subject, one in found.items():
+            if (truth.must.get(subject) or truth.may.get(subject)) is not one.kind:
+                raise Violated(f"{when}: found and not so: {one}")
+            if one.state is State.SUSPECTED and one.held_by != "brake":
+                raise Violated(f"{when}: still suspected: {one}")
+            row = self.servers.tables.rows.get(one.row_id)
+            live = row is not None and row.row().state == RowState.LIVE
+            unflagged = flagging and one.state is State.OPEN and one.kind == "missing" and live
+            if unflagged and one.previous_status is None and not one.held_by:
+                raise Violated(f"{when}: never flagged: {one}")
+        for (ref, row_id), kind in truth.must.items():
+            if (ref, row_id) not in found and (not told_only or self.told.get(ref)):
+                raise Violated(f"{when}: not found: {kind} {ref} {row_id}, told by {self.told.get(ref)}")
+        self.counts["invariant 9: nothing was flagged while observing"] += not flagging
+        self.counts["invariant 8: findings equal the truth"] += 1
+        self.counts["invariant 8: drifts at the end"] += len(truth.must)
+
+
+def refs_of(key: str, version: str) -> set[ObjectRef]:
+    """Return the references that an object's change concerns."""
+    return {ObjectRef(BUCKET, key), ObjectRef(BUCKET, key, version)}
+
+
+def drifting(known: Known) -> Known:
+    """Return what a decision on a reference rests on, beside the object."""
+    return known._replace(asks=None, attempt=0)
