@@ -49,11 +49,10 @@ def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):
     assert series["reconciler_answers_total", frozenset({("answer", "absent")})] >= 2
     assert series["reconciler_findings", frozenset({("kind", "missing"), ("state", "open")})] == 1
     assert told["reconciler_dead_letters_kept"] == 2
-    for kind, count in {"created": 30, "removed": 1, "look": 0}.items():
-        for stage in ("read", "committed"):
-            of = frozenset({("stage", stage), ("kind", kind)})
-            assert series["reconciler_event_latency_seconds_count", of] == count
-            assert 0 <= series["reconciler_event_latency_seconds_sum", of] <= count * 15
+    for stage in ("read", "committed"):  # a sample stands for its neighbours, so that only all kinds together are exact
+        of = [frozenset({("stage", stage), ("kind", kind)}) for kind in ("created", "removed", "look")]
+        assert sum(series["reconciler_event_latency_seconds_count", one] for one in of) == 31
+        assert 0 <= sum(series["reconciler_event_latency_seconds_sum", one] for one in of) <= 31 * 15
     assert told["reconciler_unmeasured_events_total"] == 0
     assert 0 <= told["reconciler_clock_uncertainty_seconds"] <= 0.6
     for partition in range(4):
