@@ -130,7 +130,6 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "2: held events are passed": patched(hold._Offsets, "may_commit", lambda _: lambda self: self.next_offset),  # noqa: SLF001
     "2: committed before the outcome": patched(loop.Consumer, "glance", commits_too_soon),
     "2: poison is dropped": patched(loop, "decode_all", lambda real: lambda *a, **k: real(*a, **k)._replace(poison=[])),
-    "2: what is busy is forgotten": patched(reconciler, "apply_alone", giving(Tally())),
     "2: what is not asked is forgotten": patched(reconciler, "postpone", giving(Tally())),
     "2: what is late is dropped": patched(hold.Hold, "keep", lambda real: lambda *a: real(*a)[:0]),
     "4: a grace is over at once": patched(

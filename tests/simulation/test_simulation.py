@@ -10,7 +10,7 @@ from tests.simulation.story import story_of
 
 LONG = bool(os.environ.get("RECONCILER_TEST_LONG"))
 STORIES = 1_000_000 if LONG else 20_000
-ENOUGH = 4_000  # stories within which whatever is broken is noticed
+ENOUGH = 20_000  # stories within which whatever is broken is noticed
 
 
 @pytest.mark.invariant(8)
