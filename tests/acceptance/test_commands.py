@@ -72,7 +72,8 @@ def add_findings(connection: psycopg.Connection, bucket: str, count: int, held_b
                CASE mod(i, 2) WHEN 0 THEN 'missing' ELSE 'orphan' END,
                CASE mod(i, 2) WHEN 0 THEN format('hidden by delete marker %%s: recoverable', i) ELSE 'no row names' END,
                CASE mod(i, 5) WHEN 0 THEN 'suspected' ELSE 'open' END, format('g%%s', mod(i, 4)), 'o', i, %s,
-               '{"principal": "alice"}'
+               jsonb_build_object('principal', 'alice', 'event', CASE mod(i, 2)
+                   WHEN 0 THEN 's3:ObjectRemoved:DeleteMarkerCreated' ELSE 's3:ObjectCreated:Put' END)
         FROM generate_series(1, %s) AS i
         """,
         [bucket, held_by, count],
