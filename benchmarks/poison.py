@@ -6,8 +6,6 @@ letters before its offset is committed, as ever.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,9 +16,9 @@ from confluent_kafka import Consumer as Driver
 
 from benchmarks import filling
 from benchmarks.machine import machine
-from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, healthy, measure, place_of
+from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, commanded, healthy, measure, place_of
 from consumer.events import decode_minio
-from deploy.local.stack import Servers, stack
+from deploy.local.stack import Servers
 from reconcile.model import Undecodable
 
 POISON = (
@@ -81,17 +79,7 @@ def run(servers: Servers, events: int, rounds: int) -> None:
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
-    parser = argparse.ArgumentParser(description="the stream's rate where every second record is poison")
-    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
-    parser.add_argument("place", nargs="?")
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    if options.measurement:
-        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
-        return
-    with stack() as servers:
-        run(servers, options.events, options.rounds)
+    commanded("the stream's rate where every second record is poison", MEASUREMENTS, run, 300_000)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ a process of its own.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import time
 from collections import Counter
@@ -17,11 +15,11 @@ import psycopg
 
 from benchmarks import filling
 from benchmarks.machine import machine
-from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, bare, measure, place_of
+from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, bare, commanded, measure, place_of
 from consumer.kafka_range import RangeReader
 from consumer.replaying import Chosen, replaying
 from consumer.service import settle_memory
-from deploy.local.stack import Servers, stack
+from deploy.local.stack import Servers
 
 
 def replay(place: Place) -> dict[str, float]:
@@ -76,17 +74,7 @@ def run(servers: Servers, events: int, rounds: int) -> None:
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
-    parser = argparse.ArgumentParser(description="a replay's rate beside bare consume-and-decode")
-    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
-    parser.add_argument("place", nargs="?")
-    parser.add_argument("--events", type=int, default=10_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    if options.measurement:
-        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
-        return
-    with stack() as servers:
-        run(servers, options.events, options.rounds)
+    commanded("a replay's rate beside bare consume-and-decode", MEASUREMENTS, run, 10_000_000)
 
 
 if __name__ == "__main__":

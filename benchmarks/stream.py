@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -260,19 +260,29 @@ def _round(
     }
 
 
-def main() -> None:
-    """Run the benchmark, or (with a name and a place) one measurement of it."""
-    parser = argparse.ArgumentParser(description="the stream's rate beside bare consume-and-decode")
-    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
+def commanded(
+    description: str,
+    measurements: Mapping[str, Callable[[Place], dict[str, float]]],
+    run_all: Callable[[Servers, int, int], None],
+    events: int,
+) -> None:
+    """Read the command line: run it all on servers of its own, or print what one measurement found, as JSON."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("measurement", nargs="?", choices=measurements)
     parser.add_argument("place", nargs="?")
-    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--events", type=int, default=events)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.measurement:
-        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
+        print(json.dumps(measurements[options.measurement](Place(**json.loads(options.place)))))
         return
     with stack() as servers:
-        run(servers, options.events, options.rounds)
+        run_all(servers, options.events, options.rounds)
+
+
+def main() -> None:
+    """Run the benchmark, or (with a name and a place) one measurement of it."""
+    commanded("the stream's rate beside bare consume-and-decode", MEASUREMENTS, run, 500_000)
 
 
 if __name__ == "__main__":
