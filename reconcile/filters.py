@@ -14,6 +14,8 @@ OURS = ".storage-reconciler/"
 SPECIAL = re.compile(
     r"(?P<stars>\*+)|(?P<one>\?)|(?P<set>\[[!^]?\]?(?:\\.|[^\]\\])*\])|(?P<escaped>\\.)|(?P<plain>[^\[\\])", re.DOTALL
 )
+ACROSS, WITHIN = ".*", "[^/]*"  # directories
+MOST_CHOICES = 100
 
 Watched = Callable[[str], bool]
 
@@ -51,16 +53,20 @@ def _any(patterns: Iterable[str]) -> Callable[[str], object] | None:
 
 
 def expression(pattern: str) -> str:
-    """Return the regular expression, to be searched, of one pattern, or raise BadPattern."""
+    """Return the regular expression, to be searched, of one pattern, or raise BadPattern.
+
+    Keys are chosen by whoever uploads: none may take long. So no star is tried anew once what follows it was found.
+    """
     if not pattern.strip("/"):
         raise BadPattern("is empty; write ** to match every key")
     anchor = r"\A" if pattern.startswith("/") else r"(?:\A|(?<=/))"
-    body = pattern.removeprefix("/")
-    tail = ".*" if body.endswith("/") else ""
-    return f"{anchor}{_glob(body)}{tail}\\Z"
+    pieces = _pieces(pattern.removeprefix("/"))
+    if pattern.endswith("/"):
+        pieces.append(ACROSS)
+    return "|".join(dict.fromkeys(_committed(written, anchor) for written in _written_out(pieces)))
 
 
-def _glob(body: str) -> str:
+def _pieces(body: str) -> list[str]:
     """Translate piece by piece; braces are the only thing that spans pieces."""
     found: list[str] = []
     at, depth = 0, 0
@@ -77,7 +83,65 @@ def _glob(body: str) -> str:
         at = piece.end()
     if depth:
         raise BadPattern("has a '{' without its '}'; put a backslash before it to mean it")
-    return "".join(found)
+    return found
+
+
+def _written_out(pieces: Iterable[str]) -> list[list[str]]:
+    """Return the patterns without braces that one with braces stands for."""
+    made: list[list[str]] = [[]]
+    choices: list[list[str]] = []
+    for piece in pieces:
+        match piece:
+            case "(?:" | "|":
+                choices.append([])
+            case ")":
+                if len(made) * len(choices) > MOST_CHOICES:
+                    raise BadPattern(f"has braces that stand for more than {MOST_CHOICES} patterns; write several")
+                made, choices = [one + choice for one in made for choice in choices], []
+            case _:
+                for one in choices[-1:] or made:
+                    one.append(piece)
+    return made
+
+
+def _committed(pieces: list[str], anchor: str) -> str:
+    """Put one pattern together: what stands between two `**` is taken where it ends first, and nowhere else.
+
+    That is enough: what follows a `**` and can be found from a later place can be found from an earlier one. Within one
+    directory the same holds of `*`. Only what stands after the last star has to reach the end of the key.
+    """
+    *between, last = _parts(pieces, ACROSS)
+    if not between:
+        return f"{anchor}{_within(last)}\\Z"
+    first, *others = map(_taken, between)
+    begin = f"{anchor}{first}" if anchor == r"\A" else rf"\A(?>.*?{anchor}{first})"
+    return f"{begin}{''.join(f'(?>.*?{other})' for other in others)}.*{_within(last)}\\Z"
+
+
+def _within(pieces: list[str]) -> str:
+    """Return what has to reach the end: its last `*` may give back."""
+    *parts, last = ("".join(part) for part in _parts(pieces, WITHIN))
+    return f"{_first_found(parts)}{WITHIN}{last}" if parts else last
+
+
+def _taken(pieces: list[str]) -> str:
+    """Return what is taken where it ends first."""
+    return _first_found(["".join(part) for part in _parts(pieces, WITHIN)])
+
+
+def _first_found(parts: list[str]) -> str:
+    return parts[0] + "".join(f"(?>{WITHIN}?{part})" for part in parts[1:])
+
+
+def _parts(pieces: list[str], star: str) -> list[list[str]]:
+    """Return what stands between the stars of one sort: one part more than there are stars."""
+    found: list[list[str]] = [[]]
+    for piece in pieces:
+        if piece == star:
+            found.append([])
+        else:
+            found[-1].append(piece)
+    return found
 
 
 def _translated(piece: re.Match[str], *, within_braces: bool) -> str:
@@ -98,7 +162,7 @@ def _translated(piece: re.Match[str], *, within_braces: bool) -> str:
 def _stars(stars: str) -> str:
     if len(stars) > 2:  # noqa: PLR2004  # one star or two are all there is
         raise BadPattern("has three stars in a row; write * within one directory, ** across directories")
-    return ".*" if stars == "**" else "[^/]*"
+    return ACROSS if stars == "**" else WITHIN
 
 
 def _set(written: str) -> str:

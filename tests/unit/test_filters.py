@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from reconcile.filters import BadPattern, watched
+from reconcile.filters import MOST_CHOICES, BadPattern, watched
 
 MATCHES = [
     ("*.part", "x.part", True),
@@ -74,7 +76,8 @@ def test_what_is_ours_is_never_watched(include, exclude):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", "/", "a[b", "a\\", "a***b", "{a", "a}", "{a{b}}", "[]", "[!]", "[z-a]", "[a--b]"]
+    "pattern",
+    ["", "/", "a[b", "a\\", "a***b", "{a", "a}", "{a{b}}", "[]", "[!]", "[z-a]", "[a--b]", "{a,b,c,d}" * 4],
 )
 def test_a_pattern_that_cannot_be_meant_is_refused(pattern):
     """A filter that silently matches nothing would hide files from us."""
@@ -98,3 +101,32 @@ def test_an_escaped_key_matches_itself(key):
     pattern = "/" + re.sub(r"([\[\]{}*?\\,])", r"\\\1", key)
     assert watched([pattern], [])(key)
     assert not watched([pattern], [])(key + "x")
+
+
+PIECES = {
+    "a": "a", "b": "b", "/": "/", "?": "[^/]", "[!a]": "[^a/]", "*": "[^/]*", "**": ".*", "{a,ab*}": "(?:a|ab[^/]*)",
+    "{a/,**b,}": "(?:a/|.*b|)",
+}  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(list(PIECES)), min_size=1, max_size=7), st.text("ab/", max_size=9), st.booleans())
+def test_a_pattern_matches_what_trying_everything_would_find(pieces, key, anchored):
+    """That no star is tried anew loses nothing."""
+    pattern = "/" * anchored + "".join(pieces)
+    assume(pattern.strip("/") and (anchored or pieces[0] != "/"))
+    assume(3 ** pattern.count("{") < MOST_CHOICES)
+    assume(not any(one.endswith("*") and after.startswith("*") for one, after in pairwise(pieces)))
+    plain = (r"\A" if anchored else r"(?:\A|(?<=/))") + "".join(PIECES[piece] for piece in pieces)
+    expected = re.search(plain + (".*" if pieces[-1] == "/" else "") + r"\Z", key) is not None
+    assert watched([pattern], [])(key) is expected
+
+
+@pytest.mark.parametrize("pattern", ["**/a/**/a/**/*.part", "/**a*a**a*a**a*a*.part", "{a*,a/**}a**{a,a/*}a*a**a.part"])
+@pytest.mark.parametrize("key", ["a/" * 512, "a" * 1024, "aa/" * 341])
+def test_no_key_takes_long(pattern, key):
+    """Whoever uploads chooses keys: the longest ones are answered within a second, ten times."""
+    is_watched = watched([pattern], [])
+    began = time.process_time()
+    assert not any(is_watched(key) for _ in range(10))
+    assert time.process_time() - began < 1
