@@ -237,7 +237,7 @@ def test_a_finding_is_shown_with_its_history(installed, connection, bucket):
         [number],
     )
     shown = installed.json("findings", "show", str(number))
-    assert shown["evidence"] == {"principal": "alice"}
+    assert shown["evidence"] == {"principal": "alice", "event": "s3:ObjectCreated:Put"}
     assert [one["act"] for one in shown["history"]] == ["opened"]
     ended = installed.run("findings", "show", "987654")
     assert ended.returncode == 2
