@@ -133,7 +133,7 @@ def imported_s() -> float:
 
 
 def test_it_polls_within_a_second_of_its_start(site):
-    """From the start of the process until it reads: a second of its own time, by a machine's speed, whatever it does."""
+    """From the start of the process until it reads: a second of its own time, by the speed of the machine."""
     slowness = max(imported_s() / LIBRARIES_S, 1.0)
     site.send([b"poison"])
     begun = monotonic()
