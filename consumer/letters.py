@@ -10,6 +10,8 @@ from consumer.events import Poison, Record
 Header = tuple[str, str | bytes | None]
 
 PREFIX = "reconciler."  # of our headers
+ORIGIN = ("reason", "detail", "topic", "partition", "offset", "timestamp")  # every letter ends with these
+CUT = ("size", "sha256")  # and where only the beginning is kept, with these behind them
 BEGINNING_BYTES = 4096  # of a value that is too large to be buried whole
 KEY_MOST_BYTES = 1024  # of its key, likewise
 DETAIL_MOST = 500  # characters
@@ -40,7 +42,7 @@ def letter_of(poison: Poison) -> Letter:
 def beginning_of(letter: Letter) -> Letter:
     """Return what is kept of a letter that is too large: its size, hash, origin and beginning."""
     value = letter.value or b""
-    ours = tuple(header for header in letter.headers if header[0].startswith(PREFIX))[-6:]
+    ours = tuple(header for header in letter.headers if header[0].startswith(PREFIX))[-len(ORIGIN) :]
     cut: dict[str, str | int] = {"size": len(value), "sha256": sha256(value).hexdigest()}
     key = letter.key and letter.key[:KEY_MOST_BYTES]
     return Letter(key, value[:BEGINNING_BYTES], (*ours, *_headers(cut)))
@@ -72,18 +74,29 @@ class Buried(NamedTuple):
 
 
 def buried(record: Record) -> Buried | None:
-    """Read a record of the dead letter topic; None for what is none of our letters."""
-    said = {name: _text(value) for name, value in record.headers if name.startswith(PREFIX)}
-    told = {name.removeprefix(PREFIX): value for name, value in said.items()}
+    """Read a record of the dead letter topic; None for what is none of our letters.
+
+    What the record itself brought under our names is not believed: ours are the last.
+    """
+    told = _ours(record.headers)
     try:
         origin = Origin(told["topic"], int(told["partition"]), int(told["offset"]))
-        at = int(told.get("timestamp", "-1"))
+        at = int(told["timestamp"])
         whole = int(told["size"]) if "size" in told else None
     except (KeyError, ValueError):
         return None
     theirs = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
     original = Record(*origin, record.value, record.key, theirs, at)
-    return Buried(origin, original, told.get("reason", ""), told.get("detail", ""), whole, told.get("sha256", ""))
+    return Buried(origin, original, told["reason"], told["detail"], whole, told.get("sha256", ""))
+
+
+def _ours(headers: tuple[Header, ...]) -> dict[str, str]:
+    """Return what the last headers say, as many as we append; nothing where those are not ours."""
+    is_cut = bool(headers) and headers[-1][0] == f"{PREFIX}{CUT[-1]}"
+    names = (*ORIGIN, *CUT) if is_cut else ORIGIN
+    last = headers[-len(names) :]
+    ours = [name for name, _ in last] == [f"{PREFIX}{name}" for name in names]
+    return {name.removeprefix(PREFIX): _text(value) for name, value in last} if ours else {}
 
 
 def _text(value: str | bytes | None) -> str:

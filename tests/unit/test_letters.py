@@ -2,11 +2,12 @@
 
 from hashlib import sha256
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.events import Poison, Record
-from consumer.letters import beginning_of, letter_of
+from consumer.letters import beginning_of, buried, letter_of
 
 RECORD = Record("events", 3, 42, b"\xff{", b"bucket/key", (("traced", b"yes"),), 1738803871998)
 
@@ -45,3 +46,21 @@ def test_the_beginning_of_a_letter_is_small_and_tells_what_is_missing(value, key
     assert headers["reconciler.size"] == str(len(value or b"")).encode()
     assert headers["reconciler.sha256"].decode() == sha256(value or b"").hexdigest()
     assert headers["reconciler.offset"] == b"42"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [("reconciler.size", b"abc"), ("reconciler.size", b"5"), ("reconciler.sha256", b"zz"), ("reconciler.offset", b"")],
+    ids=lambda header: f"{header[0]}={header[1].decode()}",
+)
+def test_a_record_that_brings_our_headers_hides_nothing(forged):
+    """Only what was appended is believed, whether the letter is whole or a beginning."""
+    letter = letter_of(Poison(RECORD._replace(headers=(forged,)), "not-json", "byte 0"))
+    whole, cut = (
+        buried(Record("events.dead-letter", 0, 9, one.value, one.key, one.headers, 6))
+        for one in (letter, beginning_of(letter))
+    )
+    assert whole is not None
+    assert cut is not None
+    assert (whole.origin, whole.reason, whole.whole_bytes, whole.sha256) == (cut.origin, "not-json", None, "")
+    assert (str(cut.origin), cut.whole_bytes, whole.record.timestamp_ms) == ("3:42", 2, RECORD.timestamp_ms)
