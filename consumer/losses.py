@@ -6,6 +6,7 @@ Knows no server. Each loss says why in words; when it was, its two sightings bou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -52,7 +53,16 @@ class Loss(NamedTuple):
 def known(before: Sight, now: Sight) -> Sight:
     """Return what was seen now, and of what could not be asked what was known before."""
     topic = (now.topic, now.places) if now.places else (before.topic, before.places)
-    return Sight(now.at, *topic, now.starts or before.starts, now.counts or before.counts)
+    return Sight(now.at, *topic, {**before.starts, **now.starts}, {**_of_absent(before, now), **now.counts})
+
+
+def _of_absent(before: Sight, now: Sight) -> Mapping[str, float]:
+    """Return the former counts of the servers that did not answer now."""
+    return {name: count for name, count in before.counts.items() if not any(map(partial(_is_of, name), now.starts))}
+
+
+def _is_of(count: str, server: str) -> bool:
+    return count.endswith(f" on {server}")
 
 
 def losses(before: Sight, now: Sight, beat: int) -> list[Loss]:
@@ -141,5 +151,5 @@ def _of_minio(before: Sight, now: Sight) -> Iterator[Loss]:
 
 def _base(name: str, before: Sight, again: list[str]) -> float:
     """Return from where a count goes on: from 0 where its server was restarted, or has not counted yet."""
-    began_anew = any(name.endswith(f" on {server}") for server in again)
+    began_anew = any(map(partial(_is_of, name), again))
     return 0.0 if began_anew else before.counts.get(name, 0.0)

@@ -60,6 +60,16 @@ def test_what_could_not_be_asked_is_as_it_was():
     assert [loss.reason for loss in losses(kept, seen(NOW, low=150, high=200), beat=7)] == ["retention"]
 
 
+def test_a_node_that_is_away_for_one_sight_is_no_new_node():
+    """What it counted before is kept, so that its restart and what it lost are told."""
+    both = {"starts": {"a": 1.0, "b": 1.0}, "counts": {"skipped on a": 5.0, "skipped on b": 5.0}}
+    kept = known(seen(**both), seen(NOW, starts={"a": 2.0}, counts={"failed on a": 1.0}))
+    assert kept.starts == {"a": 2.0, "b": 1.0}
+    assert kept.counts == {"failed on a": 1.0, "skipped on b": 5.0}
+    again = seen(NOW, starts={"a": 2.0, "b": 9.0}, counts={"failed on a": 1.0, "skipped on b": 0.0})
+    assert [(loss.reason, loss.detail) for loss in losses(kept, again, beat=7)] == [("minio_restarted", "b")]
+
+
 def test_before_joining_what_was_committed_last_counts_as_read():
     """The former sighting may be some seconds older than the last commit; one by somebody else does not count."""
     now = seen(NOW, committed=140, low=140, high=140)
