@@ -62,13 +62,13 @@ def hint_of(one: Drift, number: int) -> Hint:
 
 
 def drain(world: LiveWorld, refs: set[ObjectRef], time: Time = REAL) -> Tally:
-    """Do looks that are due until none of these is merely suspected, or the grace is long over.
+    """Do looks of these that are due until none is merely suspected, or the grace is long over.
 
-    Any look that is due is done; a consumer that runs beside may do them first.
+    No other look is done: it may be of what this was not asked to write. A consumer that runs beside may be first.
     """
     tally, end = Tally(), time.now() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
     while (refs := {ref for ref in refs if ref in suspected(world, refs)}) and time.now() < end:
-        due = world.due(2 * TOGETHER)
+        due = world.due(2 * TOGETHER, refs)
         tally += reconcile(world, due)
         if not due:
             time.pause(0.2)

@@ -138,10 +138,18 @@ def due(connection: Connection, limit: int, unreadable: Mapping[str, bool]) -> l
     claimed = connection.execute(SQL["due"], parameters).fetchall() if limit > 0 else []
     for bucket in (bucket for bucket, probe in unreadable.items() if probe):
         claimed += connection.execute(SQL["probe"], {"bucket": bucket}).fetchall()
-    return [
-        Hint(ObjectRef(bucket, key, s3_version), named_by="look", evidence=Told({**told, "look": reason}))
-        for bucket, key, s3_version, reason, told in claimed
-    ]
+    return [_look_of(row) for row in claimed]
+
+
+def due_among(connection: Connection, limit: int, unreadable: Iterable[str], refs: Iterable[ObjectRef]) -> list[Hint]:
+    """Claim looks at these references that are due, the oldest first; none of an unreadable bucket."""
+    given = {"limit": limit, "unreadable": list(unreadable), "refs": Jsonb([ref._asdict() for ref in refs])}
+    return [_look_of(row) for row in connection.execute(SQL["due_among"], given).fetchall()]
+
+
+def _look_of(row: tuple[Any, ...]) -> Hint:
+    bucket, key, s3_version, reason, told = row
+    return Hint(ObjectRef(bucket, key, s3_version), named_by="look", evidence=Told({**told, "look": reason}))
 
 
 def read_restraints(connection: Connection, window: timedelta) -> Restraints:

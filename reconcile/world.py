@@ -6,7 +6,7 @@ For one thread: it owns a connection. Knows nothing of Kafka, and decides nothin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -71,11 +71,13 @@ class LiveWorld:
         self.objects.probe_silent(sides)
         return sides
 
-    def due(self, limit: int) -> list[Hint]:
-        """Claim at most `limit` looks that are due."""
+    def due(self, limit: int, among: Collection[ObjectRef] | None = None) -> list[Hint]:
+        """Claim at most `limit` looks that are due, of all or of these alone."""
         with self.database.use() as connection:
             unreadable = ledger.unreadable(connection)
             self.unreadable = set(unreadable)
+            if among is not None:
+                return ledger.due_among(connection, limit, unreadable, among)
             return ledger.due(connection, limit, unreadable)
 
     def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:

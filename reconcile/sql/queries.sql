@@ -123,6 +123,19 @@ FROM (
 WHERE l.key = d.key AND l.bucket = d.bucket AND l.s3_version = d.s3_version
 RETURNING l.bucket, l.key, l.s3_version, l.reason, l.evidence
 
+-- name: due_among
+-- The same, of these references alone.
+UPDATE reconciler.look AS l SET due_at = now() + interval '1 minute'
+FROM (
+    SELECT l.key, l.bucket, l.s3_version FROM reconciler.look AS l
+    JOIN jsonb_to_recordset(%(refs)s) AS c (bucket text, key text, s3_version text)
+      ON l.key = c.key COLLATE "C" AND l.bucket = c.bucket COLLATE "C" AND l.s3_version = c.s3_version COLLATE "C"
+    WHERE l.due_at <= now() AND l.bucket <> ALL (%(unreadable)s)
+    ORDER BY l.due_at LIMIT %(limit)s FOR UPDATE OF l SKIP LOCKED
+) AS d
+WHERE l.key = d.key AND l.bucket = d.bucket AND l.s3_version = d.s3_version
+RETURNING l.bucket, l.key, l.s3_version, l.reason, l.evidence
+
 -- name: unreadable
 SELECT bucket, until <= now() AS probe FROM reconciler.restraint WHERE effect = 'unreadable' AND lifted_at IS NULL
 

@@ -4,7 +4,7 @@ It means what the live World means, which tests/contract holds both to; what it 
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
@@ -71,15 +71,15 @@ class MemoryWorld:
         room = len(refs) if storage.room is None else storage.room
         return {ref: storage.head(ref) if n < room else NotAsked() for n, ref in enumerate(refs)}
 
-    def due(self, limit: int) -> list[Hint]:
+    def due(self, limit: int, among: Collection[ObjectRef] | None = None) -> list[Hint]:
         """Claim looks that are due, the oldest first, and of an unreadable bucket a probe a back-off."""
         tables, now = self.servers.answer(), self.servers.now
         unreadable = {one.bucket: one for one in tables.active("unreadable")}
         by_age = sorted(tables.looks, key=lambda ref: tables.looks[ref].due_at)
         ready = [ref for ref in by_age if tables.looks[ref].due_at <= now and ref.bucket not in unreadable]
-        claimed = ready[: max(limit, 0)]
+        claimed = [ref for ref in ready if among is None or ref in among][: max(limit, 0)]
         for bucket, one in unreadable.items():
-            if one.until <= now:
+            if among is None and one.until <= now:
                 claimed += [ref for ref in by_age if ref.bucket == bucket][:1]
                 wait = min(max(now - one.since, PROBE_FIRST), PROBE_MOST)
                 tables.restraints[tables.restraints.index(one)] = one._replace(until=now + wait)

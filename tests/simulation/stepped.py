@@ -1,7 +1,7 @@
 """The in-memory World with a step between any two of its verbs, where others may act, and a trial of it for sweeps."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -71,9 +71,9 @@ class SteppedWorld(MemoryWorld):
         self.between()
         return sides
 
-    def due(self, limit: int) -> list[Hint]:
+    def due(self, limit: int, among: Collection[ObjectRef] | None = None) -> list[Hint]:
         """Claim looks, and let others act."""
-        claimed = super().due(limit)
+        claimed = super().due(limit, among)
         self.between()
         return claimed
 
