@@ -147,7 +147,6 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "8: a removal is not remembered": patched(hold.Hold, "recently_removed", giving(value=False)),
     "8: a removal is forgotten by the clock (found)": patched(hold.Hold, "recently_removed", by_the_clock),
     "8: nobody looks again at what is open": patched(life, "next_look", never_again),
-    "8: the sweep passes what is open": patched(sweep.Sweep, "findings", giving([])),
     "8: a version that is not the latest stands for it (found)": patched(
         compare,
         "_same_version",

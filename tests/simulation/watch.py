@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from consumer.hold import Partition
-from reconcile.model import FINAL, Absent, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
+from reconcile.model import FINAL, Absent, Finding, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
 from tests.simulation.broker import Broker
 from tests.simulation.servers import FLAG, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
@@ -122,7 +122,7 @@ class Watch:
         if last.act == "adopted":
             self.before_flag[one.row_id] = one.previous_status or ""
         if one.state in FINAL and was is not None and was.finding.previous_status is not None:
-            self.before_flag.pop(one.row_id, None)
+            self._closed(one)
         if last.act == "approved" and world.actor == "person":
             self.approved.add(number)
         elif last.act == "deletion begun":
@@ -141,6 +141,13 @@ class Watch:
         if not gone and (proof is None or proof.step < changed):
             raise Violated(f"invariant 4: {last.act} on {proof}, and at step {changed} rows or findings had changed")
         self.counts["invariant 4: decided on what was looked at since"] += 1
+
+    def _closed(self, one: Finding) -> None:
+        """Ask that a flag of ours is not left without the finding that gives it back."""
+        row = self.servers.tables.rows.get(one.row_id)
+        if row is not None and row.status == FLAG:
+            raise Violated(f"invariant 5: {one} is closed, and {row} still carries our flag")
+        self.before_flag.pop(one.row_id, None)
 
     def _erased(self, txn: SteppedTxn, number: int) -> None:
         """Ask for an approval, and for rows of which none claims the object."""
