@@ -19,7 +19,9 @@ from reconcile.model import (
     Hint,
     Kind,
     Known,
+    NotAsked,
     ObjectRef,
+    ObjectSide,
     Present,
     Told,
 )
@@ -71,11 +73,16 @@ def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
         "previous_status": change.previous_status,
         "held_by": change.held_by,
         "named_by": testimony(hint, step.side).get("named_by") or _first_named_by(before),
-        "evidence": {**testimony(hint, step.side), "object": side_facts(step.side), **change.facts},
+        "evidence": {**testimony(hint, step.side), **_object(step.side), **change.facts},
         "act": change.act,
         "from_state": before.state if before else None,
         "why": change.why,
     }
+
+
+def _object(side: ObjectSide) -> dict[str, Any]:
+    """Return what was seen of the object; nothing where it was not asked for, so that what was seen before stays."""
+    return {} if isinstance(side, NotAsked) else {"object": side_facts(side)}
 
 
 def _first_named_by(before: Finding | None) -> str:

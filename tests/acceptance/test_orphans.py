@@ -129,6 +129,22 @@ def test_approvals_keep_what_was_seen_and_are_taken_back(office):
     assert office.program.run("orphans", "approve", "--apply").returncode == 2
 
 
+def test_what_was_seen_of_an_object_outlives_an_act_that_asks_nothing(office):
+    """After a withdrawal, and after an ignored one was reopened, the lines for mc and what was seen are as before."""
+    office.keep_versions()
+    first, second = office.find({"a": b"1", "b": b"22"})
+    seen = "SELECT evidence -> 'object' FROM reconciler.finding ORDER BY id"
+    listed, kept = office.program.run("orphans", "list", "--mc").stdout, office.connection.execute(seen).fetchall()
+    assert listed.count("--version-id") == 2
+    office.approve(first)
+    assert office.program.json("orphans", "approve", str(first), "--withdraw", "--apply")["done"] == 1
+    assert office.program.json("findings", "ignore", str(second), "--why", "ours", "--apply")["done"] == 1
+    assert office.program.json("findings", "reopen", str(second), "--apply")["done"] == 1
+    assert office.connection.execute(seen).fetchall() == kept
+    office.connection.execute("UPDATE reconciler.finding SET state = 'open'")
+    assert office.program.run("orphans", "list", "--mc").stdout == listed
+
+
 def test_a_reviewed_list_approves_what_has_not_changed_since(office, tmp_path):
     """Lines that were taken out are not approved; what was written anew since is told with what differs."""
     first, *_ = office.find({"a": b"1", "b": b"22", "c": b"333"})
