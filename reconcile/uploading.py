@@ -108,6 +108,8 @@ class Uploader:
         content = cast("BinaryIO", Counted(self.upload.content, self.intent.sign if self.intent else _nothing))
         size = len(self.upload.content) if isinstance(self.upload.content, bytes) else self.upload.size
         done = self.storing.put(ref, content, size, self.upload.media_type)
+        if content.read(1):  # the driver reads as much as it was told to
+            raise ValueError(f"size: {size} bytes were announced, and the content is longer")
         return Stored(self.version_id, ref.bucket, ref.key, done.size, done.etag, done.s3_version or "", self.row)
 
     def _give_up(self, ref: ObjectRef, error: BaseException, after: timedelta) -> None:

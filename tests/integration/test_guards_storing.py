@@ -195,6 +195,17 @@ def test_content_that_breaks_off_leaves_nothing(app, storage, theirs):
     assert (app.keys(), app.there()) == ([], [])
 
 
+def test_content_that_is_longer_than_announced_leaves_an_orphan_that_is_found(app, storage, theirs):
+    """What would be cut off is no upload: the rows are rolled back, and the object's look says why."""
+    for content, size in ((Slow(300_000), 200_000), (io.BytesIO(b"AAA"), 0), ([b"A", b"A"], 1)):
+        with pytest.raises(UploadFailed, match=f"{size} bytes were announced"):
+            storage.store_version(theirs, lambda: app.row("key", on=theirs), content, size)
+    assert app.keys() == []
+    app.serve()
+    assert app.findings() == [("orphan", "suspected", "key", None, None)]
+    assert app.evidence("key")["upload"]["failed"] == "upload"
+
+
 def test_an_answer_that_is_lost_after_the_upload_leaves_an_orphan_that_is_found(app, theirs, behind):
     """The object is there and its answer is not: the rows are rolled back, and the look finds the orphan and why."""
     storage = app.storage(minio=replace(app.settings.minio, endpoint=behind.url))
