@@ -20,7 +20,7 @@ from reconcile.human import duration
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.mapping import Mapping
-from reconcile.model import Absent, Facts, Hint, Misconfigured, ObjectRef, ObjectSide, RowState
+from reconcile.model import Absent, Facts, Hint, Kind, Misconfigured, ObjectRef, ObjectSide, RowState
 from reconcile.reconciler import Look, World, reconcile
 from reconcile.restraint import PURGES, Trip, covered, foreseen
 from reconcile.steps import Effect, Purge
@@ -153,10 +153,14 @@ class Purging:
         row = subject.row
         return {"purged": self.action, "row_created_at": row.created_at if row else None}
 
-    def restrained(self, wanted: Counter[str], *, apply: bool) -> list[str]:
-        """Say what the brake holds of so many purges a bucket; with `apply` it is set, before the first of them."""
-        counts = {(PURGES, bucket): count for bucket, count in wanted.items() if count}
-        if not counts:
+    def restrained(self, wanted: Sequence[Candidate], *, apply: bool) -> list[str]:
+        """Say what a brake holds of so many purges; with `apply` theirs is set, before the first of them.
+
+        What was released from it is not counted again, and waits for that of flags alone.
+        """
+        counts = Counter((PURGES, one.named.ref.bucket) for one in wanted if not one.released)
+        freed = {(Kind.MISSING.value, one.named.ref.bucket) for one in wanted if one.released}
+        if not wanted:
             return []
         with self.live.transaction([]) as txn:
             restraints = txn.restraints()
@@ -165,8 +169,8 @@ class Purging:
                 txn.write([], trips, Look([], {}, {}, {}), set())
         for trip in trips if apply else ():
             log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
-        on = [f"{bucket}: a brake is on" for kind, bucket in counts if covered((kind, bucket), restraints.active)]
-        return [*on, *map(_said, trips)]
+        met = sorted({pair[1] for pair in counts.keys() | freed if covered(pair, restraints.active)})
+        return [*(f"{bucket}: a brake is on" for bucket in met), *map(_said, trips)]
 
 
 def action(mapping: Mapping) -> str:

@@ -183,8 +183,13 @@ def most_flags(live_rows: int, brake: Brake) -> int:
     return min(max(brake.floor, int(live_rows * brake.share)), brake.most)
 
 
+def _meets(change: Change) -> str | None:
+    """Tell which brake may hold this change: a purge that was released from its own still meets that of flags."""
+    return Kind.MISSING if isinstance(change.effect, Purge) and braked(change) is None else braked(change)
+
+
 def _held(step: Step, active: frozenset[tuple[str, str]]) -> Step:
-    kinds = [braked(change) for change in step.changes]
+    kinds = [_meets(change) for change in step.changes]
     if not any(kind and covered((kind, step.ref.bucket), active) for kind in kinds):
         return step
     changes = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Iterator
 
 from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
@@ -48,8 +47,7 @@ def answer(call: Call, run: Purging, wanted: Filter, ids: list[int] | None, told
     failure: Failure | None = None
     try:
         planned = list(planned_of(run, wanted, ids, told, call.options))
-        counted = [one for one, outcome in planned if outcome.done and not one.released]
-        held = run.restrained(Counter(one.named.ref.bucket for one in counted), apply=apply)
+        held = run.restrained([one for one, outcome in planned if outcome.done], apply=apply)
         for outcome in run.apply([one for one, _ in planned]) if apply else ():
             told.add(outcome)
     except EXPECTED as error:

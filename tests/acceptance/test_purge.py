@@ -148,6 +148,18 @@ def test_a_mass_of_purges_is_held_as_a_whole_until_it_is_released(app):
     assert app.program.json("brake", "status")["brake"] == "off"
 
 
+def test_what_was_released_waits_while_flags_are_held(app):
+    """The plan says so, the run ends with 4, and the row stays."""
+    superseded(app, "old")
+    app.connection.execute("UPDATE reconciler.finding SET held_by = 'released'")
+    app.connection.execute(
+        "INSERT INTO reconciler.restraint (effect, bucket, kind, actor, why) VALUES ('brake', '', 'missing', 'a', 'm')"
+    )
+    assert "a brake is on" in app.program.run(*OLD).stdout
+    assert app.program.run(*OLD, "--apply").returncode == 4
+    assert "old" in app.statuses()
+
+
 def test_purges_of_one_window_are_counted_together(app):
     """Two runs below the limit are one mass."""
     app.program.environ["RECONCILER_BRAKE__FLOOR"] = "3"

@@ -359,3 +359,12 @@ def test_purges_have_a_brake_of_their_own_and_pass_none_of_flags():
     assert ({one.changes[0].act for one in steps}, trips) == ({"held"}, [])
     half = Restraints(live={"a": 30})
     assert [trip.bucket for trip in restrain(purges(20), half, BRAKE)[1]] == ["a"]
+
+
+def test_a_purge_that_was_released_from_its_brake_still_meets_that_of_flags():
+    """In its bucket, or in all of them; a brake of purges that is on holds it no more."""
+    freed = [step("a", n, change("purged", effect=Purge("r"), before=RELEASED)) for n in range(5)]
+    for bucket in ("a", ALL_BUCKETS):
+        steps, trips = restrain(freed, Restraints(frozenset({(MISSING, bucket)})), BRAKE)
+        assert ({one.changes[0].act for one in steps}, trips) == ({"held"}, [])
+    assert restrain(freed, Restraints(frozenset({(PURGES, "a"), (MISSING, "b")})), BRAKE) == (freed, [])
