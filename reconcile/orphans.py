@@ -109,6 +109,11 @@ def evidence(connection: Connection, ids: Sequence[int]) -> dict[int, Kept]:
     return kept
 
 
+def undone(connection: Connection, ids: Sequence[int]) -> frozenset[int]:
+    """Return those whose deletion was undone: whatever became of their objects since is no doing of ours."""
+    return frozenset(number for (number,) in connection.execute(SQL["undone"], {"ids": list(ids)}))
+
+
 def rows_known(connection: Connection, keys: Sequence[str]) -> Mapping[tuple[str, str], str]:
     """Return the id of a row that is known to have named each (bucket, key), where one is."""
     found = connection.execute(SQL["rows_known"], {"keys": list(keys)})

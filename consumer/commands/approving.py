@@ -93,7 +93,7 @@ def only_approved(found: Iterable[Record], told: Told) -> Iterator[Named]:
 
 def reviewed(file: str, live: LiveWorld, told: Told, approval: Approval) -> Iterator[Record]:
     """Yield the findings of a reviewed list, each with what the list says of it."""
-    for batch in batches(lines(file), 1000):
+    for batch in batches(list(lines(file)), 1000):  # all of it is read before anything is approved
         ids = [one.id for one in batch]
         there = {record[0]: record for record in inquiry.chosen(live.database, Filter(), ids)}
         for one in batch:

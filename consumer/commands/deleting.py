@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
@@ -16,6 +16,7 @@ from reconcile.model import Misconfigured, State
 from reconcile.opening import ourselves
 from reconcile.settings import Settings
 from reconcile.trash import Bin
+from reconcile.triage import TOGETHER as ALIKE
 from reconcile.triage import Named, Outcome, batches
 from reconcile.trial import Trial
 
@@ -37,13 +38,24 @@ def delete(call: Call) -> Answer:
     def outcomes(bin_: Bin, settings: Settings) -> Iterator[Outcome]:
         unversioned = frozenset(options.unversioned)
         run = Erasing(bin_, settings.policy.orphan_grace, settings.trash, unversioned, options.why)
-        chosen = islice(approved(call, bin_, told), options.limit)
+        chosen = approved(call, bin_, told)
         if options.apply:
-            return (one for batch in batches(chosen, TOGETHER) for one in run.erased(batch))
+            return until(options.limit, chosen, TOGETHER, run.erased)
         trial = Trial(bin_.live, has_kept=True)
-        return (one for batch in batches(chosen) for one in run.planned(trial, batch))
+        return until(options.limit, chosen, ALIKE, lambda batch: run.planned(trial, batch))
 
     return answer(call, "delete", told, outcomes)
+
+
+def until(
+    limit: int, chosen: Iterator[Named], together: int, act: Callable[[list[Named]], Iterable[Outcome]]
+) -> Iterator[Outcome]:
+    """Act on some at a time until `limit` are done: what is left alone keeps no other from its turn."""
+    left = limit
+    while left > 0 and (batch := list(islice(chosen, min(left, together)))):
+        for one in act(batch):
+            left -= one.done
+            yield one
 
 
 def undo(call: Call) -> Answer:
@@ -91,9 +103,11 @@ def bin_of(call: Call) -> Iterator[tuple[Bin, Settings]]:
             yield Bin(live, storing, hold), settings
             return
         hold()
-        yield Bin(live, storing, hold), settings
-        with live.database.use() as connection:
-            ledger.drop_lease(connection, TASK, owner)
+        try:
+            yield Bin(live, storing, hold), settings
+        finally:
+            with live.database.use() as connection:
+                ledger.drop_lease(connection, TASK, owner)
 
 
 def approved(call: Call, bin_: Bin, told: Told) -> Iterator[Named]:
@@ -106,9 +120,12 @@ def approved(call: Call, bin_: Bin, told: Told) -> Iterator[Named]:
 
 
 def deleted(call: Call, bin_: Bin) -> Iterator[int]:
-    """Yield the findings that are to be undone, by their ids."""
+    """Yield the findings that are to be undone: by ids, or by a filter those that were not undone yet."""
     if call.options.ids:
         yield from (one[0] for one in by_id(bin_.live.database, call.options.ids))
         return
     for page in chosen_pages(call, bin_.live, bin_.storing, [str(State.DELETED)]):
-        yield from (one.id for one in page)
+        ids = [one.id for one in page]
+        with bin_.live.database.use() as connection:
+            came_back = orphans.undone(connection, ids)
+        yield from (number for number in ids if number not in came_back)

@@ -47,6 +47,13 @@ SELECT f.id, f.state, f.bucket, f.key, f.s3_version, f.size_bytes, f.etag, f.evi
        f.evidence -> 'erasing'
 FROM reconciler.finding AS f WHERE f.id = ANY (%(ids)s::bigint[])
 
+-- name: undone
+-- Those that were brought back and not deleted again.
+SELECT f.id FROM unnest(%(ids)s::bigint[]) AS f (id)
+WHERE (SELECT h.act FROM reconciler.history AS h
+       WHERE h.finding_id = f.id AND h.act IN ('deletion begun', 'deletion undone')
+       ORDER BY h.id DESC LIMIT 1) = 'deletion undone'
+
 -- name: rows_known
 -- Rows that are known to have named a key, from whatever was kept of them.
 SELECT DISTINCT ON (bucket, key) bucket, key, row_id

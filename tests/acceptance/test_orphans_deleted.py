@@ -148,3 +148,25 @@ def test_a_leftover_goes_as_an_orphan_does_unless_its_row_lives_again(office, co
     assert (told["done"], told["left_alone"]) == (1, 1)
     assert (office.state(first), office.state(second)) == ("deleted", "resolved")
     assert office.listed(prefix="b") == ["b"]
+
+
+def test_what_is_left_alone_takes_no_place_within_the_limit(office, consent):
+    """Else the largest that stay refused would keep all others from ever being deleted."""
+    large, small = office.find({"large": b"x" * 100, "small": b"x"})
+    office.approve(large, small)
+    office.connection.execute("UPDATE reconciler.finding SET evidence = evidence - 'approved' WHERE id = %s", [large])
+    told = office.program.json("orphans", "delete", "--limit", "1", *consent)
+    assert (told["done"], told["left_alone"]) == (1, 1)
+    assert (office.state(large), office.state(small)) == ("approved", "deleted")
+
+
+@pytest.mark.invariant(6)
+def test_what_came_back_once_is_not_brought_back_again_with_all_others(office, consent):
+    """The application may have deleted it since, as it may any object of its own."""
+    first, second = office.find({"a": b"AAA", "b": b"BBB"})
+    office.approve(first, second)
+    assert office.program.json("orphans", "delete", *consent)["done"] == 2
+    assert office.program.json("orphans", "undo", str(first), "--apply")["done"] == 1
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    assert office.program.json("orphans", "undo", "--all", "--apply")["done"] == 1
+    assert [key for key in office.listed() if not key.startswith(".")] == ["b"]
