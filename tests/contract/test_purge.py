@@ -1,14 +1,13 @@
 """A purge and what others do in the same moment, on real servers."""
 
-from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from reconcile.inquiry import Filter
-from reconcile.model import Kind, State
-from reconcile.purging import ALONE, Aims, Purging
-from reconcile.triage import MOVED
+from reconcile.model import Kind, ObjectRef, State
+from reconcile.purging import ALONE, Aims, Candidate, Purging
+from reconcile.triage import MOVED, Named
 from tests.contract.stages import HOUR, THREE, Meanwhile, flag, look
 
 NOW = Aims(timedelta(0), timedelta(0), even_alone=True)
@@ -109,7 +108,9 @@ def test_a_run_is_counted_as_a_whole_before_its_first_row(live, flagged):
     world, _ = flagged
     world.brake = THREE
     run = Purging(world, NOW)
-    mass = Counter({live.bucket: 4})
+    mass = [
+        Candidate(Named(number, ObjectRef(live.bucket, f"k{number}")), None, released=False) for number in range(1, 5)
+    ]
     said = [f"all buckets: 4 within {THREE.window}, 3 are believed"]
     assert (run.restrained(mass, apply=False), live.restraints("brake")) == (said, set())
     assert (run.restrained(mass, apply=True), live.restraints("brake")) == (said, {("purge", "")})
