@@ -114,24 +114,30 @@ class Restoring:
         left = {ref: way for ref, way in ways.items() if isinstance(way, NoWay)}
         for ref, way in ways.items():
             try:
-                self._bring_back(ref, way)
+                lost = self._bring_back(ref, way)
             except Gone as error:
-                left[ref] = NoWay(str(error), again=True)
+                lost = NoWay(str(error), again=True)
             except (Unavailable, Misconfigured) as error:
                 return done, left, error
-            if ref not in left:
+            if lost is None:
                 done[ref] = way
+            else:
+                left[ref] = lost
         return done, left, None
 
-    def _bring_back(self, ref: ObjectRef, way: Way) -> None:
-        storing = self.ways.storing
+    def _bring_back(self, ref: ObjectRef, way: Way) -> NoWay | None:
+        """Go a way; of a marker, which MinIO removes whatever is there, it is looked for once more right before."""
         match way:
             case Unhide(marker):
-                storing.remove(ref._replace(s3_version=marker))
+                now = self.ways.find(self.ways.look([ref])).get(ref)
+                if now != way:
+                    return now if isinstance(now, NoWay) else NoWay("it changed in the same moment", again=True)
+                self.ways.storing.remove(ref._replace(s3_version=marker))
             case Bring(source, seen, _, sha256):
-                storing.bring(source, seen, ref, sha256)
+                self.ways.storing.bring(source, seen, ref, sha256)
             case NoWay():
-                return
+                return way
+        return None
 
     def _looked_again(self, refs: Sequence[ObjectRef]) -> dict[tuple[ObjectRef, str], str]:
         """Look at both sides of what is there; the reconciler gives the status back, as to any object that returns."""

@@ -1,7 +1,7 @@
 """The ways to bring a missing object back: what may be done, and what must not, and why. Pure.
 
 Only the marker that hid an object is removed, only while it is the latest, only over what the rows describe; a backup
-is compared by the best that the rows tell.
+is compared by the best that the rows tell. A marker `null` is never removed: an upload would take its place, and go.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reconcile.checksum import hex_of
+from reconcile.erasing import NULL
 from reconcile.human import size
 from reconcile.model import Absent, Known, NotAsked, ObjectRef, ObjectSide, Present, Row, RowState, Unknown
 from reconcile.storing import Stored
@@ -44,15 +45,16 @@ class Unhide(NamedTuple):
 
 
 class Bring(NamedTuple):
-    """Store the backup's content anew; `by` says what was compared, and `sha256` is still to be, as it is read."""
+    """Store a content anew; `by` says what was compared, and `sha256` is still to be, as it is read."""
 
     source: ObjectRef
     seen: Present
     by: str
     sha256: str | None = None
+    whence: str = "the backup"
 
     def __str__(self) -> str:
-        return f"copied from the backup, compared by {self.by}"
+        return f"copied from {self.whence}, compared by {self.by}"
 
     def beside(self) -> str:
         """Say which."""
@@ -93,10 +95,17 @@ def unhidden(ref: ObjectRef, known: Known, marker: str, listed: Sequence[Stored]
         return NoWay("nothing is left below its delete marker")
     if below.is_marker or below.size is None:
         return NoWay("below its delete marker lies another")
-    differs = _differs(claimed(ref, known), Present(below.size, below.etag or "", below.s3_version))
-    return (
-        NoWay(f"what lies below its delete marker is another content ({differs})") if differs else Unhide(marker, below)
-    )
+    return _from_below(ref, claimed(ref, known), marker, below)
+
+
+def _from_below(ref: ObjectRef, rows: Sequence[Row], marker: str, below: Stored) -> Way:
+    seen = Present(below.size or 0, below.etag or "", below.s3_version)
+    if differs := _differs(rows, seen):
+        return NoWay(f"what lies below its delete marker is another content ({differs})")
+    if marker != NULL:
+        return Unhide(marker, below)
+    way = _compared(rows, ref._replace(s3_version=below.s3_version), seen)
+    return way._replace(whence="below its delete marker") if isinstance(way, Bring) else way
 
 
 def brought(ref: ObjectRef, known: Known, source: ObjectRef, side: ObjectSide) -> Way:
@@ -113,7 +122,7 @@ def brought(ref: ObjectRef, known: Known, source: ObjectRef, side: ObjectSide) -
             return _compared(claimed(ref, known), source, seen)
 
 
-def _compared(rows: Sequence[Row], source: ObjectRef, seen: Present) -> Way:
+def _compared(rows: Sequence[Row], source: ObjectRef, seen: Present) -> Bring | NoWay:
     """Compare by the best that the rows tell."""
     if why := _incomparable(rows, seen):
         return NoWay(why)
@@ -132,7 +141,7 @@ def _incomparable(rows: Sequence[Row], seen: Present) -> str:
     if len({_sum_of(row) for row in rows if row.sha256}) > 1:
         return "its rows name different checksums"
     if all(row.size is None and not row.etag and not _sum_of(row) for row in rows):
-        return "its row tells neither size, ETag nor SHA-256, so there is nothing to compare the backup by"
+        return "its row tells neither size, ETag nor SHA-256, so there is nothing to compare a copy by"
     return ""
 
 

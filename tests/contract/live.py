@@ -157,8 +157,8 @@ class LiveStage:
     def remove(self, key: str, version: str | None = None, bucket: str = "") -> None:
         self.client.remove_object(bucket_name=bucket or self.bucket, object_name=key, version_id=version)
 
-    def make_versioned(self) -> None:
-        self.client.set_bucket_versioning(bucket_name=self.bucket, config=VersioningConfig(ENABLED))
+    def make_versioned(self, status: str = ENABLED) -> None:
+        self.client.set_bucket_versioning(bucket_name=self.bucket, config=VersioningConfig(status))
 
     def make_bucket(self, name: str) -> None:
         self.client.make_bucket(bucket_name=name)

@@ -20,6 +20,19 @@ def storing(live):
         yield made
 
 
+class Overtaken(Storing):
+    """Hands with which something happens right after versions were listed, once."""
+
+    after_versions = staticmethod(lambda: None)
+
+    def versions(self, bucket, key):
+        """List; then something happens, once."""
+        listed = super().versions(bucket, key)
+        happens, self.after_versions = self.after_versions, lambda: None
+        happens()
+        return listed
+
+
 def restored(live, world, storing, ref, wanted=BACKUP):
     """Restore the finding of a reference; return what is told."""
     [(number,)] = live.sql("SELECT id FROM reconciler.finding WHERE closed_at IS NULL AND key = %s", [ref.key])
@@ -61,6 +74,37 @@ def test_a_marker_that_is_not_the_latest_any_more_is_left_alone(live, storing, h
     told = restored(live, twice, storing, ref, Wanted(None, marker=storing.versions(live.bucket, "k")[0].s3_version))
     assert "is not the latest any more" in told
     assert len(storing.versions(live.bucket, "k")) == before + 4
+
+
+def test_a_way_that_was_found_is_looked_for_again_before_its_marker_is_removed(live, hidden):
+    """An upload after the way was found: nothing is removed."""
+    world, ref = hidden
+    with Overtaken(live.server) as hands:
+        hands.after_versions = lambda: live.put("k", b"NEW")
+        told = restored(live, world, hands, ref, Wanted(None))
+        assert told.startswith("the object is there")
+        assert [one.is_marker for one in hands.versions(live.bucket, "k")] == [False, True, False]
+    assert content(live, "k") == b"NEW"
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_marker_without_an_id_is_not_removed_but_written_over(live, is_late):
+    """Of a suspended bucket an upload takes its place, and its id: removing it would be removing the upload."""
+    live.make_versioned()
+    live.put("k", b"AAA")
+    live.make_versioned("Suspended")
+    live.remove("k")
+    world = live.world()
+    [ref] = flag(live, world, "k")
+    with Overtaken(live.server) as hands:
+        if is_late:
+            hands.after_versions = lambda: live.put("k", b"NEW")
+        told = restored(live, world, hands, ref, Wanted(None))
+    if is_late:
+        assert (told, content(live, "k")) == ("an object is there by now", b"NEW")
+    else:
+        assert told == "copied from below its delete marker, compared by size alone; given back"
+        assert (content(live, "k"), live.status("row of k")) == (b"AAA", "active")
 
 
 def test_a_backup_is_never_put_over_what_came_in_the_same_moment(live, storing):
