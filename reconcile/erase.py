@@ -22,6 +22,7 @@ from reconcile.settings import Trash
 from reconcile.trash import Bin
 from reconcile.triage import Deed, Named, Outcome, as_it_is, carried_out, still_drifting, unasked
 
+LOST = "it could not be brought back"
 TOGETHER = 20  # are begun together: the others wait as long as their copies take
 NO_CONSENT = (
     "its bucket keeps no versions, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
@@ -127,7 +128,7 @@ class Erasing:
         deed = Deed(Input.DELETE, self.why, as_it_is, after=self.grace)
         for one in carried_out(self.bin.live, deed, gone, "orphans delete"):
             if why := self._undone(one.named):
-                yield Outcome(one.named, done=False, told=why)
+                yield Outcome(one.named, done=False, told=why, again=LOST in why)
             elif one.done or self._is_noted(one.named):
                 yield Outcome(one.named, done=True, told=self.erasures[_id(one.named)].told())
             else:
@@ -145,7 +146,7 @@ class Erasing:
         if not row or isinstance(self.bin.head(one.ref), Present):
             return ""
         lost = self.bin.bring_back(one.ref, way)
-        told = f"row {row} appeared: " + (f"it could not be brought back: {lost}" if lost else "it was brought back")
+        told = f"row {row} appeared: " + (f"{LOST}: {lost}" if lost else "it was brought back")
         self._note(one, "undo failed" if lost else "deletion undone", told)
         reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
         return told

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reconcile.erasing import Erasure, How, changed, facts_of
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present
-from reconcile.storing import Gone, Storing
+from reconcile.storing import ONE_COPY, Gone, Storing
 from reconcile.verdict import claims, version_of
 from reconcile.world import LiveWorld
 
@@ -87,6 +87,8 @@ class Bin:
     def cannot_return(self, ref: ObjectRef, erasure: Erasure) -> str:
         """Say why an object cannot be brought back, `''` where it can; changes nothing."""
         match self.head(ref):
+            case Absent() if ref.s3_version and not isinstance(self.head(ref._replace(s3_version="")), Absent):
+                return "another version is there now"
             case Absent():
                 return self._below(ref, erasure) if erasure.copy is None else self._no_copy(erasure, erasure.copy)
             case Present():
@@ -113,16 +115,22 @@ class Bin:
             return why
         self.hold()
         try:
-            if erasure.copy is not None:
-                side = self.head(erasure.copy)
-                if not isinstance(side, Present):
-                    return self._no_copy(erasure, erasure.copy)
-                self.storing.copy(erasure.copy, side, ref._replace(s3_version=""))
-                return ""
-            for one in self.storing.versions(ref.bucket, ref.key):
-                if not one.is_marker:
-                    return ""
-                self.storing.remove(ref._replace(s3_version=one.s3_version))
+            return self._from_trash(ref, erasure.copy) if erasure.copy is not None else self._uncovered(ref)
         except Gone as gone:
             return str(gone)
+
+    def _from_trash(self, ref: ObjectRef, copy: ObjectRef) -> str:
+        side = self.head(copy)
+        if not isinstance(side, Present):
+            return f"its copy {copy.bucket}/{copy.key} is not there any more"
+        if side.size > ONE_COPY:
+            return f"it is too large to be put back safely (5 GiB): copy it from {copy.key} by hand"
+        self.storing.bring(copy, side, ref._replace(s3_version=""))
+        return ""
+
+    def _uncovered(self, ref: ObjectRef) -> str:
+        for one in self.storing.versions(ref.bucket, ref.key):
+            if not one.is_marker:
+                return ""
+            self.storing.remove(ref._replace(s3_version=one.s3_version))
         return ""
