@@ -43,10 +43,16 @@ class Rights:
 
 def rights(connection: Connection) -> Rights:
     """Return what may be done over this connection."""
-    [(standby, read_only, there)] = connection.execute(STATE).fetchall()
+    [(standby, _, there)] = connection.execute(STATE).fetchall()
     reads = may_read(connection)
-    refusal = STANDBY if standby else READ_ONLY if read_only else "" if _may(connection, WRITTEN) else NO_SCHEMA
+    refusal = cannot_write(connection) or ("" if _may(connection, WRITTEN) else NO_SCHEMA)
     return Rights(refusal, reads, standby, UNREAD if there and not reads else "")
+
+
+def cannot_write(connection: Connection) -> str:
+    """Return why this database takes no writes at all, `''` if it does."""
+    [(standby, read_only, _)] = connection.execute(STATE).fetchall()
+    return STANDBY if standby else READ_ONLY if read_only else ""
 
 
 def may_read(connection: Connection) -> bool:

@@ -48,6 +48,9 @@ TONES = {
     "complete": "green",
     "resolved": "green",
     "off": "green",
+    "✓": "green",
+    "!": "yellow",
+    "✗": "red",
 }
 
 

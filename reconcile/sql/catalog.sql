@@ -44,7 +44,7 @@ SELECT ARRAY(SELECT a.attname::text
              JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[place]
              WHERE i.indcollation[place] = a.attcollation
              ORDER BY place),
-       i.indisunique
+       i.indisunique AND 0 <> ALL (i.indkey)  -- an expression among its columns: unique is something else
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS m ON m.oid = c.relam
 WHERE i.indrelid = %(table)s AND i.indisvalid AND i.indisready AND i.indpred IS NULL AND m.amname IN ('btree', 'hash')
 ORDER BY c.relname

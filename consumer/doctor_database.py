@@ -1,0 +1,51 @@
+"""The checks of the database itself: reached, writable, our schema in it, and ours to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consumer import rights as allowed
+from consumer.check import Check, bad, ok
+from consumer.patient import Patient
+from reconcile import condition
+from reconcile.database import migrations, pending
+from reconcile.fitness import quoted
+
+MIGRATE = "storage-reconciler migrate --apply"
+INIT = "storage-reconciler init --only database --apply, or have its owner run storage-reconciler init --sql"
+
+
+def reached(patient: Patient) -> Iterator[Check]:
+    """Tell which server lets us in, and as whom."""
+    with patient.reading() as connection:
+        version, database, patient.role = condition.server(connection)
+    yield ok(f"PostgreSQL {version}, database {database!r}, as {patient.role!r}")
+
+
+def writes(patient: Patient) -> Iterator[Check]:
+    """Tell whether anything can be kept there."""
+    with patient.reading() as connection:
+        refusal = allowed.cannot_write(connection)
+    found, _, fix = refusal.partition("; ")
+    yield bad(found, fix) if refusal else ok("it takes writes: no standby, not read-only")
+
+
+def schema(patient: Patient) -> Iterator[Check]:
+    """Tell whether our schema is there and up to date."""
+    with patient.reading() as connection:
+        missing = pending(connection)
+    numbers = ", ".join(f"{one.number:04d}" for one in missing)
+    if len(missing) == len(migrations()):
+        yield bad("there is no schema reconciler; only sweeps and explain work without", INIT)
+    elif missing:
+        yield bad(f"the schema reconciler lacks the migrations {numbers}", MIGRATE)
+    else:
+        yield ok("the schema reconciler is up to date")
+
+
+def rights(patient: Patient) -> Iterator[Check]:
+    """Tell whether we may work with our own tables."""
+    with patient.reading() as connection:
+        closed = condition.unwritable(connection)
+    grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO {quoted(patient.role)}"
+    yield bad(f"not to be read and written: {', '.join(closed)}", grant) if closed else ok("its tables are ours to use")
