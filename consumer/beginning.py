@@ -9,7 +9,7 @@ import structlog
 from consumer.sides import Wanted, facts_of
 from reconcile import keeping
 from reconcile.database import Connection, Database
-from reconcile.keeping import Kept
+from reconcile.keeping import Kept, Run
 from reconcile.listing import split
 from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
@@ -37,28 +37,20 @@ class Beginning:
         if wanted.join is None and not keeping.led(self.database, wanted.scope.bucket, self.owner):
             raise Leased(f"another sweep of {wanted.scope.bucket!r} is running; take part in it with --join, or wait")
         with self.database.use() as connection:
-            number = self.number(connection, wanted)
+            old = keeping.unfinished(connection, wanted.scope.bucket) if wanted.resume else wanted.join
+            number = self.begin(connection, wanted) if old is None else old
+            run = checked(keeping.run_of(connection, number), number, wanted)
+            if wanted.resume and old is not None:
+                keeping.doubt(connection, number)
             if wanted.believe:
                 keeping.believe(connection, number, wanted.believe)
-            run = keeping.run_of(connection, number)
-        if run is None or run.bucket != wanted.scope.bucket or run.state != "running":
-            raise Misconfigured(f"sweep {number}: no sweep of bucket {wanted.scope.bucket!r} with this id is running")
-        if wanted.join is None and (run.mode, run.prefix) != (wanted.mode, wanted.scope.prefix or run.prefix):
-            begun = {"report": "--report-only"}.get(run.mode, f"--{run.mode}")
-            raise Misconfigured(
-                f"sweep {number} was begun with {begun} and prefix {run.prefix!r}: resume it so, or begin another"
-            )
+                run = replace(run, reason=wanted.believe)
         return Kept(self.database, run, self.owner, leads=wanted.join is None)
-
-    def number(self, connection: Connection, wanted: Wanted) -> int:
-        """Return the id of the sweep, which is new unless an old one is resumed or joined."""
-        number = keeping.unfinished(connection, wanted.scope.bucket) if wanted.resume else wanted.join
-        return self.begin(connection, wanted) if number is None else number
 
     def begin(self, connection: Connection, wanted: Wanted) -> int:
         """Begin a sweep and cut it into ranges, which others can take."""
         scope, workers = wanted.scope, wanted.workers
-        facts = facts_of(self.mapping, scope)
+        facts = facts_of(self.mapping, scope)._asdict() | ({"listing": True} if scope.listing else {})
         ranges = wanted.ranges or (RANGES_A_WORKER * workers if workers > 1 else 1)
         cuts = [] if scope.listing or ranges == 1 else split(self.store, scope.bucket, scope.prefix, ranges)
         with connection.transaction():
@@ -66,6 +58,21 @@ class Beginning:
             keeping.cut(connection, number, cuts)
         log.info("sweep.begun", sweep=number, bucket=scope.bucket, mode=wanted.mode, ranges=len(cuts) + 1)
         return number
+
+
+def checked(run: Run | None, number: int, wanted: Wanted) -> Run:
+    """Return a sweep that can be gone on with as it is wanted; raises Misconfigured before anything is written."""
+    scope = wanted.scope
+    if run is None or run.bucket != scope.bucket or run.state != "running":
+        raise Misconfigured(f"sweep {number}: no sweep of bucket {scope.bucket!r} with this id is running")
+    if run.brought != (scope.listing is not None):
+        raise Misconfigured(f"sweep {number} was begun {'with' if run.brought else 'without'} --listing: go on so")
+    if wanted.join is None and (run.mode, run.prefix) != (wanted.mode, scope.prefix or run.prefix):
+        begun = {"report": "--report-only"}.get(run.mode, f"--{run.mode}")
+        raise Misconfigured(
+            f"sweep {number} was begun with {begun} and prefix {run.prefix!r}: resume it so, or begin another"
+        )
+    return run
 
 
 def as_begun(wanted: Wanted, kept: Kept) -> Wanted:

@@ -17,7 +17,7 @@ from consumer.beginning import Beginning, Leased, as_begun
 from consumer.metering import metered
 from consumer.rights import STANDBY, rights
 from consumer.sides import Sides, Wanted, facts_of, opened
-from reconcile import belief, keeping, meter, opening
+from reconcile import belief, ignoring, keeping, meter, opening
 from reconcile.compare import Facts
 from reconcile.database import Database
 from reconcile.drift import HELD_BY_BRAKE, Class, SweepReport
@@ -232,6 +232,7 @@ class Sweeping:
         match self.wanted.mode:
             case "fix":
                 self.tell(Progress("repairing: what is missing is looked at until its grace is over"))
+                ignoring.close_all(self.live)  # as the consumer does, where there is one
                 world = replace(self.live, policy=replace(self.settings.policy, flagging=True))
                 return feed(world, drifts, keeper.run.id, keeper.progress)
             case "baseline":

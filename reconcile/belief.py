@@ -14,9 +14,12 @@ DIFFERING = 10_000  # candidates, from which on the two sides must have more in 
 
 
 def hopeless(totals: Totals) -> str | None:
-    """Return why the comparison is to be given up half-way, so that not every key is asked for one by one."""
+    """Return why the comparison is to be given up half-way, so that not every key is asked for one by one.
+
+    What has a finding already says nothing of the sides: a person knows it.
+    """
     compared = max(totals.get("objects", 0), totals.get("rows", 0))
-    candidates = totals.get("candidates", 0)
+    candidates = totals.get("candidates", 0) - totals.get("known", 0)
     if candidates > DIFFERING and 2 * candidates > compared:
         return f"{candidates:,} of the first {compared:,} keys differ; {_SAME}"
     return None

@@ -32,7 +32,7 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One sweep as it is kept; `facts` are those that its lines compare."""
+    """One sweep as it is kept; `facts` are those that its lines compare, `brought` is a listing that a person had."""
 
     id: int
     bucket: str
@@ -44,6 +44,7 @@ class Run:
     totals: Mapping[str, int]
     started_at: datetime
     finished_at: datetime | None
+    brought: bool = False
 
 
 def lease_of(bucket: str) -> str:
@@ -51,9 +52,9 @@ def lease_of(bucket: str) -> str:
     return f"sweep of {bucket}"
 
 
-def begin(connection: Connection, bucket: str, prefix: str, mode: str, actor: str, facts: Facts) -> int:
-    """Begin a sweep, and return its id."""
-    given = {"bucket": bucket, "prefix": prefix, "mode": mode, "actor": actor, "facts": Jsonb(facts._asdict())}
+def begin(connection: Connection, bucket: str, prefix: str, mode: str, actor: str, facts: Mapping[str, bool]) -> int:
+    """Begin a sweep, and return its id; `facts` are those of its lines, and `listing` where a person brought it."""
+    given = {"bucket": bucket, "prefix": prefix, "mode": mode, "actor": actor, "facts": Jsonb(facts)}
     [(number, _)] = connection.execute(SQL["begin"], given).fetchall()
     return int(number)
 
@@ -69,8 +70,8 @@ def run_of(connection: Connection, number: int) -> Run | None:
     row = connection.execute(SQL["one"], {"id": number}).fetchone()
     if row is None:
         return None
-    facts = Facts(**row[6])
-    return Run(row[0], row[1], row[2], row[3], row[4], row[5], facts, row[7], row[8], row[9])
+    facts = Facts(**{name: row[6][name] for name in Facts._fields if name in row[6]})
+    return Run(row[0], row[1], row[2], row[3], row[4], row[5], facts, row[7], row[8], row[9], "listing" in row[6])
 
 
 def unfinished(connection: Connection, bucket: str) -> int | None:
@@ -82,6 +83,11 @@ def unfinished(connection: Connection, bucket: str) -> int | None:
 def believe(connection: Connection, number: int, words: str) -> None:
     """Keep in whose words a sweep is believed, whatever its guards say."""
     connection.execute(SQL["believe"], {"id": number, "reason": words})
+
+
+def doubt(connection: Connection, number: int) -> None:
+    """Forget what was seen again: whoever goes on with a sweep later looks at all of it once more."""
+    connection.execute(SQL["doubt"], {"id": number})
 
 
 def as_json(drifts: Sequence[Drift]) -> Jsonb:

@@ -103,8 +103,10 @@ class Sweep:
         named = {hint.ref for hint in hints}
         hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto) if ref not in named]
         found = self.looker.look(hints)
+        known = {one.key for one in found.drifts if one.known}
+        named_once = {(one.key, one.s3_version) for one in differing}
         sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block)}
-        found.totals["candidates"] += len({(one.key, one.s3_version) for one in differing})
+        sums |= {"candidates": len(named_once), "known": sum(key in known for key, _ in named_once)}
         found.totals.update(sums)
         return found
 

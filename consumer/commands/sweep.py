@@ -18,7 +18,6 @@ from consumer.commands.call import Call, database
 from consumer.commands.display import Display
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
-from reconcile import ignoring
 from reconcile.drift import HELD_BY_BRAKE, SweepReport
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
@@ -83,10 +82,7 @@ def swept(call: Call, settings: Settings, bucket: str) -> SweepReport:
         store = exits.enter_context(objects(settings))
         display = exits.enter_context(Display(bucket))
         workers = exits.enter_context(Workers(call, bucket, wanted.workers - 1))
-        sweeping = Sweeping(settings, wanted, opened, store, display.show)
-        if wanted.mode == "fix" and wanted.join is None and not sweeping.rights.refusal:
-            ignoring.close_all(sweeping.live)  # as the consumer does, where there is one
-        return sweeping.run(workers.spawn)
+        return Sweeping(settings, wanted, opened, store, display.show).run(workers.spawn)
 
 
 def wanted_of(call: Call, bucket: str) -> Wanted:

@@ -28,7 +28,7 @@ WHERE w.id = (
     WHERE s.state = 'wanted' AND s.bucket = %(bucket)s AND s.reason = %(reason)s AND NOT EXISTS (
         SELECT FROM reconciler.sweep AS c
         WHERE c.bucket = s.bucket AND c.id <> s.id AND c.prefix = '' AND c.kind = 'sweep' AND c.state = 'complete'
-          AND c.started_at > (s.facts ->> 'to')::timestamptz))
+          AND NOT c.facts ? 'listing' AND c.started_at > (s.facts ->> 'to')::timestamptz))
 RETURNING w.id
 
 -- name: want
@@ -47,5 +47,5 @@ FROM reconciler.sweep AS w
 WHERE w.state = 'wanted' AND NOT EXISTS (
     SELECT FROM reconciler.sweep AS c
     WHERE c.bucket = w.bucket AND c.prefix = '' AND c.kind = 'sweep' AND c.state = 'complete'
-      AND c.started_at > (w.facts ->> 'to')::timestamptz)
+      AND NOT c.facts ? 'listing' AND c.started_at > (w.facts ->> 'to')::timestamptz)
 ORDER BY w.id

@@ -19,6 +19,10 @@ FROM reconciler.sweep WHERE id = %(id)s
 -- name: believe
 UPDATE reconciler.sweep SET reason = %(reason)s WHERE id = %(id)s AND state = 'running'
 
+-- name: doubt
+-- What was seen before a sweep stood still may have healed meanwhile: it counts as sighted now, and is seen again later.
+UPDATE reconciler.drift SET seen_again = false, sighted_at = now() WHERE sweep_id = %(id)s AND kind <> 'healed'
+
 -- name: unfinished
 -- The latest, unless a later one came to its end: what it saw is old then.
 SELECT s.id FROM reconciler.sweep AS s
@@ -28,8 +32,10 @@ WHERE s.bucket = %(bucket)s AND s.kind = 'sweep' AND s.state = 'running' AND NOT
 ORDER BY s.id DESC LIMIT 1
 
 -- name: last_complete
+-- Of the bucket as it was then: a listing that a person brought may be of any time.
 SELECT id, started_at, totals FROM reconciler.sweep
 WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state = 'complete' AND id <> %(id)s
+  AND NOT facts ? 'listing'
 ORDER BY id DESC LIMIT 1
 
 -- name: past
@@ -149,10 +155,11 @@ WITH pruned AS (
       AND NOT (s.state = 'wanted' AND NOT EXISTS (
           SELECT FROM reconciler.sweep AS l
           WHERE l.bucket = s.bucket AND l.prefix = '' AND l.kind = 'sweep' AND l.state = 'complete'
-            AND l.started_at > (s.facts ->> 'to')::timestamptz))
+            AND NOT l.facts ? 'listing' AND l.started_at > (s.facts ->> 'to')::timestamptz))
       AND NOT (s.state = 'complete' AND s.id = (
           SELECT max(l.id) FROM reconciler.sweep AS l
-          WHERE l.bucket = s.bucket AND l.prefix = s.prefix AND l.kind = s.kind AND l.state = 'complete'))
+          WHERE l.bucket = s.bucket AND l.prefix = s.prefix AND l.kind = s.kind AND l.state = 'complete'
+            AND NOT l.facts ? 'listing'))
       AND NOT (s.state = 'running' AND (s.kind = 'scrub' OR EXISTS (
           SELECT FROM reconciler.lease AS l WHERE l.task = 'sweep of ' || s.bucket AND l.until > now())))
     RETURNING s.id

@@ -73,3 +73,17 @@ def test_sides_with_nothing_in_common_are_given_up_unless_believed(connection, i
     assert "keys differ" in told(ended)["reason"]
     assert "--believe" in told(ended)["reason"]
     assert len(found(swept(installed, *WHY))) == 60
+
+
+def test_what_is_known_of_both_sides_is_no_reason_to_give_up(connection, installed, objects, bucket, monkeypatch):
+    """An old bucket differs more than it agrees, and its baseline knows that: the next sweeps come to their end."""
+    for number in range(30):
+        put(objects, bucket, f"orphan/{number:02}")
+    for number in range(20):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    swept(installed, "--baseline")
+    monkeypatch.setattr(belief, "DIFFERING", 20)
+    report = swept(installed)
+    assert len(found(report)) == 30
+    assert (report["totals"]["candidates"], report["totals"]["known"]) == (30, 30)

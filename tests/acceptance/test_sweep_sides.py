@@ -7,13 +7,16 @@ import io
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 
 import psycopg
 import pytest
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
+from consumer.losswatch import wanted
 from reconcile.database import migrate
+from reconcile.ledger import prune
 from tests.acceptance.test_commands import add_row
 from tests.support import command
 from tests.support.sweeping import FOUND, TOTALS, put
@@ -33,6 +36,10 @@ def test_a_key_that_list_omits_is_counted_and_no_drift(installed, connection, ob
     assert report["totals"]["omitted_by_list"] == 1
 
 
+WANTED = """
+INSERT INTO reconciler.sweep (bucket, mode, state, reason, actor, facts) VALUES (%s, 'report', 'wanted', 'rule_removed',
+    'x', jsonb_build_object('from', {0}, 'to', {0}, 'times', 1, 'detail', ''))
+"""
 VERSIONS = """
 CREATE TABLE kept (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), path text NOT NULL, s3_version text, bytes bigint,
                    created timestamptz NOT NULL DEFAULT now());
@@ -171,6 +178,29 @@ def test_a_listing_that_is_brought_gives_the_same_drifts(
     report = swept(installed, "--listing", str(file))
     assert found(report) == {one for one in own if form is not as_keys or one[0] != "mismatch"}
     assert report["totals"]["objects"] == 44
+
+
+def test_a_listing_that_is_brought_is_not_what_the_next_sweep_is_compared_with(
+    installed, connection, objects, bucket, tmp_path
+):
+    """It may be of any time: it covers no loss window, says nothing of what is new, and pruning passes over it."""
+    for number in range(30):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    file = tmp_path / "listing"
+    file.write_text(as_keys([{"key": f"fine/{number:02}"} for number in range(30)]), "utf-8")
+    own = swept(installed)
+    window = "now() - interval '1 hour'"
+    connection.execute(WANTED.format(window), [bucket])
+    connection.execute("UPDATE reconciler.sweep SET started_at = now() - interval '2 hours' WHERE id = %s", [own["id"]])
+    put(objects, bucket, "orphan")
+    file.write_text(file.read_text("utf-8") + "orphan\n", "utf-8")
+    assert found(swept(installed, "--listing", str(file))) == {("orphan", "orphan")}
+    assert [one[1] for one in wanted(connection)] == ["rule_removed"]
+    assert prune(connection, *[timedelta(hours=1)] * 3).get("sweeps") is None
+    report = swept(installed)
+    assert [one["is_new"] for one in report["drifts"]] == [True], "the last one that looked at the bucket had none"
+    assert wanted(connection) == []
 
 
 def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, bucket):
