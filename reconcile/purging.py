@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from reconcile import inquiry, rows
+from reconcile import inquiry
 from reconcile.fitness import quoted_name
 from reconcile.human import duration
 from reconcile.inquiry import Filter, Record
@@ -24,13 +24,13 @@ from reconcile.model import Absent, Facts, Hint, Kind, Misconfigured, ObjectRef,
 from reconcile.reconciler import Look, World, reconcile
 from reconcile.restraint import PURGES, Trip, covered, foreseen
 from reconcile.steps import Effect, Purge
-from reconcile.superseded import has_others, in_words
+from reconcile.superseded import good, has_others, in_words
 from reconcile.triage import HELD, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
 log = structlog.get_logger("reconciler")
-ALONE = "its file has no other live version; --even-alone takes it, too"
+ALONE = "its file has no other good version; --even-alone takes it, too"
 
 
 class Candidate(NamedTuple):
@@ -114,7 +114,7 @@ class Purging:
         """Do the deed on one batch, over whichever World."""
         ids = [one.named.row_id for one in batch]
         with self.live.database.use() as connection:
-            beside = rows.siblings(connection, self.live.mapping, ids)
+            beside = good(connection, self.live.mapping, ids)
         self._others, self._later = has_others(beside), in_words(beside)
         self._since = {one.named.finding: one.since for one in batch if one.named.finding and one.since}
         deed = Deed(Input.PURGE, self.aims.why, self._unfit, effect=self._effect, facts=self._facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconcile import rows
+from reconcile import inquiry, rows
 from reconcile.catalog import compiled
 from reconcile.database import Connection, Database
 from reconcile.inquiry import explaining
@@ -37,10 +37,19 @@ def has_others(siblings: Iterable[Sibling]) -> set[str]:
     return {one.of for one in siblings if one.state == RowState.LIVE}
 
 
+def good(connection: Connection, mapping: RowMapping, row_ids: Sequence[str]) -> list[Sibling]:
+    """Return the other versions of each row's file, but those with a finding of their own: they stand in for none."""
+    beside = rows.siblings(connection, mapping, row_ids)
+    if not beside or not inquiry.is_installed(connection):
+        return beside
+    drifting = set(inquiry.records(connection, "drifting", row_ids=[one.row_id for one in beside]))
+    return [one for one in beside if (one.row_id,) not in drifting]
+
+
 def read(connection: Connection, mapping: RowMapping, row_ids: Sequence[str]) -> Superseded:
     """Read what supersedes these rows."""
     named = [one for one in row_ids if one]
-    return Superseded(in_words(rows.siblings(connection, mapping, named))) if named else Superseded()
+    return Superseded(in_words(good(connection, mapping, named))) if named else Superseded()
 
 
 def beside(database: Database, settings: MappingSettings, row_ids: Sequence[str]) -> Superseded:

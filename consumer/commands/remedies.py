@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 from consumer.commands.answer import EXPECTED
 from consumer.commands.call import Call
-from reconcile import rows
 from reconcile.database import Database
 from reconcile.model import Finding, Kind, Known, ObjectRef, ObjectSide
 from reconcile.opening import mapping, objects, storing, world
@@ -16,7 +15,7 @@ from reconcile.remedies import Case, remedies
 from reconcile.restoring import Ways
 from reconcile.settings import Settings
 from reconcile.storing import Storing
-from reconcile.superseded import has_others, in_words
+from reconcile.superseded import good, has_others, in_words
 from reconcile.ways import Place, Wanted
 from reconcile.world import LiveWorld
 
@@ -52,7 +51,7 @@ def told(call: Call, settings: Settings, live: LiveWorld, storage: Storing, look
     try:
         ways = Ways(live, storage, Wanted(backup(settings))).find({ref: looked[ref] for ref, _ in cases})
         with live.database.use() as connection:
-            beside = rows.siblings(connection, live.mapping, [one.row_id for _, one in cases])
+            beside = good(connection, live.mapping, [one.row_id for _, one in cases])
     except EXPECTED as error:
         unknown = f"what would bring it back is not known: {str(error).splitlines()[0]}"
         return {one.row_id: (unknown,) for _, one in cases}

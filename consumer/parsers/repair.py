@@ -27,7 +27,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="flagged for at least so long, as 30d",
     )
-    purge.add_argument("--even-alone", action="store_true", help="also versions whose file has no other live version")
+    purge.add_argument("--even-alone", action="store_true", help="also versions whose file has no other good version")
     purge.add_argument("--limit", type=int, default=10_000, metavar="N", help="at most so many at once (10000)")
     _missing(purge)
     changes(purge)

@@ -207,3 +207,8 @@ GROUP BY 1 ORDER BY 2 DESC, 1
 -- What was decided last of each dead letter.
 SELECT DISTINCT ON (h.subject) h.subject, h.act FROM reconciler.history AS h
 WHERE h.act = ANY (%(acts)s::text[]) ORDER BY h.subject, h.id DESC
+
+-- name: drifting
+-- Which of these rows have a finding that is not closed.
+SELECT DISTINCT f.row_id FROM reconciler.finding AS f
+WHERE f.row_id = ANY (%(row_ids)s::text[]) AND f.row_id <> '' AND f.closed_at IS NULL

@@ -48,6 +48,23 @@ def test_what_was_flagged_long_ago_is_planned_then_deleted_and_told_in_the_histo
     assert app.program.json(*OLD, "--apply")["done"] == 0
 
 
+@pytest.mark.parametrize("state", ["suspected", "open", "ignored", "resolved"])
+def test_a_version_that_is_missing_itself_stands_in_for_none(app, state):
+    """Live by its row, whatever its finding is called: until that is closed nothing is superseded by it."""
+    superseded(app, "old")
+    app.connection.execute(
+        "INSERT INTO reconciler.finding (bucket, key, row_id, kind, state, closed_at)"
+        " SELECT %s, object_key, id::text, 'missing', %s, CASE WHEN %s = 'resolved' THEN now() END"
+        " FROM file_versions WHERE object_key = 'old again'",
+        [app.bucket, state, state],
+    )
+    named = {one["key"]: one["superseded_by"] for one in app.program.json("findings", "list")}
+    assert named["old"] == ("version 2" if state == "resolved" else None)
+    told = details(app.program.json(*OLD, "--apply"))
+    alone = "its file has no other good version; --even-alone takes it, too"
+    assert told["old"] == ("purged; superseded by version 2" if state == "resolved" else alone)
+
+
 def test_a_status_is_set_where_one_is_configured(app):
     """The row stays, expects no object from then on, and is not found missing again."""
     version, _ = superseded(app, "old")
@@ -88,7 +105,7 @@ def test_the_only_live_version_of_a_file_stays_unless_that_is_said(app):
     told = app.program.json(*OLD, "--apply")
     assert (told["done"], set(details(told).values())) == (
         0,
-        {"its file has no other live version; --even-alone takes it, too"},
+        {"its file has no other good version; --even-alone takes it, too"},
     )
     assert app.program.json(*OLD, "--even-alone", "--apply")["done"] == 2
     assert app.statuses() == {}
