@@ -19,8 +19,8 @@ from reconcile.model import Facts, Hint, Misconfigured, ObjectSide, Present, Sta
 from reconcile.orphans import Kept
 from reconcile.reconciler import World, reconcile
 from reconcile.settings import Trash
-from reconcile.trash import Bin
-from reconcile.triage import Deed, Named, Outcome, as_it_is, carried_out, still_drifting, unasked
+from reconcile.trash import ANEW, Bin
+from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, still_drifting, unasked
 
 LOST = "it could not be brought back"
 TOGETHER = 20  # are begun together: the others wait as long as their copies take
@@ -53,7 +53,9 @@ class Erasing:
         """Delete each, and yield what became of it; everything is in the history."""
         self._read(batch)
         ended = [one for one in batch if self._was_begun(one)]
-        yield from self._ended(ended)
+        anew = [one for one in ended if self.bin.uncover(one.ref, self.erasures[_id(one)])]
+        yield from (self._told(Outcome(one, done=False, told=ANEW)) for one in anew)
+        yield from self._ended([one for one in ended if one not in anew])
         going: list[Named] = []
         for one in carried_out(self.bin.live, self._beginning(), [one for one in batch if one not in ended]):
             if one.done:
@@ -67,6 +69,23 @@ class Erasing:
             else:
                 gone.append(begun)
         yield from self._ended(gone)
+
+    def reread(self) -> Iterator[Outcome]:
+        """Read the rows once more of what is noted as deleted since a grace, as after a run that died; undo what must.
+
+        Yields what had to be.
+        """
+        with self.bin.live.database.use() as connection:
+            lately = orphans.lately(connection, self.grace)
+        for batch in batches(Named(one.id, one.ref) for one in lately):
+            self._read(batch)
+            known = self.bin.live.glance([one.ref for one in batch])
+            for one in batch:
+                if known[one.ref].rows and (why := self._undone(one)):
+                    yield Outcome(one, done=False, told=why, again=LOST in why)
+                elif self.bin.uncover(one.ref, self.erasures[_id(one)]):
+                    reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
+                    yield self._told(Outcome(one, done=False, told=ANEW))
 
     def _read(self, batch: Sequence[Named]) -> None:
         with self.bin.live.database.use() as connection:
@@ -140,12 +159,12 @@ class Erasing:
             return orphans.evidence(connection, [_id(one)])[_id(one)].state == State.DELETED
 
     def _undone(self, one: Named) -> str:
-        """Bring an object back if a row appeared; returns `''` if none did, or if the row has another object by now."""
+        """Bring an object back if a row appeared; returns `''` if none did, or if the row has a later object by now."""
         way = self.erasures[_id(one)]
         row = self.bin.claimed(one.ref, way.seen)
-        if not row or isinstance(self.bin.head(one.ref), Present):
+        if not row or self.bin.is_taken(one.ref, way):
             return ""
-        lost = self.bin.bring_back(one.ref, way)
+        lost = "" if self.bin.uncover(one.ref, way) else self.bin.bring_back(one.ref, way)
         told = f"row {row} appeared: " + (f"{LOST}: {lost}" if lost else "it was brought back")
         self._note(one, "undo failed" if lost else "deletion undone", told)
         reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])

@@ -15,6 +15,7 @@ import msgspec
 from reconcile.lookalike import LONGEST_BYTES
 from reconcile.model import Facts, ObjectRef, Present
 from reconcile.settings import Trash
+from reconcile.verdict import version_of
 
 NULL = "null"  # the S3 version of what was put while there were none
 NAMES = {"size": "size", "etag": "ETag", "s3_version": "S3 version", "modified": "Last-Modified"}
@@ -73,6 +74,12 @@ class Erasure:
     def target(self, ref: ObjectRef) -> ObjectRef:
         """Return what is removed, which names a version unless there are none."""
         return ref if self.how is How.MARKER else ref._replace(s3_version=self.version)
+
+    def lay_below(self, there: Present) -> bool:
+        """Tell whether what is there now came to light as this was removed: another version, written no later."""
+        if self.version in {"", version_of(there)} or there.last_modified is None or self.seen.last_modified is None:
+            return False
+        return there.last_modified <= self.seen.last_modified
 
     def told(self) -> str:
         """Say in which way it goes, in words that are the same for many."""

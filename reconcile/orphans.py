@@ -5,9 +5,9 @@ Writes nothing and decides nothing; every function does one statement of orphans
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from psycopg import sql
@@ -98,15 +98,21 @@ def groups(connection: Connection, wanted: Filter, by: str, depth: int, limit: i
 
 def evidence(connection: Connection, ids: Sequence[int]) -> dict[int, Kept]:
     """Return what is kept of findings by their ids."""
-    kept: dict[int, Kept] = {}
-    for record in connection.execute(SQL["evidence"], {"ids": list(ids)}):
-        number, state, bucket, key, s3_version, size, etag, seen, approved, erasing = record
+    return {one.id: one for one in _kept(connection.execute(SQL["evidence"], {"ids": list(ids)}))}
+
+
+def lately(connection: Connection, within: timedelta) -> list[Kept]:
+    """Return what was deleted within this time, and not brought back since."""
+    return list(_kept(connection.execute(SQL["lately"], {"within": within})))
+
+
+def _kept(records: Iterable[Record]) -> Iterator[Kept]:
+    for number, state, bucket, key, s3_version, size, etag, seen, approved, erasing in records:
         known = {"size": size, "etag": etag, **(seen or {})}
         found = {
             name: known[name] for name in ("size", "etag", "s3_version", "modified") if known.get(name) is not None
         }
-        kept[number] = Kept(number, state, ObjectRef(bucket, key, s3_version), found, approved, erasing)
-    return kept
+        yield Kept(number, state, ObjectRef(bucket, key, s3_version), found, approved, erasing)
 
 
 def undone(connection: Connection, ids: Sequence[int]) -> frozenset[int]:

@@ -22,6 +22,8 @@ from reconcile.world import LiveWorld
 
 TOGETHER = 20  # are looked at right after they were brought back
 DEADLINE_S = 10.0
+NOT_TRIED = NoWay("not tried", again=True)
+BROKE_OFF = NoWay("it broke off; findings show tells whether it was done", again=True)
 
 
 @dataclass
@@ -78,17 +80,19 @@ class Restoring:
             yield from (_planned(one, ways[one.ref]) for one in batch)
 
     def apply(self, found: Iterable[Named]) -> Iterator[Outcome]:
-        """Bring back what can be, then look at both sides again; an outage ends it after that."""
+        """Bring back what can be, then look at both sides again; an outage ends it once its batch was told of."""
         for batch in batches(found, TOGETHER):
-            ways = self._ways(batch)
-            self._put_down(batch, ways)
-            done, left, outage = self._brought_back(ways)
-            became = self._looked_again([*done, *(ref for ref, way in left.items() if way == THERE)])
+            done, left, outage = self._brought_back(batch)
+            became: dict[tuple[ObjectRef, str], str] = {}
+            try:
+                became = self._looked_again([*done, *(ref for ref, way in left.items() if way == THERE)])
+            except Unavailable as error:
+                outage = outage or error
             for one in batch:
                 if one.ref in done:
                     yield _done(one, done[one.ref], became.get((one.ref, one.row_id)))
-                elif one.ref in left:
-                    yield _left(one, left[one.ref], became.get((one.ref, one.row_id)))
+                else:
+                    yield _left(one, left.get(one.ref, NOT_TRIED), became.get((one.ref, one.row_id)))
             if outage is not None:
                 raise outage
 
@@ -107,22 +111,27 @@ class Restoring:
                 acts.note_findings(self.ways.live.database, Who(self.who.actor, words), [one.finding], "restore begun")
 
     def _brought_back(
-        self, ways: Mapping[ObjectRef, Way]
+        self, batch: Sequence[Named]
     ) -> tuple[dict[ObjectRef, Way], dict[ObjectRef, NoWay], Exception | None]:
         """Do what is to be done of each; returns what was done, what was not, and what ended it half-way."""
         done: dict[ObjectRef, Way] = {}
-        left = {ref: way for ref, way in ways.items() if isinstance(way, NoWay)}
-        for ref, way in ways.items():
-            try:
-                lost = self._bring_back(ref, way)
-            except Gone as error:
-                lost = NoWay(str(error), again=True)
-            except (Unavailable, Misconfigured) as error:
-                return done, left, error
-            if lost is None:
-                done[ref] = way
-            else:
-                left[ref] = lost
+        left: dict[ObjectRef, NoWay] = {}
+        try:
+            ways = self._ways(batch)
+            self._put_down(batch, ways)
+            for ref, way in ways.items():
+                left[ref] = BROKE_OFF
+                try:
+                    lost = self._bring_back(ref, way)
+                except Gone as error:
+                    lost = NoWay(str(error), again=True)
+                del left[ref]
+                if lost is None:
+                    done[ref] = way
+                else:
+                    left[ref] = lost
+        except (Unavailable, Misconfigured) as error:
+            return done, left, error
         return done, left, None
 
     def _bring_back(self, ref: ObjectRef, way: Way) -> NoWay | None:

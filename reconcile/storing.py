@@ -179,11 +179,13 @@ class Storing:
                 done = self._client.copy_object(target.bucket, target.key, source=named)
             return done.version_id
 
-    def bring(self, source: ObjectRef, seen: Present, target: ObjectRef, sha256: str | None = None) -> str | None:
-        """Store a content anew under a name that has none, and return its version; it is never put over an object.
+    def bring(
+        self, source: ObjectRef, seen: Present, target: ObjectRef, sha256: str | None = None, over: str | None = None
+    ) -> str | None:
+        """Store a content anew under a name that has none, or over what has the ETag `over`; returns its version.
 
         It is read and sent by us, since no copy within MinIO can promise that (docs/facts.md, Conditions). Raises Gone
-        where the source is not what was seen, has another SHA-256, or the target is there by now.
+        where the source is not what was seen, has another SHA-256, or the target has something else by now.
         """
         found = self.read(source._replace(s3_version=seen.s3_version or ""))
         if isinstance(found, Unknown | NotAsked):
@@ -192,8 +194,9 @@ class Storing:
             raise Gone(f"{source.bucket}/{source.key} is not what it was")
         with closing(found), _doing(f"PUT {target.bucket}/{target.key}"):
             url = urlsplit(self._client.get_presigned_url("PUT", target.bucket, target.key, READING))._replace(query="")
-            headers = {**found.kept(), "content-length": str(seen.size), "if-none-match": "*"}
-            signed = self._signed("PUT", url, headers)
+            condition = {"if-none-match": "*"} if over is None else {"if-match": f'"{over}"'}
+            headers = {**found.kept(), "content-length": str(seen.size), **condition}
+            signed = {**self._signed("PUT", url, headers), "connection": "close"}  # MinIO ends it where it refuses
             answer = self._pool.request("PUT", urlunsplit(url), body=found.proven(sha256), headers=signed)
         if answer.status == _OK:
             return answer.headers.get("x-amz-version-id")

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from reconcile.erasing import Erasure, How, changed, facts_of
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present
-from reconcile.storing import ONE_COPY, Gone, Storing
+from reconcile.storing import ONE_COPY, Gone, Stored, Storing
 from reconcile.verdict import claims, version_of
 from reconcile.world import LiveWorld
 
 DEADLINE_S = 10.0
+NOTHING = Stored("", is_latest=False, is_marker=False, size=None, etag=None, last_modified=None)
 ANEW = "it was written anew in the same moment"
 
 
@@ -84,17 +85,40 @@ class Bin:
         """Tell whether it is proven that the object is not there any more."""
         return isinstance(self.head(erasure.target(ref)), Absent)
 
+    def uncover(self, ref: ObjectRef, erasure: Erasure) -> bool:
+        """Take away a marker that hides an upload from the moment of its removal; tells whether there was one.
+
+        That upload lies between the marker and what was to be hidden: a run that died had no time to look.
+        """
+        if erasure.how is not How.MARKER:
+            return False
+        latest, *below = self.storing.versions(ref.bucket, ref.key) or [NOTHING]
+        lies_below = any(one.s3_version == version_of(erasure.seen) for one in below[1:])
+        if not latest.is_marker or not lies_below or below[0].is_marker:
+            return False
+        self.hold()
+        self.storing.remove(ref._replace(s3_version=latest.s3_version))
+        return True
+
+    def is_taken(self, ref: ObjectRef, erasure: Erasure) -> bool:
+        """Tell whether an object is there that did not lie below the one that was removed."""
+        side = self.head(ref)
+        return isinstance(side, Present) and not erasure.lay_below(side)
+
     def cannot_return(self, ref: ObjectRef, erasure: Erasure) -> str:
         """Say why an object cannot be brought back, `''` where it can; changes nothing."""
-        match self.head(ref):
-            case Absent() if ref.s3_version and not isinstance(self.head(ref._replace(s3_version="")), Absent):
-                return "another version is there now"
-            case Absent():
-                return self._below(ref, erasure) if erasure.copy is None else self._no_copy(erasure, erasure.copy)
-            case Present():
-                return "something is there now"
-            case side:
-                return f"nothing could be proven: {getattr(side, 'reason', 'not asked')}"
+        latest = ref._replace(s3_version="")
+        for one in dict.fromkeys((ref, latest)):
+            match self.head(one):
+                case Absent():
+                    continue
+                case Present() as there if one == latest and erasure.lay_below(there):
+                    continue
+                case Present():
+                    return "something is there now" if one == ref else "another version is there now"
+                case side:
+                    return f"nothing could be proven: {getattr(side, 'reason', 'not asked')}"
+        return self._below(ref, erasure) if erasure.copy is None else self._no_copy(erasure, erasure.copy)
 
     def _below(self, ref: ObjectRef, erasure: Erasure) -> str:
         versions = self.storing.versions(ref.bucket, ref.key)
@@ -110,22 +134,24 @@ class Bin:
         return f"its copy {copy.bucket}/{copy.key} is not there any more"
 
     def bring_back(self, ref: ObjectRef, erasure: Erasure) -> str:
-        """Put an object back where nothing is; returns `''`, or why it was not."""
+        """Put an object back where nothing is but what lay below it; returns `''`, or why it was not."""
         if why := self.cannot_return(ref, erasure):
             return why
         self.hold()
         try:
-            return self._from_trash(ref, erasure.copy) if erasure.copy is not None else self._uncovered(ref)
+            return self._from_trash(ref, erasure, erasure.copy) if erasure.copy is not None else self._uncovered(ref)
         except Gone as gone:
             return str(gone)
 
-    def _from_trash(self, ref: ObjectRef, copy: ObjectRef) -> str:
-        side = self.head(copy)
+    def _from_trash(self, ref: ObjectRef, erasure: Erasure, copy: ObjectRef) -> str:
+        side, latest = self.head(copy), ref._replace(s3_version="")
         if not isinstance(side, Present):
             return f"its copy {copy.bucket}/{copy.key} is not there any more"
         if side.size > ONE_COPY:
             return f"it is too large to be put back safely (5 GiB): copy it from {copy.key} by hand"
-        self.storing.bring(copy, side, ref._replace(s3_version=""))
+        there = self.head(latest)
+        over = there.etag if isinstance(there, Present) and erasure.lay_below(there) else None
+        self.storing.bring(copy, side, latest, over=over)
         return ""
 
     def _uncovered(self, ref: ObjectRef) -> str:

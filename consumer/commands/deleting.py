@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain
 
 from consumer.commands.answer import EXPECTED, Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
-from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice
+from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice, until
 from reconcile import ledger, opening, orphans
 from reconcile.erase import TOGETHER, Erasing, undone
 from reconcile.model import Misconfigured, State
@@ -40,22 +40,11 @@ def delete(call: Call) -> Answer:
         run = Erasing(bin_, settings.policy.orphan_grace, settings.trash, unversioned, options.why)
         chosen = approved(call, bin_, told)
         if options.apply:
-            return until(options.limit, chosen, TOGETHER, run.erased)
+            return chain(run.reread(), until(options.limit, chosen, TOGETHER, run.erased))
         trial = Trial(bin_.live, has_kept=True)
         return until(options.limit, chosen, ALIKE, lambda batch: run.planned(trial, batch))
 
     return answer(call, "delete", told, outcomes)
-
-
-def until(
-    limit: int, chosen: Iterator[Named], together: int, act: Callable[[list[Named]], Iterable[Outcome]]
-) -> Iterator[Outcome]:
-    """Act on some at a time until `limit` are done: what is left alone keeps no other from its turn."""
-    left = limit
-    while left > 0 and (batch := list(islice(chosen, min(left, together)))):
-        for one in act(batch):
-            left -= one.done
-            yield one
 
 
 def undo(call: Call) -> Answer:

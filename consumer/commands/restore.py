@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 
 from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
 from consumer.commands.call import Call
 from consumer.commands.remedies import backup
-from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice
+from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice, until
 from reconcile.acts import Who
 from reconcile.model import Kind, Misconfigured
 from reconcile.opening import storing
-from reconcile.restoring import Restoring, Ways
+from reconcile.restoring import TOGETHER, Restoring, Ways
 from reconcile.settings import Settings
-from reconcile.triage import Named, Outcome
+from reconcile.triage import TOGETHER as ALIKE
+from reconcile.triage import Outcome
 from reconcile.ways import Place, Wanted
 
 STATES = ["suspected", "open"]
+ENDED = "it ended there: what is not counted was not tried"
 CHOICES = ("keys", "bucket", "prefix", "group", "owner", "cause", "principal")
 
 
@@ -35,7 +36,8 @@ def restore(call: Call) -> Answer:
             for one in chosen(call, live.database, STATES)
             if is_current(one, told) and one[5] == Kind.MISSING
         )
-        return answer(run, islice(found, options.limit), told, apply=options.apply)
+        act, together = (run.apply, TOGETHER) if options.apply else (run.plan, ALIKE)
+        return answer(until(options.limit, found, together, act), told, apply=options.apply)
 
 
 def wanted(call: Call, settings: Settings) -> Wanted:
@@ -49,13 +51,12 @@ def wanted(call: Call, settings: Settings) -> Wanted:
     return Wanted(Place(bucket, prefix), is_named=True, marker=call.options.marker or "")
 
 
-def answer(run: Restoring, found: Iterable[Named], told: Told, *, apply: bool) -> Answer:
+def answer(outcomes: Iterable[Outcome], told: Told, *, apply: bool) -> Answer:
     """Plan or do; whatever was told before an outage is shown with it."""
     failure: Failure | None = None
-    outcomes: Iterable[Outcome] = run.apply(found) if apply else run.plan(found)
     try:
         for outcome in outcomes:
             told.add(outcome)
     except EXPECTED as error:
         failure = failure_of(error)
-    return told.answer("restore", apply=apply, failure=failure)
+    return told.answer("restore", apply=apply, failure=failure, notes=(ENDED,) if failure else ())

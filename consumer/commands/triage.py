@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
 from consumer.commands.call import Call, database
@@ -146,6 +147,17 @@ def carried(
     except EXPECTED as error:
         failure = failure_of(error)
     return told.answer(deed.act.name.lower(), apply=apply, failure=failure)
+
+
+def until(
+    limit: int, chosen: Iterator[Named], together: int, act: Callable[[list[Named]], Iterable[Outcome]]
+) -> Iterator[Outcome]:
+    """Act on some at a time until `limit` are done: what is left alone keeps no other from its turn."""
+    left = limit
+    while left > 0 and (batch := list(islice(chosen, min(left, together)))):
+        for one in act(batch):
+            left -= one.done
+            yield one
 
 
 class Told:

@@ -47,6 +47,17 @@ SELECT f.id, f.state, f.bucket, f.key, f.s3_version, f.size_bytes, f.etag, f.evi
        f.evidence -> 'erasing'
 FROM reconciler.finding AS f WHERE f.id = ANY (%(ids)s::bigint[])
 
+-- name: lately
+-- What was deleted within a time, and not brought back since.
+SELECT f.id, f.state, f.bucket, f.key, f.s3_version, f.size_bytes, f.etag, f.evidence -> 'object', f.evidence -> 'approved',
+       f.evidence -> 'erasing'
+FROM reconciler.finding AS f
+WHERE f.closed_at > now() - %(within)s::interval AND f.state = 'deleted' AND f.evidence -> 'erasing' <> 'null'
+  AND (SELECT h.act FROM reconciler.history AS h
+       WHERE h.finding_id = f.id AND h.act IN ('deletion begun', 'deletion undone')
+       ORDER BY h.id DESC LIMIT 1) = 'deletion begun'
+ORDER BY f.id
+
 -- name: undone
 -- Those that were brought back and not deleted again.
 SELECT f.id FROM unnest(%(ids)s::bigint[]) AS f (id)

@@ -119,6 +119,21 @@ def test_what_is_written_anew_meanwhile_is_not_touched(office, versioned, moment
 
 
 @pytest.mark.invariant(6)
+def test_a_row_gets_the_version_that_was_removed_and_not_an_older_one_that_came_to_light(office):
+    """What lay below is not what the row was committed for; it stays below."""
+    office.keep_versions()
+    office.program.environ["RECONCILER_TRASH__ALWAYS"] = "true"
+    office.put("a", b"older")
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    with deleting(office, number, "a", after_removal=lambda: office.add_row("a")) as outcome:
+        assert (outcome.done, "it was brought back" in outcome.told) == (False, True)
+    assert (office.content("a"), office.versions("a")) == (b"AAA", [False, False])
+    office.look("a")
+    assert office.states() == {"resolved": 1}
+
+
+@pytest.mark.invariant(6)
 @both
 def test_a_consumer_that_hears_of_the_removal_first_sees_a_deletion(office, versioned):
     """The end is kept by whoever looks first; the run tells of it as its own."""
@@ -199,3 +214,44 @@ def test_a_row_that_appeared_after_a_kill_gets_its_object_from_the_next_run(offi
     told = office.program.json("orphans", "delete", "--apply")
     assert "it was brought back" in told["acts"][0]["detail"]
     assert office.content("a") == b"AAA"
+
+
+@pytest.mark.invariant(6)
+@both
+def test_a_row_that_appears_after_a_look_saw_the_end_gets_its_object_from_the_next_run(office, versioned):
+    """Whoever noted the deletion: within the grace each run reads the rows of it once more, and of each only once."""
+    if versioned:
+        office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "removed")
+    office.look("a")
+    assert office.state(number) == "deleted"
+    office.add_row("a")
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
+    told = office.program.json("orphans", "delete", "--apply")
+    assert "it was brought back" in told["acts"][0]["detail"]
+    assert (office.content("a"), office.acts(number)[-1]) == (b"AAA", "deletion undone")
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 0
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("has_row", [True, False])
+@pytest.mark.parametrize("seen_first", [True, False], ids=["a look", "a run"])
+def test_an_upload_that_a_killed_run_hid_comes_to_light(office, has_row, seen_first):
+    """It came between the last look and the marker; no one approved its deletion."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "begun")
+    office.put("a", b"NEW")
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    if has_row:
+        office.add_row("a")
+    if seen_first:
+        office.look("a")
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
+    told = office.program.json("orphans", "delete", "--apply")
+    assert (told["done"], told["left_alone"]) == (0, 1)
+    assert (office.content("a"), office.versions("a")) == (b"NEW", [False, False])

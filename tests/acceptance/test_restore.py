@@ -155,3 +155,22 @@ def test_a_run_that_is_killed_after_the_copy_left_a_line_and_the_next_one_ends_i
     assert app.history(finding)[-1][:2] == ("restore begun", "ann")
     assert details(app.program.json(*words))["k"] == "the object is there; given back"
     assert app.statuses() == {"k": "active"}
+
+
+@pytest.mark.parametrize("apply", [(), ("--apply",)], ids=["plan", "apply"])
+def test_what_cannot_be_restored_takes_no_place_within_the_limit(app, backups, apply):
+    """Else the first ones, which stay as they are, would keep all others from ever coming back."""
+    app.flagged("a")
+    app.flagged("b")
+    app.put("b", b"AAA", backups)
+    told = app.program.json("restore", "--all", "--from", backups, "--limit", "1", *apply)
+    assert (told["done" if apply else "planned"], told["left_alone"]) == (1, 1)
+    assert next(iter(details(told))) == "b"
+
+
+def test_an_outage_is_an_end_of_its_own(app, backups):
+    """Nothing is told as done, and the exit status says that a server was away."""
+    app.flagged("a")
+    app.program.environ["RECONCILER_MINIO__ENDPOINT"] = "http://127.0.0.1:1"
+    ended = app.program.run("restore", "--all", "--from", backups, "--apply", "-o", "json")
+    assert (ended.returncode, details(json.loads(ended.stdout))) == (6, {"a": "not tried"})

@@ -1,14 +1,19 @@
 """A restore and what others do in the same moment, on real servers: nobody's object is lost to it."""
 
+from contextlib import ExitStack
+from dataclasses import replace
+from urllib.parse import urlsplit
+
 import pytest
 
 from reconcile.acts import Who
-from reconcile.model import ObjectRef
+from reconcile.model import ObjectRef, Unavailable
 from reconcile.restoring import Restoring, Ways
 from reconcile.storing import Storing
 from reconcile.triage import Named
 from reconcile.ways import Place, Wanted
 from tests.contract.stages import HOUR, NEVER_A_VERSION, Meanwhile, flag, look, look_again
+from tests.support.proxy import Proxy
 
 BACKUP = Wanted(Place("", "backup/"), is_named=True)
 
@@ -21,9 +26,17 @@ def storing(live):
 
 
 class Overtaken(Storing):
-    """Hands with which something happens right after versions were listed, once."""
+    """Hands with which something happens right after versions were listed, or an object was brought, once."""
 
     after_versions = staticmethod(lambda: None)
+    after_bring = staticmethod(lambda: None)
+
+    def bring(self, *given, **named):
+        """Bring; then something happens, once."""
+        done = super().bring(*given, **named)
+        happens, self.after_bring = self.after_bring, lambda: None
+        happens()
+        return done
 
     def versions(self, bucket, key):
         """List; then something happens, once."""
@@ -132,3 +145,41 @@ def test_a_row_that_names_an_s3_version_is_not_helped_by_a_copy(live, storing):
     live.put("backup/k")
     told = restored(live, world, storing, ref)
     assert told == "its row names an S3 version that is gone for good, and no copy would be that version"
+
+
+@pytest.mark.parametrize("moment", ["before", "between"])
+def test_an_outage_in_the_middle_tells_what_was_done_and_what_was_not(live, moment):
+    """And the next run finds what is there: its status is given back."""
+    world = live.world()
+    refs = flag(live, world, "a", "b", "c")
+    for ref in refs:
+        live.put(f"backup/{ref.key}", b"AAA")
+    numbers = dict(live.sql("SELECT key, id FROM reconciler.finding"))
+    named = [Named(numbers[ref.key], ref, f"row of {ref.key}") for ref in refs]
+    place = urlsplit(live.server.endpoint)
+    told = {}
+    with (
+        ExitStack() as outage,
+        Proxy(place.hostname, place.port) as between,
+        Overtaken(replace(live.server, endpoint=between.url)) as hands,
+    ):
+
+        def end():
+            between.stop()
+            outage.enter_context(live.outage(world, "minio"))
+
+        if moment == "before":
+            end()
+        hands.after_bring = end
+        run = Restoring(Ways(world, hands, BACKUP), Who("ann"))
+        with pytest.raises(Unavailable):
+            told.update((one.named.ref.key, (one.done, one.told.split(";")[0])) for one in run.apply(named))
+    untried = (False, "not tried")
+    if moment == "before":
+        assert told == dict.fromkeys("abc", untried)
+        return
+    done = (True, "copied from the backup, compared by size alone")
+    assert told == {"a": done, "b": (False, "it broke off"), "c": untried}
+    assert live.status("row of a") == "corrupted"
+    [first, *_] = Restoring(Ways(world, Storing(live.server), BACKUP), Who("ann")).apply(named)
+    assert first.told == "the object is there; given back"

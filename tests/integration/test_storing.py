@@ -91,9 +91,17 @@ def test_nothing_is_put_over_an_object_nor_where_the_content_is_another(storing,
     seen.close()
     with pytest.raises(Gone, match="there by now"):
         storing.bring(source, seen.seen, ObjectRef(bucket, "there"))
+    with pytest.raises(Gone, match="there by now"):
+        storing.bring(source, seen.seen, ObjectRef(bucket, "there"), over="0" * 32)
+    with pytest.raises(Gone):
+        storing.bring(source, seen.seen, ObjectRef(bucket, "free"), over="0" * 32)
     with pytest.raises(Gone, match="sha256: row 000000000000"):
         storing.bring(source, seen.seen, ObjectRef(bucket, "free"), "0" * 64)
     with pytest.raises(Gone, match="not what it was"):
         storing.bring(source, replace(seen.seen, etag="another"), ObjectRef(bucket, "free"))
     assert objects.stat_object(bucket_name=bucket, object_name="there").size == 4
     assert sorted(one.object_name for one in objects.list_objects(bucket_name=bucket)) == ["backup", "there"]
+    storing.bring(
+        source, seen.seen, ObjectRef(bucket, "there"), over=hashlib.md5(b"BBBB", usedforsecurity=False).hexdigest()
+    )
+    assert objects.stat_object(bucket_name=bucket, object_name="there").size == size
