@@ -9,6 +9,7 @@ from typing import Any
 FORMATS = ("table", "json", "jsonl", "csv", "html")
 LEVELS = ("debug", "info", "warning", "error")
 KINDS = ("missing", "orphan", "mismatch", "leftover")
+MOST = 2**63 - 1  # what the database keeps as a number
 Subparsers = Any  # argparse keeps the type of its subparsers to itself
 
 
@@ -56,6 +57,28 @@ def exit_code(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exit-code", action="store_true", default=argparse.SUPPRESS, help="exit with 3 if there is drift"
     )
+
+
+def identity(word: str) -> int:
+    """Read the id of a finding, a rule, a window; it names what is wrong with another word."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MOST:
+        raise argparse.ArgumentTypeError(f"{word!r} is no id: one is a number from 1 to {MOST}, as listed")
+    return number
+
+
+def count(word: str) -> int:
+    """Read a number of things, which is bounded as the database's numbers are."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = MOST + 1
+    if abs(number) > MOST:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of things: write one up to {MOST}")
+    return number
 
 
 def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS) -> None:

@@ -106,6 +106,12 @@ def lately(connection: Connection, within: timedelta) -> list[Kept]:
     return list(_kept(connection.execute(SQL["lately"], {"within": within})))
 
 
+def deleted_at(connection: Connection, keys: Sequence[str]) -> dict[tuple[str, str], Kept]:
+    """Return the last deletion at each (bucket, key), where there was one."""
+    found = _kept(connection.execute(SQL["deleted_at"], {"keys": list(keys)}))
+    return {(one.ref.bucket, one.ref.key): one for one in found}
+
+
 def _kept(records: Iterable[Record]) -> Iterator[Kept]:
     for number, state, bucket, key, s3_version, size, etag, seen, approved, erasing in records:
         known = {"size": size, "etag": etag, **(seen or {})}

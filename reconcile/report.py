@@ -247,16 +247,19 @@ def _safe(encoded: str) -> str:
 
 def as_csv(shown: Shown) -> str:
     """Return a table with its header, or a section as names and values, nested names joined by dots."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     match shown:
         case Table(columns=columns, rows=rows):
-            writer.writerow(columns)
-            writer.writerows([_flat(cell) for cell in row] for row in rows)
+            lines = [columns, *([_flat(cell) for cell in row] for row in rows)]
         case Section():
-            writer.writerow(("name", "value"))
-            writer.writerows(_leaves("", values(shown)))
-    return out.getvalue()
+            lines = [("name", "value"), *_leaves("", values(shown))]
+    return "".join(map(_csv_line, lines))
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    """Return one line; the driver quotes a CR only where its own line ends with one."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _flat(cell: Value) -> object:

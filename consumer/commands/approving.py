@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.triage import Told, by_id, carried, is_current, named, opened_world, require_choice
+from consumer.parsing import identity
 from reconcile import inquiry, opening, orphans
 from reconcile.erasing import changed, facts_of
 from reconcile.inquiry import Filter, Record
@@ -117,12 +119,13 @@ class Line(NamedTuple):
 def lines(file: str) -> Iterator[Line]:
     """Yield the lines of a list as `orphans list -o csv` writes it; a spreadsheet may have put semicolons into it."""
     try:
-        text = Path(file).read_text("utf-8-sig")
+        with Path(file).open(encoding="utf-8-sig", newline="") as opened:
+            text = opened.read()
     except (OSError, ValueError) as error:
         raise Misconfigured(f"--from {file}: cannot be read ({error}); name a list in CSV, in UTF-8") from error
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     if lacking := [name for name in NEEDED if name not in (reader.fieldnames or ())]:
         raise Misconfigured(
             f"--from {file}: has no column {', '.join(lacking)}; keep those of orphans list -o csv, delete lines only"
@@ -145,8 +148,8 @@ def line(file: str, number: int, written: Mapping[str, str]) -> Line:
             "s3_version": written.get("stored_version") or None,
             "modified": modified,
         }
-        return Line(int(written["id"]), ObjectRef(written["bucket"], written["key"]), known(seen))
-    except (ValueError, TypeError) as error:
+        return Line(identity(written["id"]), ObjectRef(written["bucket"], written["key"]), known(seen))
+    except (ValueError, TypeError, ArgumentTypeError) as error:
         raise Misconfigured(
             f"--from {file}, line {number}: is not as orphans list -o csv writes it ({error})"
         ) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.commands.answer import EXPECTED
 from consumer.commands.call import Call
+from reconcile import orphans
 from reconcile.database import Database
+from reconcile.erasing import erasure_of
 from reconcile.model import Finding, Kind, Known, ObjectRef, ObjectSide
 from reconcile.opening import mapping, objects, storing, world
 from reconcile.purging import action
@@ -16,6 +18,7 @@ from reconcile.restoring import Ways
 from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.superseded import good, has_others, in_words
+from reconcile.trash import Bin
 from reconcile.ways import Place, Wanted
 from reconcile.world import LiveWorld
 
@@ -52,15 +55,30 @@ def told(call: Call, settings: Settings, live: LiveWorld, storage: Storing, look
         ways = Ways(live, storage, Wanted(backup(settings))).find({ref: looked[ref] for ref, _ in cases})
         with live.database.use() as connection:
             beside = good(connection, live.mapping, [one.row_id for _, one in cases])
+        deleted = undoable(live, storage, [ref for ref, _ in cases])
     except EXPECTED as error:
         unknown = f"what would bring it back is not known: {str(error).splitlines()[0]}"
         return {one.row_id: (unknown,) for _, one in cases}
     later, others = in_words(beside), has_others(beside)
     program = shlex.join(["storage-reconciler", *(("--config", call.options.config) if call.options.config else ())])
     does = action(live.mapping)
-    return {
-        one.row_id: tuple(remedies(Case(one, ways[ref], later.get(one.row_id), one.row_id in others), program, does))
+    told_of = {
+        one.row_id: Case(one, ways[ref], later.get(one.row_id), one.row_id in others, deleted.get(ref))
         for ref, one in cases
+    }
+    return {row_id: tuple(remedies(case, program, does)) for row_id, case in told_of.items()}
+
+
+def undoable(live: LiveWorld, storage: Storing, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, int]:
+    """Return of each object that was deleted as an orphan, and can be brought back, the finding that says so."""
+    with live.database.use() as connection:
+        kept = orphans.deleted_at(connection, [ref.key for ref in refs])
+    bin_ = Bin(live, storage, lambda: None)
+    found = {ref: kept[ref[:2]] for ref in refs if ref[:2] in kept}
+    return {
+        ref: one.id
+        for ref, one in found.items()
+        if one.erasing and not bin_.cannot_return(one.ref, erasure_of(one.erasing))
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, choosing, command, exit_code, family
+from consumer.parsing import Subparsers, changes, choosing, command, count, exit_code, family, identity
 
 STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 GROUPINGS = ("prefix", "owner", "principal", "cause", "group", "bucket", "kind", "state")
@@ -19,15 +19,15 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--state", action="append", choices=STATES, help="in this state (those not closed; repeatable)"
     )
     listing.add_argument("--group-by", choices=GROUPINGS, help="count by this instead of listing")
-    listing.add_argument("--depth", type=int, default=1, metavar="N", help="directories of a prefix to group by (1)")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
-    listing.add_argument("--after", type=int, metavar="ID", help="go on after this one")
+    listing.add_argument("--depth", type=count, default=1, metavar="N", help="directories of a prefix to group by (1)")
+    listing.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (50)")
+    listing.add_argument("--after", type=identity, metavar="ID", help="go on after this one")
     exit_code(listing)
     show = command(named, "show", "findings:show", common, "show one finding with its evidence and history")
-    show.add_argument("id", type=int, metavar="ID", help="the finding's id, as listed")
+    show.add_argument("id", type=identity, metavar="ID", help="the finding's id, as listed")
     exit_code(show)
     note = command(named, "note", "triage:note", common, "write a note into the history of findings")
-    note.add_argument("ids", type=int, nargs="+", metavar="ID", help="a finding's id")
+    note.add_argument("ids", type=identity, nargs="+", metavar="ID", help="a finding's id")
     changes(note)
     for name, help_text in (
         ("ignore", "leave findings alone: kept, and silent everywhere"),
@@ -35,7 +35,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     ):
         module = "rules" if name == "ignore" else "triage"
         act = command(named, name, f"{module}:{name}", common, help_text)
-        act.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+        act.add_argument("ids", type=identity, nargs="*", metavar="ID", help="a finding's id")
         choosing(act)
         act.add_argument("--all", action="store_true", help="every one")
         if name == "ignore":
@@ -53,7 +53,7 @@ def _rules(named: Subparsers, common: argparse.ArgumentParser) -> None:
     listing = command(rules, "list", "rules:listing", common, "list the ignore rules that are in force")
     listing.add_argument("--all", action="store_true", help="those that are over, too")
     lift = command(rules, "lift", "rules:lift", common, "end rules before their time; what they held is reopened")
-    lift.add_argument("ids", type=int, nargs="+", metavar="ID", help="a rule's id, as listed")
+    lift.add_argument("ids", type=identity, nargs="+", metavar="ID", help="a rule's id, as listed")
     changes(lift)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, exit_code, family
+from consumer.parsing import Subparsers, changes, command, count, exit_code, family, identity
 
 KINDS = ("orphan", "leftover")
 STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
@@ -17,7 +17,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     named = family(commands, "orphans", "objects that no row names: list them, approve, delete, undo")
     _list(named, common)
     show = command(named, "show", "orphans:show", common, "show one orphan: both sides now, what is near it, history")
-    show.add_argument("id", type=int, metavar="ID", help="the finding's id, as listed")
+    show.add_argument("id", type=identity, metavar="ID", help="the finding's id, as listed")
     exit_code(show)
     _approve(named, common)
     _delete(named, common)
@@ -30,9 +30,9 @@ def _list(named: Subparsers, common: argparse.ArgumentParser) -> None:
         "--state", action="append", choices=STATES, help="in this state (those not closed; repeatable)"
     )
     listing.add_argument("--group-by", choices=GROUPINGS, help="count by this instead of listing")
-    listing.add_argument("--depth", type=int, default=1, metavar="N", help="directories of a prefix to group by (1)")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many; 0: all (50)")
-    listing.add_argument("--after", type=int, metavar="ID", help="go on after this one")
+    listing.add_argument("--depth", type=count, default=1, metavar="N", help="directories of a prefix to group by (1)")
+    listing.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many; 0: all (50)")
+    listing.add_argument("--after", type=identity, metavar="ID", help="go on after this one")
     listing.add_argument("--mc", action="store_true", help="print the lines of mc that would remove them")
     listing.add_argument("--alias", default="minio", metavar="NAME", help="the server's name in mc (minio)")
     exit_code(listing)
@@ -40,7 +40,7 @@ def _list(named: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def _approve(named: Subparsers, common: argparse.ArgumentParser) -> None:
     approve = command(named, "approve", "approving:approve", common, "allow orphans to be deleted, as they are now")
-    approve.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+    approve.add_argument("ids", type=identity, nargs="*", metavar="ID", help="a finding's id")
     choosing(approve)
     approve.add_argument("--all", action="store_true", help="every one that is open")
     approve.add_argument(
@@ -56,10 +56,10 @@ def _delete(named: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     undo = command(named, "undo", "deleting:undo", common, "bring back orphans that were deleted")
     for act in (delete, undo):
-        act.add_argument("ids", type=int, nargs="*", metavar="ID", help="a finding's id")
+        act.add_argument("ids", type=identity, nargs="*", metavar="ID", help="a finding's id")
         choosing(act)
         changes(act)
-    delete.add_argument("--limit", type=int, default=1000, metavar="N", help="at most so many in one run (1000)")
+    delete.add_argument("--limit", type=count, default=1000, metavar="N", help="at most so many in one run (1000)")
     delete.add_argument(
         "--unversioned", action="append", default=[], metavar="BUCKET",
         help="allow it in this bucket, which keeps no versions, so that MinIO cannot delete conditionally (repeatable)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, family
+from consumer.parsing import Subparsers, changes, command, family, identity
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -18,5 +18,5 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     listing = command(named, "list", "suppress:listing", common, "list the windows that are on")
     listing.add_argument("--all", action="store_true", help="those that are over, too")
     lift = command(named, "lift", "suppress:lift", common, "end windows before their time; all is looked at again")
-    lift.add_argument("ids", type=int, nargs="+", metavar="ID", help="a window's id, as listed")
+    lift.add_argument("ids", type=identity, nargs="+", metavar="ID", help="a window's id, as listed")
     changes(lift)

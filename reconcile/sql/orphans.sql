@@ -58,6 +58,14 @@ WHERE f.closed_at > now() - %(within)s::interval AND f.state = 'deleted' AND f.e
        ORDER BY h.id DESC LIMIT 1) = 'deletion begun'
 ORDER BY f.id
 
+-- name: deleted_at
+-- The last deletion at each of these keys.
+SELECT DISTINCT ON (f.bucket, f.key) f.id, f.state, f.bucket, f.key, f.s3_version, f.size_bytes, f.etag,
+       f.evidence -> 'object', f.evidence -> 'approved', f.evidence -> 'erasing'
+FROM reconciler.finding AS f
+WHERE f.key = ANY (%(keys)s::text[]) AND f.state = 'deleted' AND f.evidence -> 'erasing' <> 'null'
+ORDER BY f.bucket, f.key, f.id DESC
+
 -- name: undone
 -- Those that were brought back and not deleted again.
 SELECT f.id FROM unnest(%(ids)s::bigint[]) AS f (id)

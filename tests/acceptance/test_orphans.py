@@ -108,6 +108,27 @@ def test_lines_for_mc_are_quoted_for_a_shell(office):
     ]
 
 
+def test_a_key_with_a_line_end_of_its_own_survives_the_reviewed_list(office, tmp_path):
+    """Whichever it is: the list holds the key as it is, and it is that orphan which is approved."""
+    office.find({"cr\rhere": b"1", "lf\nhere": b"22", "both\r\nhere": b"333"})
+    file = tmp_path / "reviewed.csv"
+    assert office.program.run("orphans", "list", "-o", "csv", "--output-file", str(file)).returncode == 0
+    assert office.program.json("orphans", "approve", "--from", str(file), "--apply")["done"] == 3
+    assert office.states() == {"approved": 3}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "9223372036854775808", "one"])
+def test_what_cannot_be_an_id_in_a_reviewed_list_is_named_with_its_line(office, tmp_path, number):
+    """Nothing is approved then."""
+    office.find({"a": b"1"})
+    listed = office.program.run("orphans", "list", "-o", "csv").stdout
+    file = tmp_path / "reviewed.csv"
+    [identity] = [line.partition(",")[0] for line in listed.splitlines()[1:]]
+    file.write_text(listed.replace(f"\n{identity},", f"\n{number},"))
+    ended = office.program.run("orphans", "approve", "--from", str(file), "--apply")
+    assert (ended.returncode, "line 2" in ended.stderr, f"'{number}' is no id" in ended.stderr) == (2, True, True)
+
+
 def test_approvals_keep_what_was_seen_and_are_taken_back(office):
     """One by its id as it is now, a group only as far as each is what was found; who and why are kept."""
     first, second, third = office.find({"a/1": b"1", "a/2": b"22", "b": b"333"})

@@ -169,3 +169,23 @@ def test_what_came_back_once_is_not_brought_back_again_with_all_others(office, c
     office.objects.remove_object(bucket_name=office.bucket, object_name="a")
     assert office.program.json("orphans", "undo", "--all", "--apply")["done"] == 1
     assert [key for key in office.listed() if not key.startswith(".")] == ["b"]
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("versioned", [True, False])
+def test_where_a_row_is_committed_after_the_run_its_finding_names_the_undo(office, consent, versioned):
+    """And the command that it names brings the object back, and the row's finding to its end."""
+    if versioned:
+        office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    assert office.program.json("orphans", "delete", *consent)["done"] == 1
+    version = office.add_row("a")
+    office.look("a")
+    repair = office.program.json("explain", version)["repair"]["notes"]
+    undo = f"bring back what was deleted as an orphan: storage-reconciler orphans undo {number}"
+    assert undo in repair
+    [(missing,)] = office.connection.execute("SELECT id FROM reconciler.finding WHERE kind = 'missing'").fetchall()
+    assert undo in office.program.json("findings", "show", str(missing))["repair"]["notes"]
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert (office.content("a"), office.state(missing)) == (b"AAA", "resolved")

@@ -1,5 +1,6 @@
 """What `findings show` and `explain` say would repair a finding: true at that moment, with the command that does it."""
 
+import json
 import shlex
 
 import pytest
@@ -34,7 +35,7 @@ def test_what_lies_below_a_marker_is_named_with_its_command_which_works(app):
     version, finding = app.flagged("k")
     restore, purge, plans = shown(app, finding)
     assert restore == f"remove the delete marker {marker}, below which it lies: storage-reconciler restore {finding}"
-    assert "its file's only version" in purge
+    assert "its file's only good version" in purge
     assert plans == "each prints its plan; --apply does it"
     assert restore in app.program.json("explain", version)["repair"]["notes"]
     assert does(app, restore) == 1
@@ -70,3 +71,21 @@ def test_what_would_not_work_says_why_and_an_outage_hides_nothing_else(app):
     app.program.environ["RECONCILER_MINIO__ENDPOINT"] = here
     assert does(app, purge) == 1
     assert app.statuses() == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "held_by", "is_named"),
+    [
+        ("open", None, True), ("open", "released", True), ("open", "brake", False), ("suspected", None, False),
+        ("ignored", None, False),
+    ],
+)  # fmt: skip
+def test_a_purge_is_named_only_where_it_would_be_done(app, state, held_by, is_named):
+    """What is ignored, only suspected, or held by the brake is purged by no command line."""
+    _, finding = app.flagged("k")
+    app.connection.execute("UPDATE reconciler.finding SET state = %s, held_by = %s", [state, held_by])
+    why, *more = shown(app, finding)
+    assert why.startswith("restore would do nothing")
+    assert [("purge" in line) for line in more] == ([True, False] if is_named else [])
+    ended = app.program.run("purge", str(finding), "--older-than", "0s", "--even-alone", "--apply", "-o", "json")
+    assert json.loads(ended.stdout)["done"] == is_named

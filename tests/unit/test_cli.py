@@ -53,6 +53,30 @@ def test_common_options_stand_before_or_after_the_command():
     assert parse(["-o", "json", "status", "-o", "csv"]).format == "csv"
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "9223372036854775808", "one"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "findings show", "findings note --why x", "findings ignore", "findings reopen", "findings list --after",
+        "findings rules lift", "orphans show", "orphans approve", "orphans delete", "orphans undo",
+        "orphans list --after", "restore", "purge --older-than 0s", "suppress lift",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_an_id_is_a_usage_error_that_names_it(words, number, capsys):
+    """Whichever command it is given to: no number reaches the database that it cannot keep."""
+    with pytest.raises(SystemExit) as ended:
+        parse([*words.split(), number])
+    assert (ended.value.code, f"'{number}' is no id" in capsys.readouterr().err) == (2, True)
+
+
+@pytest.mark.parametrize("words", ["findings list", "orphans list", "restore --all", "purge --older-than 0s"])
+def test_a_limit_is_bounded_as_the_databases_numbers_are(words, capsys):
+    """And the value is named."""
+    with pytest.raises(SystemExit):
+        parse([*words.split(), "--limit", str(2**63)])
+    assert str(2**63) in capsys.readouterr().err
+
+
 def test_apply_and_dry_run_exclude_each_other(capsys):
     """Nobody has to guess which of the two wins."""
     with pytest.raises(SystemExit) as end:

@@ -79,6 +79,14 @@ def test_jsonl_is_a_line_a_row():
     assert json.loads(report.as_jsonl(SECTION))["brake"] == "on"
 
 
+@given(st.lists(st.text(), min_size=2, max_size=2))
+def test_csv_reads_back_as_it_was_written(cells):
+    """Whatever is in a cell: quotes, delimiters, line ends of every kind."""
+    table = report.Table("t", ("a", "b"), [cells])
+    [_, read] = csv.reader(io.StringIO(report.as_csv(table), newline=""))
+    assert read == cells
+
+
 def test_csv_of_a_table_and_of_a_section():
     """A table is a table with a header; a section is names and values, nested names joined by dots."""
     rows = list(csv.reader(io.StringIO(report.as_csv(TABLE))))
