@@ -194,7 +194,7 @@ def _committed(named: Named, change: Change | None, held_by: str | None) -> Outc
     """Tell what became of a change that was meant, held back by `held_by` before."""
     if change is None or change.act == "held":
         by = change.held_by if change else held_by
-        return Outcome(named, done=False, told=f"{HELD} {'the brake' if by == 'brake' else by}")
+        return Outcome(named, done=False, told=f"{HELD} {'the brake' if by in {'brake', 'released'} else by}")
     refused = change.act == "refused"
     return Outcome(named, not refused, change.why if refused else change.act, again=refused)
 

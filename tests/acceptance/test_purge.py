@@ -166,15 +166,24 @@ def test_a_mass_of_purges_is_held_as_a_whole_until_it_is_released(app):
 
 
 def test_what_was_released_waits_while_flags_are_held(app):
-    """The plan says so, the run ends with 4, and the row stays."""
+    """The plan says so, the run ends with 4; after that it passes the brake that it was released from, uncounted."""
     superseded(app, "old")
     app.connection.execute("UPDATE reconciler.finding SET held_by = 'released'")
     app.connection.execute(
         "INSERT INTO reconciler.restraint (effect, bucket, kind, actor, why) VALUES ('brake', '', 'missing', 'a', 'm')"
     )
     assert "a brake is on" in app.program.run(*OLD).stdout
-    assert app.program.run(*OLD, "--apply").returncode == 4
-    assert "old" in app.statuses()
+    held = app.program.run(*OLD, "--apply", "-o", "json")
+    assert (held.returncode, details(json.loads(held.stdout))) == (
+        4,
+        {"old": "held by the brake; superseded by version 2"},
+    )
+    assert app.findings()["old"] == ("missing", "open", "released")
+    assert app.program.json("brake", "release", "--kind", "missing", "--apply")
+    app.connection.execute(
+        "INSERT INTO reconciler.restraint (effect, bucket, kind, actor) VALUES ('brake', '', 'purge', 'a')"
+    )
+    assert app.program.json(*OLD, "--apply")["done"] == 1
 
 
 def test_purges_of_one_window_are_counted_together(app):
