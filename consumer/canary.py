@@ -136,6 +136,7 @@ class Keeper:
             stored = self.storing.put(ObjectRef(bucket, f"{PREFIX}{number}"), BytesIO(b"canary"), 6, MEDIA_TYPE)
             left = (f"{PREFIX}{number}", stored.s3_version or "")
             given = {"bucket": bucket, "number": number, "owner": owner, "forgotten": str(number - REMEMBERED)}
+            given |= {"left": msgspec.json.encode(left).decode()}
             with database.use() as connection:
                 connection.execute(SQL["send"], given)
             self.storing.remove(ObjectRef(bucket, *left))

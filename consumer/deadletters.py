@@ -54,7 +54,7 @@ def decided(database: Database) -> dict[str, str]:
 
 def subject(origin: Origin) -> str:
     """Return what the history calls a letter."""
-    return f"{origin.topic}/{origin}"
+    return f"{origin.topic}/{origin} of {origin.timestamp_ms}"
 
 
 def decide(database: Database, who: Who, act: str, some: Sequence[Buried]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Self
 
 from confluent_kafka import Message, TopicPartition
@@ -19,6 +20,7 @@ from consumer.kafka_settings import Settings
 from reconcile.model import Misconfigured
 
 NO_GROUP = "storage-reconciler-reads-beside"  # the driver wants a name; nobody joins it
+QUIET_S = 10.0  # after so long without a record the broker is asked: one that is gone sends no word
 Edge = int | datetime | str  # an offset, a time (aware), 'earliest' or 'latest'
 
 
@@ -42,8 +44,10 @@ class Range:
 class RangeReader:
     """Reads ranges of one topic to their ends. One thread owns it; Kafka's troubles are raised as Unavailable."""
 
-    def __init__(self, topic: str, kafka: Settings) -> None:
+    def __init__(self, topic: str, kafka: Settings, quiet_s: float = QUIET_S) -> None:
         self._topic = topic
+        self._quiet_s = quiet_s
+        self._heard_at = monotonic()
         given = {**kafka, "group.id": NO_GROUP, "enable.partition.eof": True, "auto.offset.reset": "error"}
         self._consumer = open_consumer(given)
         self._ends: dict[int, int] = {}
@@ -73,6 +77,7 @@ class RangeReader:
         places = [TopicPartition(self._topic, one.partition, one.first) for one in ranges if len(one)]
         with asking(self._topic):
             self._consumer.assign(places)
+        self._heard_at = monotonic()
 
     @property
     def is_over(self) -> bool:
@@ -83,6 +88,11 @@ class RangeReader:
         """Wait so many seconds for a record, and return it with what is there already, of our ranges only."""
         with asking(self._topic):
             messages = self._consumer.consume(most, patience)
+        if not messages and monotonic() - self._heard_at < self._quiet_s:
+            return []
+        if not messages:
+            self._ask_of_the_rest()
+        self._heard_at = monotonic()
         records = []
         for message in messages:
             if message.error() is not None:
@@ -95,6 +105,12 @@ class RangeReader:
                 if end is not None and record.offset >= end - 1:
                     self._end(record.partition)
         return records
+
+    def _ask_of_the_rest(self) -> None:
+        """Ask for what is left, of which nothing came for long: the driver waits for a broker that is gone for ever."""
+        for partition in self._ends:
+            with asking(self._topic):
+                self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ASK_SECONDS)
 
     def _judge(self, message: Message) -> None:
         fault = message.error()

@@ -49,11 +49,15 @@ def beginning_of(letter: Letter) -> Letter:
 
 
 class Origin(NamedTuple):
-    """Where a dead letter's record came from last; its name for a person is PARTITION:OFFSET."""
+    """Where a dead letter's record came from last; its name for a person is PARTITION:OFFSET.
+
+    A topic that was recreated counts its offsets anew, so the time of the record tells two of one name apart.
+    """
 
     topic: str
     partition: int
     offset: int
+    timestamp_ms: int
 
     def __str__(self) -> str:
         return f"{self.partition}:{self.offset}"
@@ -80,13 +84,12 @@ def buried(record: Record) -> Buried | None:
     """
     told = _ours(record.headers)
     try:
-        origin = Origin(told["topic"], int(told["partition"]), int(told["offset"]))
-        at = int(told["timestamp"])
+        origin = Origin(told["topic"], int(told["partition"]), int(told["offset"]), int(told["timestamp"]))
         whole = int(told["size"]) if "size" in told else None
     except (KeyError, ValueError):
         return None
     theirs = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
-    original = Record(*origin, record.value, record.key, theirs, at)
+    original = Record(*origin[:3], record.value, record.key, theirs, origin.timestamp_ms)
     return Buried(origin, original, told["reason"], told["detail"], whole, told.get("sha256", ""))
 
 

@@ -24,13 +24,18 @@ SAME_START_S = 1.0
 class Place(msgspec.Struct, frozen=True):
     """One partition: what the group has committed (None: nothing), and where its records begin and end.
 
-    `beat` is the heartbeat that our own commit carries; None where somebody else set the offset.
+    `beat` is the heartbeat that our own commit carries, and `by` the process whose it is; None where somebody else set
+    the offset.
     """
 
     committed: int | None
     beat: int | None
     low: int
     high: int
+    by: str = ""
+
+
+UNSEEN = Place(None, None, 0, 0)  # a partition before it was made
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -65,13 +70,22 @@ def _is_of(count: str, server: str) -> bool:
     return count.endswith(f" on {server}")
 
 
-def losses(before: Sight, now: Sight, beat: int) -> list[Loss]:
-    """Return what may have been missed between two sightings; `beat` is the heartbeat that the database has."""
-    ahead = max((place.beat for place in now.places.values() if place.beat is not None), default=0)
-    if ahead > beat:  # all that was known before is older than it seems
-        told = f"its heartbeat is {beat}, and the group has committed what was done at {ahead}"
+def losses(before: Sight, now: Sight, beats: Mapping[str, int]) -> list[Loss]:
+    """Return what may have been missed between two sightings; `beats` are the heartbeats that the database has."""
+    if ahead := ahead_of(now, beats):  # all that was known before is older than it seems
+        told = "; ".join(
+            f"the heartbeat of {by} is {beats.get(by, 0)}, and the group has committed what it did at {beat}"
+            for by, beat in sorted(ahead.items())
+        )
         return [Loss(DATABASE_WENT_BACK, told)]
     return [*_of_topic(before, now), *_of_minio(before, now)]
+
+
+def ahead_of(now: Sight, beats: Mapping[str, int]) -> dict[str, int]:
+    """Return by process which heartbeats are committed that the database does not have."""
+    places = [place for place in now.places.values() if place.beat is not None]
+    latest = {by: max(place.beat or 0 for place in places if place.by == by) for by in {place.by for place in places}}
+    return {by: beat for by, beat in latest.items() if beat > beats.get(by, 0)}
 
 
 def caught_up(before: Sight, now: Sight) -> Sight:
@@ -86,7 +100,7 @@ def caught_up(before: Sight, now: Sight) -> Sight:
 def _later(before: Place, now: Place | None) -> Place:
     if now is None or now.beat is None or now.committed is None or now.committed < (before.committed or 0):
         return before
-    return msgspec.structs.replace(before, committed=now.committed, beat=now.beat)
+    return msgspec.structs.replace(before, committed=now.committed, beat=now.beat, by=now.by)
 
 
 def _of_topic(before: Sight, now: Sight) -> Iterator[Loss]:
@@ -95,7 +109,7 @@ def _of_topic(before: Sight, now: Sight) -> Iterator[Loss]:
     if told := _recreated(before, now):
         yield Loss(TOPIC_RECREATED, told)
         return
-    pairs = [(number, before.places[number], place) for number, place in now.places.items() if number in before.places]
+    pairs = [(number, before.places.get(number, UNSEEN), place) for number, place in now.places.items()]
     reset = [
         f"partition {number}: {_offset(then)} -> {_offset(place)}"
         for number, then, place in pairs
@@ -103,7 +117,8 @@ def _of_topic(before: Sight, now: Sight) -> Iterator[Loss]:
     ]
     if reset:
         yield Loss(OFFSET_RESET, f"not by a consumer: {'; '.join(reset)}")
-    gone = {number: place.low - then.committed for number, then, place in pairs if _overtaken(then, place)}  # type: ignore[operator]
+    begun = any(place.beat is not None for place in before.places.values())  # a group that never read misses nothing
+    gone = {number: place.low - _next(then) for number, then, place in pairs if begun and place.low > _next(then)}
     if gone:
         told = ", ".join(f"{count} of partition {number}" for number, count in gone.items())
         yield Loss(RETENTION, f"records that were not read are gone: {told}")
@@ -127,8 +142,9 @@ def _reset(then: Place, now: Place) -> bool:
     return ours and (now.committed is None or now.beat is None or now.committed < (then.committed or 0))
 
 
-def _overtaken(then: Place, now: Place) -> bool:
-    return then.committed is not None and now.low > max(then.committed, then.low)
+def _next(then: Place) -> int:
+    """Return what the group was to read next; of a partition without a commit that is its oldest record."""
+    return then.low if then.committed is None else max(then.committed, then.low)
 
 
 def _offset(place: Place) -> str:

@@ -1,8 +1,8 @@
 """Watches for what the stream may have missed: each such window is kept as a sweep that is wanted, until one covers it.
 
 What topic, group and MinIO look like is compared with what they looked like before (losses.py): by a duty, and once
-before a consumer joins its group. A heartbeat in the database, whose number each commit of offsets carries, tells when
-the database was set back to an earlier time.
+before a consumer joins its group. A heartbeat of each consumer in the database, whose number its commits of offsets
+carry, tells when the database was set back to an earlier time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 
 from consumer import losses
 from consumer.duties import Duty, Turn
-from consumer.kafka_positions import Asker
+from consumer.kafka_positions import Asker, Position
 from consumer.kafka_settings import Settings as Kafka
 from consumer.losses import DATABASE_WENT_BACK, Loss, Place, Sight
 from consumer.passed import FIGURES, TOKEN_LIFE, bearer, samples
@@ -33,6 +33,7 @@ SQL = queries(sql_file("losses.sql"))
 NAME = "losses"
 INTERVAL_S = 15.0  # MinIO keeps its figures for ten seconds
 BEAT_S = 10.0
+KEPT_S = 86_400.0  # a heartbeat that no commit names any more
 START = "minio_node_process_starttime_seconds"
 COUNTS = ("minio_notify_events_skipped_total", "minio_notify_events_errors_total", "minio_notify_target_failed_events")
 
@@ -45,32 +46,37 @@ class Heartbeat:
     owner: str
     buckets: Sequence[str]
     _beat: int = 0
+    _told: str = ""  # when, by the database's clock
     _at: float = field(default_factory=lambda: monotonic() - BEAT_S)
 
     def __call__(self, wrote: bool) -> str:  # noqa: FBT001 - the one thing that it asks
         """Return what the commit carries: a new number where something was written, or now and then."""
         if wrote or monotonic() - self._at >= BEAT_S:
             with self.database.use() as connection:
-                [(beat,)] = connection.execute(SQL["beat"], {"owner": self.owner}).fetchall()
-                if beat <= self._beat:
-                    told = f"its heartbeat is {beat - 1}, and was {self._beat} when this process last wrote"
-                    lasted = Sight(inquiry.now(connection).isoformat())
-                    connection.execute(SQL["go_on_from"], {"beat": self._beat + 1})
-                    want(connection, [Loss(DATABASE_WENT_BACK, told)], (lasted, lasted), self.buckets, self.owner)
-                    beat = self._beat + 1
-            self._beat, self._at = beat, monotonic()
-        return stamp(self._beat)
+                self._count(connection)
+            self._at = monotonic()
+        return stamp(self._beat, self.owner)
+
+    def _count(self, connection: Connection) -> None:
+        [(beat, at)] = connection.execute(SQL["beat"], {"owner": self.owner}).fetchall()
+        if beat <= self._beat and monotonic() - self._at < KEPT_S / 2:  # after that it may have been forgotten
+            told = f"the heartbeat of {self.owner} is {beat - 1}, and was {self._beat} when it last wrote"
+            beat = self._beat + 1
+            connection.execute(SQL["go_on_from"], {"owner": self.owner, "beat": beat})
+            window = Sight(self._told), Sight(at.isoformat())
+            want(connection, [Loss(DATABASE_WENT_BACK, told)], window, self.buckets, self.owner)
+        self._beat, self._told = beat, at.isoformat()
 
 
-def stamp(beat: int) -> str:
+def stamp(beat: int, by: str) -> str:
     """Return a heartbeat as a commit carries it."""
-    return f"beat={beat}"
+    return f"beat={beat} by={by}"
 
 
-def beat_of(metadata: str) -> int | None:
-    """Return the heartbeat that a commit carried; None where it was not ours."""
-    name, _, number = metadata.partition("=")
-    return int(number) if name == "beat" and number.isdecimal() else None
+def beat_of(metadata: str) -> tuple[int | None, str]:
+    """Return the heartbeat that a commit carried, and whose; None where it was not ours."""
+    number, _, by = metadata.removeprefix("beat=").partition(" by=")
+    return (int(number), by) if metadata.startswith("beat=") and number.isdecimal() else (None, "")
 
 
 @dataclass
@@ -94,6 +100,9 @@ class Watch:
             now = self.sight(connection)
             before = msgspec.json.decode(turn.checkpoint, type=Sight) if turn.checkpoint else now
             self._compare(connection, before, now, turn.world.actor)
+            if now.places:
+                named = [place.by for place in now.places.values()]
+                connection.execute(SQL["forget_heartbeats"], {"named": named, "kept_s": KEPT_S})
         turn.keep(msgspec.json.encode(losses.known(before, now)).decode())
 
     def before_joining(self, database: Database, actor: str) -> None:
@@ -106,13 +115,14 @@ class Watch:
             self._compare(connection, losses.caught_up(before, now), now, actor)
 
     def _compare(self, connection: Connection, before: Sight, now: Sight, actor: str) -> None:
-        kept = connection.execute(SQL["heartbeat"]).fetchone()
-        beat, at = kept or (0, before.at)
-        found = losses.losses(before, now, beat)
-        if any(loss.reason == DATABASE_WENT_BACK for loss in found):
-            ahead = max(place.beat or 0 for place in now.places.values())
-            connection.execute(SQL["go_on_from"], {"beat": ahead})
-            before = msgspec.structs.replace(before, at=at)
+        kept = connection.execute(SQL["heartbeats"]).fetchall()
+        beats = {owner: beat for owner, beat, _ in kept}
+        found = losses.losses(before, now, beats)
+        if ahead := losses.ahead_of(now, beats):
+            for owner, beat in ahead.items():
+                connection.execute(SQL["go_on_from"], {"owner": owner, "beat": beat})
+            lasted = max((at.isoformat() for *_, at in kept), default=before.at)
+            before = msgspec.structs.replace(before, at=lasted)
         want(connection, found, (before, now), self.buckets, actor)
 
     def sight(self, connection: Connection) -> Sight:
@@ -135,14 +145,15 @@ class Watch:
             if self._asker is None:
                 self._asker = self.exits.enter_context(Asker(self.topic, self.kafka))
             found = self._asker.positions()
-            places = {
-                one.partition: Place(one.committed, beat_of(one.metadata), one.low_watermark, one.high_watermark)
-                for one in found
-            }
-            return Sight(at, self._asker.topic_id(), places)
+            return Sight(at, self._asker.topic_id(), {one.partition: _place(one) for one in found})
         except (Unavailable, Misconfigured) as error:
             log.info("losses.without_topic", why=str(error))
             return Sight(at)
+
+
+def _place(one: Position) -> Place:
+    beat, by = beat_of(one.metadata)
+    return Place(one.committed, beat, one.low_watermark, one.high_watermark, by)
 
 
 def _count_name(name: str, told: dict[str, str]) -> str:
@@ -168,5 +179,15 @@ def want(
 
 
 def wanted(connection: Connection) -> list[inquiry.Record]:
-    """Return (bucket, reason, from, to, times, detail) of every loss window that no sweep has covered."""
+    """Return (id, bucket, reason, from, to, times, detail) of each loss window not covered and not dismissed."""
     return connection.execute(SQL["wanted"]).fetchall()
+
+
+def dismiss(database: Database, who: Who, number: int) -> bool:
+    """Want a sweep no more, such as that of a bucket that is gone; returns whether it still was wanted."""
+    with database.use() as connection, inquiry.explaining(), connection.transaction():
+        found = connection.execute(SQL["dismiss"], {"id": number}).fetchone()
+        if found is not None:
+            bucket, reason, facts = found
+            note(connection, who, "sweep dismissed", f"sweep of {bucket}", {"sweep": number, "for": reason, **facts})
+    return found is not None

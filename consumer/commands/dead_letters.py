@@ -77,7 +77,9 @@ def show(call: Call) -> Answer:
     wanted = Wanted(names=frozenset({call.options.id}))
     with reading(call) as (settings, opened, reader):
         decisions = deadletters.decided(opened)
-        letter = next(deadletters.letters(reader, wanted), None)
+        letter = next(
+            iter(deque(deadletters.letters(reader, wanted), maxlen=1)), None
+        )  # of a recreated topic the latest
     if letter is None:
         raise Misconfigured(f"{call.options.id!r}: {NO_LETTER}")
     value = letter.record.value or b""

@@ -32,8 +32,10 @@ SCRUBS = (
     "mismatch_so_far", "stopped_after",
 )  # fmt: skip
 NEVER = "never swept"
-WANTED = ("bucket", "reason", "from_at", "to_at", "times", "detail")
-SWEEP = "a complete storage-reconciler sweep that begins after it covers it"
+WANTED = ("id", "bucket", "reason", "from_at", "to_at", "times", "detail")
+SWEEP = (
+    "a complete sweep that begins after it covers it; of a bucket that is gone: sweep --dismiss ID --why TEXT --apply"
+)
 ACTS = ("act", "count", "last_at")
 RESTRAINTS = ("restraint", "bucket", "since_at", "until_at", "set_by", "why")
 WORTH_TELLING = (

@@ -15,6 +15,7 @@ from consumer.beginning import Leased
 from consumer.commands import output
 from consumer.commands.answer import Answer, Exit, Failure, failure_of
 from consumer.commands.call import Call, database
+from consumer.commands.dismissing import dismiss
 from consumer.commands.display import Display
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
@@ -32,6 +33,8 @@ ENTRY = "import sys; from consumer.cli import main; sys.exit(main())"
 
 def sweep(call: Call) -> Answer:
     """Sweep a bucket, or each that is configured, and report."""
+    if call.options.dismiss:
+        return dismiss(call)
     settings, options = call.settings(*NEEDED), call.options
     buckets = [options.bucket] if options.bucket else buckets_of(settings)
     if len(buckets) > 1 and (options.format == "html" or options.join or options.listing or options.metrics_file):

@@ -23,6 +23,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     taking = sweep.add_mutually_exclusive_group()
     taking.add_argument("--resume", action="store_true", help="go on with a sweep that was interrupted")
     taking.add_argument("--join", type=int, metavar="ID", help="take part in a sweep that is running")
+    taking.add_argument(
+        "--dismiss", type=int, nargs="+", metavar="ID", help="want these no more, as status lists them (with --why)"
+    )
     sweep.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (1)")
     sweep.add_argument(
         "--ranges", type=int, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
@@ -33,8 +36,8 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     sweep.add_argument(
         "--believe", action="store_true", help="believe both sides, whatever the guards say (with --why)"
     )
-    sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe, kept with the sweep")
-    sweep.add_argument("--who", default=None, metavar="NAME", help="who believes, kept with the sweep (your user name)")
+    sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe or --dismiss, kept")
+    sweep.add_argument("--who", default=None, metavar="NAME", help="who believes or dismisses, kept (your user name)")
     sweep.add_argument("--spool", metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
     sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
     exit_code(sweep)

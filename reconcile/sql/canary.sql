@@ -5,14 +5,16 @@
 SELECT lower, tally FROM reconciler.lease WHERE task = 'canary' ORDER BY lower
 
 -- name: send
--- Just before the deletion, whose arrival may be quicker than its answer.
+-- Just before the deletion, whose arrival may be quicker than its answer; if that comes to nothing, it is left.
 INSERT INTO reconciler.lease AS l (task, lower, tally, owner, until)
 VALUES ('canary', %(bucket)s, jsonb_build_object(
     'number', %(number)s::bigint,
-    'sent', jsonb_build_object(%(number)s::text, extract(epoch FROM clock_timestamp())::float8)), %(owner)s, now())
+    'sent', jsonb_build_object(%(number)s::text, extract(epoch FROM clock_timestamp())::float8),
+    'judged', jsonb_build_object('left', %(left)s::jsonb)), %(owner)s, now())
 ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, tally = l.tally || jsonb_build_object(
     'number', %(number)s::bigint,
-    'sent', (coalesce(l.tally -> 'sent', '{}') - %(forgotten)s::text) || (excluded.tally -> 'sent'))
+    'sent', (coalesce(l.tally -> 'sent', '{}') - %(forgotten)s::text) || (excluded.tally -> 'sent'),
+    'judged', coalesce(l.tally -> 'judged', '{}') || (excluded.tally -> 'judged'))
 
 -- name: arrived
 UPDATE reconciler.lease SET tally = tally || jsonb_build_object('lanes', coalesce(tally -> 'lanes', '{}') || jsonb_build_object(

@@ -1,20 +1,28 @@
--- Loss windows: sweeps that are wanted. One is covered once a complete sweep of its bucket began after it.
+-- Loss windows: sweeps that are wanted. One is covered once a complete sweep of its bucket began after it; it is finished
+-- where a person has dismissed it.
 
 -- name: beat
--- One more heartbeat, which the next commit of offsets carries; and how many the database had before.
+-- One more heartbeat of a process, which its next commit of offsets carries.
 INSERT INTO reconciler.lease AS l (task, lower, tally, owner, until)
-VALUES ('heartbeat', '', jsonb_build_object('beat', 1, 'at', now()), %(owner)s, now())
-ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, until = excluded.until,
+VALUES ('heartbeat', %(owner)s, jsonb_build_object('beat', 1, 'at', now()), %(owner)s, now())
+ON CONFLICT (task, lower) DO UPDATE SET until = excluded.until,
     tally = jsonb_build_object('beat', (l.tally ->> 'beat')::bigint + 1, 'at', now())
-RETURNING (tally ->> 'beat')::bigint
+RETURNING (tally ->> 'beat')::bigint, (tally ->> 'at')::timestamptz
 
--- name: heartbeat
-SELECT (tally ->> 'beat')::bigint, tally ->> 'at' FROM reconciler.lease WHERE task = 'heartbeat'
+-- name: heartbeats
+SELECT lower, (tally ->> 'beat')::bigint, (tally ->> 'at')::timestamptz FROM reconciler.lease WHERE task = 'heartbeat'
 
 -- name: go_on_from
--- After the database went back: its heartbeat goes on where it was.
-UPDATE reconciler.lease SET tally = tally || jsonb_build_object('beat', greatest((tally ->> 'beat')::bigint, %(beat)s::bigint))
-WHERE task = 'heartbeat'
+-- After the database went back: a process' heartbeat goes on where it was.
+INSERT INTO reconciler.lease AS l (task, lower, tally, owner, until)
+VALUES ('heartbeat', %(owner)s, jsonb_build_object('beat', %(beat)s::bigint, 'at', now()), %(owner)s, now())
+ON CONFLICT (task, lower) DO UPDATE SET until = excluded.until, tally = l.tally || jsonb_build_object(
+    'beat', greatest((l.tally ->> 'beat')::bigint, %(beat)s::bigint))
+
+-- name: forget_heartbeats
+-- Of processes that are long gone, and whose commits were followed by others'.
+DELETE FROM reconciler.lease
+WHERE task = 'heartbeat' AND lower <> ALL (%(named)s::text[]) AND until < now() - make_interval(secs => %(kept_s)s)
 
 -- name: seen
 SELECT checkpoint FROM reconciler.lease WHERE task = 'duty losses' AND lower = ''
@@ -25,7 +33,8 @@ UPDATE reconciler.sweep AS w SET facts = w.facts || jsonb_build_object(
     'to', %(to)s::timestamptz, 'times', (w.facts ->> 'times')::int + 1, 'detail', %(detail)s::text)
 WHERE w.id = (
     SELECT max(s.id) FROM reconciler.sweep AS s
-    WHERE s.state = 'wanted' AND s.bucket = %(bucket)s AND s.reason = %(reason)s AND NOT EXISTS (
+    WHERE s.state = 'wanted' AND s.bucket = %(bucket)s AND s.reason = %(reason)s AND s.finished_at IS NULL
+      AND NOT EXISTS (
         SELECT FROM reconciler.sweep AS c
         WHERE c.bucket = s.bucket AND c.id <> s.id AND c.prefix = '' AND c.kind = 'sweep' AND c.state = 'complete'
           AND NOT c.facts ? 'listing' AND c.started_at > (s.facts ->> 'to')::timestamptz))
@@ -41,11 +50,15 @@ RETURNING id
 SELECT lower FROM reconciler.lease WHERE task = 'live_rows' AND lower <> ''
 
 -- name: wanted
-SELECT w.bucket, w.reason, (w.facts ->> 'from')::timestamptz, (w.facts ->> 'to')::timestamptz, (w.facts ->> 'times')::int,
-       w.facts ->> 'detail'
+SELECT w.id, w.bucket, w.reason, (w.facts ->> 'from')::timestamptz, (w.facts ->> 'to')::timestamptz,
+       (w.facts ->> 'times')::int, w.facts ->> 'detail'
 FROM reconciler.sweep AS w
-WHERE w.state = 'wanted' AND NOT EXISTS (
+WHERE w.state = 'wanted' AND w.finished_at IS NULL AND NOT EXISTS (
     SELECT FROM reconciler.sweep AS c
     WHERE c.bucket = w.bucket AND c.prefix = '' AND c.kind = 'sweep' AND c.state = 'complete'
       AND NOT c.facts ? 'listing' AND c.started_at > (w.facts ->> 'to')::timestamptz)
 ORDER BY w.id
+
+-- name: dismiss
+UPDATE reconciler.sweep SET finished_at = now() WHERE id = %(id)s AND state = 'wanted' AND finished_at IS NULL
+RETURNING bucket, reason, facts

@@ -147,12 +147,13 @@ WHERE f.bucket = %(bucket)s AND f.closed_at IS NULL AND f.key > %(lower)s COLLAT
 ORDER BY f.key, f.s3_version LIMIT 1001
 
 -- name: prune_sweeps
--- Never the last complete one of its bucket and prefix, one at work, nor a loss window that none has covered. What never came to its end goes with its ranges,
+-- Never the last complete one of its bucket and prefix, one at work, nor a loss window that none has covered
+-- and nobody has dismissed. What never came to its end goes with its ranges,
 -- but for a scrub, which may take years, a little every night.
 WITH pruned AS (
     DELETE FROM reconciler.sweep AS s
     WHERE coalesce(s.finished_at, s.started_at) < now() - %(older)s
-      AND NOT (s.state = 'wanted' AND NOT EXISTS (
+      AND NOT (s.state = 'wanted' AND s.finished_at IS NULL AND NOT EXISTS (
           SELECT FROM reconciler.sweep AS l
           WHERE l.bucket = s.bucket AND l.prefix = '' AND l.kind = 'sweep' AND l.state = 'complete'
             AND NOT l.facts ? 'listing' AND l.started_at > (s.facts ->> 'to')::timestamptz))

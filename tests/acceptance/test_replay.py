@@ -191,3 +191,15 @@ def test_what_decodes_by_now_is_sent_through_again(site):
     assert site.status(row) == "corrupted"
     left = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
     assert [one["id"] for one in left] == ["0:18"]
+
+
+def test_a_decision_about_a_letter_of_a_topic_that_was_recreated_hides_no_other(site):
+    """The new topic counts its offsets anew: the letter of the same place is another one, and is not decided."""
+    site.bury([consuming.letter(site, b"{", offset=17, at_ms=1_700_000_000_000)])
+    told(site.program.run("dead-letters", "discard", "--apply", "-o", "json"))
+    site.bury([consuming.letter(site, b"[", offset=17, at_ms=1_800_000_000_000)])
+    [left] = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
+    assert (left["id"], left["decision"]) == ("0:17", None)
+    assert told(site.program.run("dead-letters", "show", "0:17", "-o", "json"))["value"] == "["
+    told(site.program.run("dead-letters", "discard", "--apply", "-o", "json"))
+    assert told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"] == []

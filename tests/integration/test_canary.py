@@ -4,6 +4,7 @@ import json
 import secrets
 import tempfile
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from consumer.duties import do_one
 from consumer.figures import canary_figures
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
-from reconcile.model import ObjectRef
+from reconcile.model import ObjectRef, Unavailable
 from reconcile.objects import Objects
 from reconcile.server import Server
 from reconcile.settings import Canary
@@ -237,6 +238,22 @@ def test_what_minio_forbids_is_told_and_leaves_one_object_at_most(site, minio, f
     allow("s3:PutObject", "s3:DeleteObject")
     assert aloft.once().judged == canary.Judged()
     assert there() == []
+
+
+def test_what_an_outage_kept_from_being_removed_is_removed_the_next_time(site, minio, flight):
+    """MinIO answers no deletion for a while: what was put is known, however the round ended."""
+    host, port = minio.endpoint.split(":")
+    with proxy.Proxy(host, int(port)) as between:
+        aloft = flight(Server(between.url, minio.user, minio.password, timeout_s=5.0))
+        there = lambda: [one.object_name for one in site.client.list_objects(site.bucket, recursive=True)]  # noqa: E731
+        between.set(replace(proxy.BUSY, method="DELETE"))
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                aloft.once()
+            assert there() == [f"{canary.PREFIX}1"]
+        between.set(proxy.Pass())
+        until(lambda: aloft.once().judged == canary.Judged(), 20, "it is let in again")
+        assert there() == []
 
 
 def test_an_arrival_counts_once_and_only_of_what_was_sent(site, flight):

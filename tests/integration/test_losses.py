@@ -7,7 +7,8 @@ import pytest
 
 from consumer.duties import do_one
 from consumer.kafka_positions import positions
-from consumer.losswatch import Watch, wanted
+from consumer.losses import Loss, Sight
+from consumer.losswatch import Heartbeat, Watch, want, wanted
 from consumer.passed import Group
 from consumer.service import buckets_of
 from deploy.local import kafka as kafkas
@@ -53,7 +54,7 @@ def consumed(site, count=5):
 
 def reasons(site):
     """Return what is wanted, by bucket."""
-    return {(bucket, reason) for bucket, reason, *_ in wanted(site.connection)}
+    return {(bucket, reason) for _, bucket, reason, *_ in wanted(site.connection)}
 
 
 def test_while_all_is_well_nothing_is_wanted(site, exits):
@@ -79,12 +80,12 @@ def test_retention_that_overtakes_the_group_is_noticed_before_it_joins(site, exi
     site.delete_records(0, 12)
     before_joining()
     consumed(site)
-    [(bucket, reason, began, ended, times, detail)] = wanted(site.connection)
+    [(_, bucket, reason, began, ended, times, detail)] = wanted(site.connection)
     assert (bucket, reason, times) == (site.bucket, "retention", 1)
     assert detail == "records that were not read are gone: 7 of partition 0"
     assert began < ended
     look()
-    [(_, _, began_then, ended_then, times, _)] = wanted(site.connection)
+    [(_, _, _, began_then, ended_then, times, _)] = wanted(site.connection)
     assert (began_then, times) == (began, 2)
     assert ended_then > ended
 
@@ -122,7 +123,7 @@ def test_an_offset_that_somebody_set_is_noticed(site, exits, admin):
     until(lambda: not site.members(), 20, "the group is empty")
     admin.alter_consumer_group_offsets([place])[group].result()
     before_joining()
-    [(_, reason, *_, detail)] = wanted(site.connection)
+    [(_, _, reason, *_, detail)] = wanted(site.connection)
     assert (reason, detail) == ("offset_reset", "not by a consumer: partition 0: 5 -> 10")
 
 
@@ -144,7 +145,7 @@ def test_a_database_that_went_back_is_noticed(site, exits, postgres, tmp_path, m
             before_joining()
             before_joining()
             look()
-            [(bucket, reason, began, ended, times, _)] = wanted(restored.connection)
+            [(_, bucket, reason, began, ended, times, _)] = wanted(restored.connection)
     assert (bucket, reason, times) == (site.bucket, "database_went_back", 1)
     assert began < ended
 
@@ -162,6 +163,44 @@ def test_a_database_that_went_back_under_a_running_consumer_is_noticed_at_its_ne
     assert reasons(site) == {(site.bucket, "database_went_back")}
     [(beat,)] = site.sql("SELECT (tally ->> 'beat')::int FROM reconciler.lease WHERE task = 'heartbeat'")
     assert beat > 2
+
+
+def test_a_database_that_went_back_is_noticed_however_much_another_consumer_writes_meanwhile(site, exits):
+    """Each has a number of its own, which no other's writing makes higher; the window begins where it last wrote."""
+    world = consuming.world(site.settings(), exits, "quiet")
+    quiet, other = (Heartbeat(world.database, owner, [site.bucket]) for owner in ("quiet", "other"))
+    quiet(wrote=True)
+    site.sql("CREATE TABLE earlier AS SELECT * FROM reconciler.lease WHERE task = 'heartbeat'")
+    quiet(wrote=True)
+    site.sql("DELETE FROM reconciler.lease WHERE task = 'heartbeat'")
+    site.sql("INSERT INTO reconciler.lease SELECT * FROM earlier")
+    for _ in range(3):
+        other(wrote=True)
+    assert reasons(site) == set()
+    assert quiet(wrote=True) == "beat=3 by=quiet"
+    [(_, _, reason, began, ended, times, _)] = wanted(site.connection)
+    assert (reason, times) == ("database_went_back", 1)
+    assert began < ended
+    for beating in (quiet, other, quiet):
+        beating(wrote=True)
+    assert wanted(site.connection)[0][5] == 1
+
+
+def test_heartbeats_of_processes_that_are_gone_are_forgotten_but_for_those_that_a_commit_names(site, exits):
+    """After a day; else each restart would leave one for ever."""
+    look, _ = watcher(site, exits)
+    consumed(site)
+    with_owner = (
+        "INSERT INTO reconciler.lease (task, lower, tally, owner, until) VALUES ('heartbeat', %s, %s, '', now())"
+    )
+    site.sql(with_owner, "gone", '{"beat": 4, "at": "2025-06-01T00:00:00Z"}')
+    look()
+    owners = "SELECT lower FROM reconciler.lease WHERE task = 'heartbeat' ORDER BY 1"
+    assert site.sql(owners) == [("gone",), ("test",)]
+    site.sql("UPDATE reconciler.lease SET until = now() - interval '2 days' WHERE task = 'heartbeat'")
+    look()
+    assert site.sql(owners) == [("test",)]
+    assert reasons(site) == set()
 
 
 def test_a_complete_sweep_that_began_after_it_covers_it_and_status_shows_it_until_then(site, exits):
@@ -192,6 +231,30 @@ def test_a_complete_sweep_that_began_after_it_covers_it_and_status_shows_it_unti
     site.sql(sweep, site.bucket, "", "complete")
     assert wanted(site.connection) == []
     assert "wanted" not in site.program.json("status")
+    assert pruned(site) == 1
+
+
+def test_a_wanted_sweep_of_a_bucket_that_is_gone_is_dismissed_by_a_person_with_a_reason(site):
+    """Nothing without --why or --apply; then it is neither shown nor kept, and the history has who and why."""
+    window = Sight("2025-06-01T12:00:00Z"), Sight("2025-06-01T12:00:15Z")
+    want(site.connection, [Loss("retention", "gone"), Loss("offset_reset", "set")], window, ["removed"], "test")
+    first, second = (record[0] for record in wanted(site.connection))
+    words = ("sweep", "--dismiss", str(first))
+    assert {one["id"] for one in site.program.json("status")["wanted"]} == {first, second}
+    without = site.program.run(*words, "--apply")
+    assert (without.returncode, "--why" in without.stderr) == (2, True)
+    unknown = site.program.run("sweep", "--dismiss", str(second + 1), "--why", "x", "--apply")
+    assert (unknown.returncode, "is not wanted" in unknown.stderr) == (2, True)
+    planned = site.program.run(*words, "--why", "the bucket is gone")
+    assert (planned.returncode, "planned" in planned.stdout, len(wanted(site.connection))) == (0, True, 2)
+    done = site.program.run(*words, "--why", "the bucket is gone", "--who", "ann", "--apply")
+    assert (done.returncode, "done" in done.stdout) == (0, True)
+    assert [record[0] for record in wanted(site.connection)] == [second]
+    [kept] = site.sql("SELECT actor, why, evidence ->> 'for' FROM reconciler.history WHERE act = 'sweep dismissed'")
+    assert kept == ("ann", "the bucket is gone", "retention")
+    want(site.connection, [Loss("retention", "again")], window, ["removed"], "test")
+    assert first not in {record[0] for record in wanted(site.connection)}
+    site.sql("UPDATE reconciler.sweep SET finished_at = now() - interval '100 days' WHERE finished_at IS NOT NULL")
     assert pruned(site) == 1
 
 

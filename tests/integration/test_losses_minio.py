@@ -57,7 +57,7 @@ def test_a_restart_and_events_that_minio_drops_are_noticed_and_a_queue_that_wait
 
         def told() -> dict[str, str]:
             do_one(world, watch.duty(), lambda *_: True)
-            return {reason: detail for _, reason, *_, detail in wanted(site.connection)}
+            return {reason: detail for _, _, reason, *_, detail in wanted(site.connection)}
 
         def waiting() -> float:
             token = bearer(own.minio.user, own.minio.password, datetime.now(UTC) + TOKEN_LIFE)  # noqa: TID251

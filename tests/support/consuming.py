@@ -234,9 +234,10 @@ class Site:
         return [ck.TopicPartition(self.topic, partition) for partition in sorted(known)]
 
 
-def letter(site: Site, value: bytes, offset: int) -> Letter:
+def letter(site: Site, value: bytes, offset: int, at_ms: int = -1) -> Letter:
     """Return the dead letter of a record."""
-    return letter_of(Poison(Record(site.topic, 0, offset, value), "not-json", "as it was then"))
+    record = Record(site.topic, 0, offset, value, timestamp_ms=at_ms)
+    return letter_of(Poison(record, "not-json", "as it was then"))
 
 
 def insert(connection: psycopg.Connection, key: str, size: int = SIZE, **columns: object) -> str:

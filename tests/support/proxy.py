@@ -38,10 +38,11 @@ class Slow:
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer each request in the server's place."""
+    """Answer each request, or each of this method, in the server's place."""
 
     status: str
     headers: tuple[str, ...] = ()
+    method: str = ""
 
     def head(self) -> bytes:
         """Return the whole answer, which has no body."""
@@ -133,7 +134,7 @@ class Proxy:
 
     def _hand_on(self, chunk: bytes, source: socket.socket, target: socket.socket, *, asking: bool) -> None:
         match self._settled():
-            case Answer() as answer if asking:
+            case Answer() as answer if asking and chunk.startswith(answer.method.encode()):
                 source.sendall(answer.head())
             case Cut():
                 _shut(source)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.deadletters import subject
 from consumer.events import Poison, Record
 from consumer.letters import beginning_of, buried, letter_of
 
@@ -64,3 +65,19 @@ def test_a_record_that_brings_our_headers_hides_nothing(forged):
     assert cut is not None
     assert (whole.origin, whole.reason, whole.whole_bytes, whole.sha256) == (cut.origin, "not-json", None, "")
     assert (str(cut.origin), cut.whole_bytes, whole.record.timestamp_ms) == ("3:42", 2, RECORD.timestamp_ms)
+
+
+def test_records_of_one_place_are_told_apart_by_their_time():
+    """A topic that was recreated counts from 0 again; the same record buried twice is one letter."""
+    records = RECORD, RECORD, RECORD._replace(timestamp_ms=RECORD.timestamp_ms + 1)
+    letters = [letter_of(Poison(record, "not-json", "")) for record in records]
+    first, again, later = (
+        buried(Record("events.dead-letter", 0, at, one.value, one.key, one.headers)) for at, one in enumerate(letters)
+    )
+    assert first is not None
+    assert again is not None
+    assert later is not None
+    assert first.origin == again.origin != later.origin
+    assert str(first.origin) == str(later.origin) == "3:42"
+    assert subject(first.origin) == subject(again.origin) != subject(later.origin)
+    assert first.record[:3] == RECORD[:3]
