@@ -190,21 +190,42 @@ class Letterbox:
         self._topic = topic
         self._kafka = kafka
         self._producer: Producer | None = None
+        self._sent: list[Letter] = []
+        self._reports: list[KafkaError | None] = []
 
-    def deliver(self, letters: Sequence[Letter]) -> list[int]:
-        """Send, wait for each letter's own report, and return the numbers of those that are too large; else raise."""
+    def deliver(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Send and confirm."""
+        self.send(letters)
+        return self.confirm()
+
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Hand letters to the driver, which sends them meanwhile; nothing is sure before `confirm`."""
         if not letters:
-            return []
+            return
         self._producer = self._producer or open_producer(self._kafka)
-        reports: list[KafkaError | None] = [KafkaError(KafkaError.REQUEST_TIMED_OUT)] * len(letters)
-        for number, letter in enumerate(letters):
-            self._send(self._producer, letter, partial(reports.__setitem__, number))
+        for letter in letters:
+            number = len(self._sent)
+            self._sent.append(letter)
+            self._reports.append(KafkaError(KafkaError.REQUEST_TIMED_OUT))
+            self._send(self._producer, letter, partial(self._reports.__setitem__, number))
+        self._producer.poll(0)
+
+    def confirm(self) -> list[Letter]:
+        """Wait for the own report of each letter sent so far, and return those that are too large; else raise."""
+        if self._producer is None or not self._sent:
+            return []
         self._producer.flush(BURY_SECONDS)  # an empty queue proves nothing
-        refused = {number: fault for number, fault in enumerate(reports) if fault is not None}
-        for fault in refused.values():
+        outcomes = list(zip(self._sent, self._reports, strict=True))
+        self.forget()
+        refused = [(letter, fault) for letter, fault in outcomes if fault is not None]
+        for _, fault in refused:
             if fault.name() not in kafka_faults.TOO_LARGE:
                 raise raised(fault, self._topic)
-        return list(refused)
+        return [letter for letter, _ in refused]
+
+    def forget(self) -> None:
+        """Wait for no letter sent so far: it will be sent again."""
+        self._sent, self._reports = [], []
 
     def _send(self, producer: Producer, letter: Letter, report: Callable[[KafkaError | None], None]) -> None:
         def delivered(fault: KafkaError | None, _: Message) -> None:
@@ -216,7 +237,6 @@ class Letterbox:
             report(fault.args[0])
         except BufferError:
             report(KafkaError(KafkaError.THROTTLING_QUOTA_EXCEEDED))
-        producer.poll(0)
 
 
 class WantedTopic(NamedTuple):

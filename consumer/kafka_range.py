@@ -5,6 +5,7 @@ Beside kafka.py the one module that imports the driver. Where a range ends is se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,8 @@ class RangeReader:
         given = {**kafka, "group.id": NO_GROUP, "enable.partition.eof": True, "auto.offset.reset": "error"}
         self._consumer = open_consumer(given)
         self._ends: dict[int, int] = {}
+        self._next: dict[int, int] = {}
+        self.eaten: Counter[int] = Counter()  # by partition, while it was read
 
     def __enter__(self) -> Self:
         return self
@@ -74,10 +77,8 @@ class RangeReader:
     def start(self, ranges: Iterable[Range]) -> None:
         """Begin to read these, and no others."""
         self._ends = {one.partition: one.end for one in ranges if len(one)}
-        places = [TopicPartition(self._topic, one.partition, one.first) for one in ranges if len(one)]
-        with asking(self._topic):
-            self._consumer.assign(places)
-        self._heard_at = monotonic()
+        self._next = {one.partition: one.first for one in ranges if len(one)}
+        self._assign()
 
     @property
     def is_over(self) -> bool:
@@ -94,17 +95,24 @@ class RangeReader:
             self._ask_of_the_rest()
         self._heard_at = monotonic()
         records = []
+        for record in [record_of(message) for message in messages if message.error() is None]:
+            self._next[record.partition] = record.offset + 1
+            end = self._ends.get(record.partition)
+            if end is not None and record.offset < end:
+                records.append(record)
+            if end is not None and record.offset >= end - 1:
+                self._end(record.partition)
         for message in messages:
-            if message.error() is not None:
-                self._judge(message)
-            else:
-                record = record_of(message)
-                end = self._ends.get(record.partition)
-                if end is not None and record.offset < end:
-                    records.append(record)
-                if end is not None and record.offset >= end - 1:
-                    self._end(record.partition)
+            self._judge(message)
         return records
+
+    def _assign(self) -> None:
+        """Read on where we are, what is left; a partition that was paused at its end is paused no more."""
+        places = [TopicPartition(self._topic, partition, self._next[partition]) for partition in self._ends]
+        with asking(self._topic):
+            self._consumer.assign(places)
+            self._consumer.resume(places)
+        self._heard_at = monotonic()
 
     def _ask_of_the_rest(self) -> None:
         """Ask for what is left, of which nothing came for long: the driver waits for a broker that is gone for ever."""
@@ -119,12 +127,21 @@ class RangeReader:
         if fault.name() == "_PARTITION_EOF":  # what is left of the range are marks of transactions
             self._end(message.partition() or 0)
         elif fault.name() in {"OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET"}:
-            raise Misconfigured(
-                f"topic {self._topic!r}, partition {message.partition()}: retention ate the range while it was read;"
-                " what is gone from the topic only a sweep finds"
-            )
+            self._pass_over_eaten(message.partition() or 0)
         elif fault.name() not in HARMLESS:
             raise raised(fault, self._topic)
+
+    def _pass_over_eaten(self, partition: int) -> None:
+        """Count what retention ate while it was to be read, and read on behind it."""
+        end = self._ends.get(partition, 0)
+        with asking(self._topic):
+            low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ASK_SECONDS)
+        self.eaten[partition] += max(min(low, end) - self._next.get(partition, 0), 0)
+        self._next[partition] = low
+        if low >= end:
+            self._end(partition)
+        else:
+            self._assign()
 
     def _end(self, partition: int) -> None:
         if self._ends.pop(partition, None) is not None:

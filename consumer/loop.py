@@ -54,10 +54,14 @@ class Stream:
 
 @dataclass(slots=True)
 class Reading:
-    """The decoding of one batch, by chunks, so that the database reads one while the next is decoded."""
+    """The decoding of one batch, by chunks, so that the database reads one while the next is decoded.
+
+    `bury` is told of each chunk's poison at once, so that its delivery goes on beside.
+    """
 
     stream: Stream
     read_at: float
+    bury: Callable[[Sequence[Poison]], object] = lambda _: None
     poison: list[Poison] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     ours: list[ObjectRef] = field(default_factory=list)
@@ -71,7 +75,9 @@ class Reading:
             decoded = decode_all(
                 chunk, stream.dialect, self.read_at, versioned=stream.versioned, watched=stream.watched
             )
-            self.poison += decoded.poison
+            if decoded.poison:
+                self.bury(decoded.poison)
+                self.poison += decoded.poison
             self.samples += decoded.hints.samples(SAMPLES)
             self.skipped += decoded.ignored
             self.ours += decoded.ours
@@ -115,12 +121,11 @@ class Consumer:
         self.hold.behind = behind = len(batch.records) >= self.most
         self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
-        reading = Reading(self.stream, self.now())
+        reading = Reading(self.stream, self.now(), self.topic.bury)
         late, settled_now = self.glance(reading.hints(batch.records))
         self.latency.read(reading.samples, self.server_now(reading.read_at))
         if reading.ours:
             self.arrived(reading.ours)
-        self.topic.bury(reading.poison)
         looks = self.stream.looks_behind if behind else self.stream.looks
         room = looks // 2 if behind else looks
         due = self.due(looks - min(len(late), room))

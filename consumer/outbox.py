@@ -117,7 +117,7 @@ class Outbox:
     def _deliver(self, letters: Sequence[Letter]) -> None:
         try:
             large = self._letterbox.deliver(letters)
-            still_large = self._letterbox.deliver([without_evidence(letters[number]) for number in large])
+            still_large = self._letterbox.deliver(list(map(without_evidence, large)))
         except Unavailable:
             self._open()
             raise

@@ -64,24 +64,27 @@ class Topic:
         return Batch(records, next_offsets, self._member.assignment.told_revoked())
 
     def bury(self, poison: Sequence[Poison]) -> None:
-        """Write what never decodes into the dead letter topic, and return when the broker has confirmed each."""
-        letters = [letter_of(buried) for buried in poison]
-        large = self._letterbox.deliver(letters)
-        still_large = self._letterbox.deliver([beginning_of(letters[number]) for number in large])
-        if still_large:
-            raise Unavailable("kafka", f"{self._dead_letter} takes not even a few kilobytes: see its max.message.bytes")
+        """Begin to write what never decodes into the dead letter topic; no offset passes before that is confirmed."""
+        self._letterbox.send(list(map(letter_of, poison)))
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit the next offsets to read, waiting for the broker's answer; a turn that ends well calls it always.
+        """Commit the next offsets to read, once the broker has confirmed each dead letter, and wait for its answer.
 
-        Those of lost partitions are let go; those that met a rebalance are committed with the next.
+        A turn that ends well calls it always. Offsets of lost partitions are let go; those that met a rebalance are
+        committed with the next.
         """
+        self._confirm_letters()
         assignment = self._member.assignment
         owed = assignment.owing(offsets)
         if owed and self._member.commit(owed, self._beat(self.wrote)):
             assignment.committed()
             self.wrote = False
         self._outages = 0
+
+    def _confirm_letters(self) -> None:
+        still_large = self._letterbox.deliver(list(map(beginning_of, self._letterbox.confirm())))
+        if still_large:
+            raise Unavailable("kafka", f"{self._dead_letter} takes not even a few kilobytes: see its max.message.bytes")
 
     def wait_out(
         self, outage: Unavailable, stopping: Callable[[], bool], probe: Callable[[], bool] | None = None
@@ -92,6 +95,7 @@ class Topic:
         """
         well = probe or (self.answers if outage.server == "kafka" else _hopefully)
         self._member.pause()
+        self._letterbox.forget()
         while not stopping():
             self._idle(min(BACK_OFF_SECONDS * 2 ** min(self._outages, 9), BACK_OFF_MOST_SECONDS), stopping)
             self._outages += 1

@@ -42,6 +42,7 @@ def replay(call: Call) -> Answer:
                 acts.tell(found.live.database, Who(call.who(), options.why), "replayed", topic, done)
             else:
                 outcome = found.plan(reader, tell)
+    ranges = [changed(one, eaten=one.eaten + reader.eaten[one.partition]) for one in ranges]
     return answer(topic, ranges, outcome, applied=options.apply)
 
 
@@ -74,11 +75,11 @@ def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bo
 
 def telling(progress: Progress, records: int) -> Callable[[Counter[str]], None]:
     """Return what shows records, rate and the time left."""
+    return lambda totals: progress.show(how_far(totals, records, progress.seconds))
 
-    def tell(totals: Counter[str]) -> None:
-        rate = totals["records"] / max(progress.seconds, 1e-3)
-        left = f", {duration((records - totals['records']) / rate)} left" if rate else ""
-        looked = f"{totals['looked_at']:,} looked at"
-        progress.show(f"{totals['records']:,} of {records:,} records, {rate:,.0f}/s, {looked}{left}")
 
-    return tell
+def how_far(totals: Counter[str], records: int, seconds: float) -> str:
+    """Say how much of so many records was read in that time, and how long the rest will take."""
+    rate = totals["records"] / max(seconds, 1e-3)
+    left = f", {duration((records - totals['records']) / rate)} left" if rate else ""
+    return f"{totals['records']:,} of {records:,} records, {rate:,.0f}/s, {totals['looked_at']:,} looked at{left}"

@@ -79,6 +79,19 @@ def test_a_replay_that_is_applied_does_it_and_says_who(site):
     assert site.committed() == {}
 
 
+def test_beside_a_running_consumer_a_replay_touches_neither_group_nor_offsets(site):
+    """The member stays, what it has committed stays, and it reads on."""
+    drifted(site)
+    with consuming.consuming(site.settings()) as consumer:
+        consuming.turning(consumer, until_true=site.caught_up)
+        before, members = site.committed(), site.members()
+        told(site.program.run("replay", "--from", "earliest", "--apply", "-o", "json", **OPEN_SOON))
+        assert (site.committed(), site.members()) == (before, members)
+        site.send([site.created("later")])
+        consuming.turning(consumer, until_true=site.caught_up)
+    assert site.committed() != before
+
+
 def test_the_same_range_is_meant_by_offset_time_and_duration(site):
     """An edge is an offset, a time, a duration ago, or a word; a partition may be chosen; the end is not included."""
     site.send([site.created(f"k{number}") for number in range(10)], partition=1)

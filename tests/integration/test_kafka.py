@@ -218,7 +218,9 @@ def test_poison_is_confirmed_in_the_dead_letter_topic_with_its_origin(members, s
     """Key, value and headers are as they were; beside them stands why, and where from."""
     record = Record(stream, 3, 42, b"\xff{", b"bucket/key", (("traced", b"yes"), ("empty", None)), 1738803871998)
     tombstone = Record(stream, 0, 7, None)
-    members().bury([Poison(record, "not-json", "unexpected end"), Poison(tombstone, "tombstone", "")])
+    member = members()
+    member.bury([Poison(record, "not-json", "unexpected end"), Poison(tombstone, "tombstone", "")])
+    member.commit({})
     first, second = letters(settings, stream, 2)
     assert (first.key(), first.value()) == (b"bucket/key", b"\xff{")
     assert first.headers() == [
@@ -245,6 +247,7 @@ def test_poison_too_large_leaves_its_hash_origin_and_beginning(topic, settings, 
         member.bury(
             [Poison(Record(topic, 1, 2, value, b"k"), "not-json", ""), Poison(Record(topic, 1, 3, b"{"), "a", "")]
         )
+        member.commit({})
     by_offset = {dict(letter.headers())["reconciler.offset"]: letter for letter in letters(settings, topic, 2)}
     assert by_offset[b"3"].value() == b"{"
     large = by_offset[b"2"]
@@ -255,11 +258,26 @@ def test_poison_too_large_leaves_its_hash_origin_and_beginning(topic, settings, 
 
 
 @pytest.mark.invariant(2)
-def test_an_unconfirmed_dead_letter_is_an_outage(topic, settings):
+def test_no_offset_passes_a_dead_letter_that_is_not_confirmed(topic, settings):
     """An empty queue proves nothing: a compacted topic refuses what has no key, and the queue is empty all the same."""
     create_topics(settings, [WantedTopic(f"{topic}.dead-letter", 1, config={"cleanup.policy": "compact"})])
-    with closing(Topic(topic, settings)) as member, pytest.raises(Unavailable, match="kafka"):
-        member.bury([Poison(Record(topic, 0, 0, b"{"), "not-json", "")])
+    write(settings, topic, 1)
+    with closing(Topic(topic, settings)) as member:
+        [record] = until(lambda: member.poll(0.1).records, 30, "the record")
+        member.bury([Poison(record, "not-json", "")])
+        with pytest.raises(Unavailable, match="kafka"):
+            member.commit({(topic, record.partition): record.offset + 1})
+        assert not any(committed(topic, settings).values())
+
+
+def test_dead_letters_are_on_their_way_before_the_turn_ends(members, stream, settings):
+    """While the rest of a batch is decoded and looked at the broker gets them; the commit alone waits."""
+    member = members()
+    member.bury([Poison(Record(stream, 0, number, b"{", b"k"), "not-json", "") for number in range(3)])
+    assert len(letters(settings, stream, 3)) == 3
+    member.bury([Poison(Record(stream, 0, 3, b"{", b"k"), "not-json", "")])
+    member.commit({})
+    assert len(letters(settings, stream, 4)) == 4
 
 
 @pytest.mark.invariant(2)
@@ -277,8 +295,9 @@ def test_after_a_restart_of_the_broker_reading_goes_on_from_what_is_committed(ka
         outage = until(lambda: outage_of(member), 30, "the outage to be told")
         begun = monotonic()
         member.wait_out(outage, lambda: monotonic() > begun + 1)
+        bystander.bury([Poison(Record(stream, 0, 0, b"{"), "not-json", "")])
         with pytest.raises(Unavailable):
-            bystander.bury([Poison(Record(stream, 0, 0, b"{"), "not-json", "")])
+            bystander.commit({})
         begun = monotonic()
         bystander.close()
         assert monotonic() - begun < 10, "a member leaves within seconds, also while no broker answers"

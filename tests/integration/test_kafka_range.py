@@ -17,23 +17,50 @@ def site(tmp_path, database, minio, kafka, topic):
         yield made
 
 
+def read(reader: RangeReader, ranges) -> list[int]:
+    """Read ranges to their end."""
+    reader.start(ranges)
+    found = []
+    until(lambda: (found.extend(one.offset for one in reader.read(0.1, 10)), reader.is_over)[1], 40)
+    return found
+
+
+def test_a_range_ends_where_the_topic_ended_when_it_was_chosen(site):
+    """What is written while it is read is no part of it."""
+    first = site.send([b"before"] * 5)
+    with RangeReader(site.topic, site.kafka) as reader:
+        ranges = reader.ranges("earliest")
+        site.send([b"meanwhile"] * 5)
+        assert read(reader, ranges) == first
+        assert read(reader, reader.ranges("earliest", "latest", 0)) == list(range(10))
+
+
+def test_what_retention_eats_while_it_is_read_is_counted_and_the_rest_is_read(site):
+    """Neither an end in mid-range nor a silent gap."""
+    site.send([b"x"] * 20)
+    with RangeReader(site.topic, site.kafka) as reader:
+        ranges = reader.ranges("earliest")
+        site.delete_records(0, 12)
+        assert read(reader, ranges) == list(range(12, 20))
+        assert reader.eaten == {0: 12}
+    with RangeReader(site.topic, site.kafka) as reader:
+        ranges = reader.ranges("earliest", 18)
+        site.delete_records(0, 20)
+        assert read(reader, ranges) == []
+        assert reader.eaten == {0: 6}
+
+
 @pytest.mark.timeout(60)
 def test_a_broker_that_goes_away_ends_the_reading(site, kafka):
     """The driver would wait for ever; once the broker is back the same range is read to its end."""
     wanted = site.send([secrets.token_bytes(10) for _ in range(5)])
-
-    def read(reader: RangeReader) -> list[int]:
-        reader.start(ranges)
-        found = []
-        until(lambda: (found.extend(one.offset for one in reader.read(0.1, 10)), reader.is_over)[1], 40)
-        return found
 
     with RangeReader(site.topic, site.kafka, quiet_s=0.5) as reader:
         ranges = reader.ranges("earliest")
         kafka.control.freeze()
         try:
             with pytest.raises(Unavailable, match="kafka"):
-                read(reader)
+                read(reader, ranges)
         finally:
             kafka.control.thaw()
-        assert read(reader) == wanted
+        assert read(reader, ranges) == wanted

@@ -1,5 +1,7 @@
 """A storm of poison on real servers, and events of what is no longer there."""
 
+import json
+
 import pytest
 
 from tests.support import consuming
@@ -43,3 +45,21 @@ def test_an_event_of_a_bucket_that_no_longer_exists_proves_nothing(site):
     assert total.unknown
     assert not total.acts["buried"]
     assert (site.status(row), site.open()) == ("active", set())
+
+
+def test_what_is_odd_and_valid_is_looked_at(site):
+    """Several events in one record, a name from the future, almost a megabyte: each key is found missing."""
+    keys = ("one", "another", "from the future", "large")
+    rows = {site.row(key) for key in keys}
+    one, another, future, large = (json.loads(site.removed(key)) for key in keys)
+    one["Records"] += another["Records"]
+    future["Records"][0]["eventName"] = "s3:ObjectTeleported:Away"
+    large["Records"][0]["source"]["userAgent"] = "x" * 900_000
+    site.send([json.dumps(value).encode() for value in (one, future, large)])
+    with consuming.consuming(site.settings(**QUICK)) as consumer:
+        total = turning(
+            consumer,
+            until_true=lambda: site.caught_up() and {site.status(row) for row in rows} == {"corrupted"},
+            seconds=40,
+        )
+    assert not total.acts["buried"]

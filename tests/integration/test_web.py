@@ -11,6 +11,8 @@ from consumer.counting import UNKNOWN, Counting, Figure
 from consumer.duties import do_one, let_go
 from consumer.figures import INTERVAL_S, Reader, Topics, lag_figures
 from consumer.kafka_positions import Asker, Lag
+from consumer.losses import Loss, Sight
+from consumer.losswatch import want
 from consumer.web import LIVE_WITHIN_S, Probes, Site, Web
 from reconcile import ledger
 from reconcile.database import Database
@@ -192,6 +194,8 @@ def test_the_figures_are_those_of_the_database_and_of_the_topic(site, reader):
     site.send([site.removed("later"), site.removed("later still")])
     with site.connection.transaction():
         ledger.restrain(site.connection, "brake", site.bucket, "missing", "a test", "test")
+    window = Sight("2025-06-01T12:00:00Z"), Sight("2025-06-01T12:00:15Z")
+    want(site.connection, [Loss("retention", "two are gone")], window, [site.bucket], "test")
     made, counting, world = reader("one")
     do_one(world, made.duty(), lambda *_: True)
     found = figures(counting)
@@ -210,6 +214,8 @@ def test_the_figures_are_those_of_the_database_and_of_the_topic(site, reader):
     assert found["reconciler_dead_letters_kept", ()] == 1
     assert found["reconciler_last_complete_sweep_timestamp_seconds", (site.bucket,)] == 0
     assert found["reconciler_swept_drifts", (site.bucket, "lost_or_silent")] == 0
+    assert found["reconciler_sweep_wanted", ("retention",)] == 1
+    assert found["reconciler_sweep_wanted", ("topic_recreated",)] == 0
     assert found["reconciler_express_lanes", (site.bucket,)] == 0
     assert made.duty().lease_s > INTERVAL_S
 

@@ -76,6 +76,7 @@ class MemoryTopic:
     committing: Callable[[Mapping[Partition, int]], None] = lambda _: None
     assignment: Assignment = field(default_factory=Assignment)
     positions: dict[Partition, int] = field(default_factory=dict)
+    sent: set[tuple[str, int, int]] = field(default_factory=set)
     seen: int = 0
     wrote: bool = False  # for a broker that lost committed offsets; this one loses none
 
@@ -105,16 +106,13 @@ class MemoryTopic:
                 self.positions[place] = self.broker.committed.get(place, 0)
 
     def bury(self, poison: Sequence[Poison]) -> None:
-        """Keep dead letters, by the place of what they were."""
-        if poison:
-            self.between()
-            self.broker.answer()
-            self.broker.letters |= {one.record[:3] for one in poison}
-            self.broker.confirm()
+        """Send dead letters, by the place of what they were; nobody has them before they are confirmed."""
+        self.sent |= {one.record[:3] for one in poison}
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit, unless the group is moving on."""
+        """Have the dead letters confirmed, and commit, unless the group is moving on."""
         self.between()
+        self._confirm_letters()
         owed = self.assignment.owing(offsets)
         if not owed:
             return
@@ -126,6 +124,14 @@ class MemoryTopic:
         self.broker.confirm()
         self.assignment.committed()
 
+    def _confirm_letters(self) -> None:
+        if self.sent:
+            self.broker.answer()
+            self.broker.letters |= self.sent
+            self.sent = set()
+            self.broker.confirm()
+            self.between()
+
     def wait_out(
         self, outage: Unavailable, stopping: Callable[[], bool], probe: Callable[[], bool] | None = None
     ) -> None:
@@ -134,6 +140,7 @@ class MemoryTopic:
         if probe is not None:
             probe()
         self.positions |= self.assignment.return_to
+        self.sent = set()
 
     def answers(self) -> bool:
         """Tell whether a broker answers."""
