@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from consumer import doctor_database, doctor_mapping
+from consumer import doctor_database, doctor_kafka, doctor_lanes, doctor_mapping, doctor_minio
 from consumer.check import Check, bad, of_fault, stands, unseen
 from consumer.patient import Patient
 from reconcile.inquiry import explaining
@@ -52,6 +52,22 @@ CHECKS: tuple[Wanted, ...] = (
     Wanted("mapping.orm_version", doctor_mapping.orm_version, ("mapping",)),
     Wanted("mapping.reading", doctor_mapping.reading, ("mapping",)),
     Wanted("mapping.young_rows", doctor_mapping.young_rows, ("mapping",)),
+    Wanted("minio", doctor_minio.reached, is_needed=True),
+    Wanted("minio.buckets", doctor_minio.buckets, ("minio", "mapping"), is_needed=True),
+    Wanted("minio.versioning", doctor_minio.versioning, ("minio.buckets",)),
+    Wanted("minio.lifecycle", doctor_minio.lifecycle, ("minio.buckets",)),
+    Wanted("minio.clock", doctor_minio.clocks, ("database", "minio.buckets")),
+    Wanted("stream", doctor_kafka.configured, is_needed=True),
+    Wanted("minio.rules", doctor_minio.rules, ("minio.buckets", "stream")),
+    Wanted("minio.target", doctor_minio.target, ("minio", "stream")),
+    Wanted("minio.sync_events", doctor_minio.sync_events, ("minio", "stream")),
+    Wanted("kafka", doctor_kafka.reached, ("stream",), is_needed=True),
+    Wanted("kafka.topics", doctor_kafka.topics, ("kafka",), is_needed=True),
+    Wanted("kafka.retention", doctor_kafka.retention, ("kafka.topics",)),
+    Wanted("kafka.compaction", doctor_kafka.compaction, ("kafka.topics",)),
+    Wanted("kafka.group", doctor_kafka.group, ("kafka.topics",)),
+    Wanted("lanes", doctor_lanes.lanes, ("schema", "mapping", "stream")),
+    Wanted("losses", doctor_lanes.losses, ("schema", "stream")),
 )
 
 

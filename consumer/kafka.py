@@ -252,12 +252,12 @@ def open_consumer(kafka: Settings, note_trouble: Callable[[KafkaError], None] | 
     """Make a consumer of a user's `[kafka]`; Misconfigured names what it may not say."""
     if wrong := faults(kafka):
         raise Misconfigured(*wrong)
-    return _made(Consumer, for_consumer(kafka) | {"error_cb": note_trouble or _ignore})
+    return made(Consumer, for_consumer(kafka) | {"error_cb": note_trouble or _ignore})
 
 
 def open_producer(kafka: Settings) -> Producer:
     """Make a producer of a user's `[kafka]`."""
-    return _made(Producer, for_producer(kafka) | {"error_cb": _ignore})
+    return made(Producer, for_producer(kafka) | {"error_cb": _ignore})
 
 
 def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:
@@ -280,7 +280,7 @@ def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
 
 def open_admin(kafka: Settings) -> AdminClient:
     """Make what asks of topics and groups."""
-    return _made(AdminClient, for_admin(kafka) | {"error_cb": _ignore})
+    return made(AdminClient, for_admin(kafka) | {"error_cb": _ignore})
 
 
 @contextmanager
@@ -292,7 +292,8 @@ def asking(topic: str = "") -> Iterator[None]:
         raise raised(fault.args[0], topic) from fault
 
 
-def _made(driver: type[Driver], settings: dict[str, Any]) -> Driver:
+def made(driver: type[Driver], settings: dict[str, Any]) -> Driver:
+    """Make one of the driver's; Misconfigured says what it does not take."""
     try:
         return driver(settings)
     except KafkaException as fault:

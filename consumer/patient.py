@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from consumer.kafka_broker import Broker
 from reconcile import opening, rows
 from reconcile.catalog import compiled
 from reconcile.database import Connection, Database
@@ -63,6 +65,7 @@ class Patient:
     role: str = ""
     _mapping: Mapping | None = field(default=None, repr=False)
     _buckets: Sequence[str] | None = None
+    _topics: frozenset[str] = frozenset()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -77,6 +80,10 @@ class Patient:
                 self._mapping = compiled(connection, self.settings.mapping)
         return self._mapping
 
+    def buckets_known(self) -> Sequence[str]:
+        """Return the buckets that can be named without reading a row."""
+        return self._buckets or opening.named_buckets(self.settings)
+
     def buckets(self) -> Sequence[str]:
         """Return the buckets that are configured, or else those that live rows name; reads the whole table then."""
         if self._buckets is None:
@@ -89,6 +96,21 @@ class Patient:
                 return sorted(filter(None, rows.live_counts(connection, self.mapping())))
         except Unavailable:
             return ()
+
+    @property
+    def kafka(self) -> dict[str, object]:
+        """What librdkafka is told."""
+        return {**self.settings.kafka, **self.settings.kafka_topic}
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The broker, opened when it is first asked."""
+        return Broker(self.kafka)
+
+    def topics(self) -> frozenset[str]:
+        """Return the topics there are; raises Unavailable."""
+        self._topics = self._topics or self.broker.topics()
+        return self._topics
 
     def way_out(self, outage: Unavailable) -> str:
         """Return what to do about a server that does not let us in, by what it or the driver said."""

@@ -87,6 +87,12 @@ def now(connection: Connection) -> datetime:
     return at  # type: ignore[no-any-return]  # a driver's row
 
 
+def clock(connection: Connection) -> datetime:
+    """Return the database's clock at this moment, within a transaction too."""
+    [(at,)] = connection.execute("SELECT clock_timestamp()").fetchall()
+    return at  # type: ignore[no-any-return]  # a driver's row
+
+
 def findings(connection: Connection, wanted: Filter, limit: int, after: int | None) -> Page:
     """Return findings, the latest first, at most `limit`, going on after the one named by id."""
     parameters = {**asdict(wanted), "limit": limit, "after": after}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from consumer.check import Mark
+from deploy.local import postgres as postgreses
+from deploy.local.place import Way, place
 from reconcile.database import migrate
+from tests.support import databases
 from tests.support.examining import one, settings, told
+from tests.support.foreign import certificate
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -183,3 +191,47 @@ def test_how_rows_are_read_is_told(database, connection):
     assert "copied to a spool" in one(settings(database), "mapping.reading").found
     connection.execute('CREATE INDEX ON file_versions (object_key COLLATE "C")')
     assert "by pages" in one(settings(database), "mapping.reading").found
+
+
+@pytest.fixture(scope="module")
+def secured(stack_place):
+    """Start a PostgreSQL of this module's own, which speaks TLS under another host's name."""
+    if stack_place.way is not Way.NATIVE:
+        pytest.skip("only a server of our own can be made a standby")
+    with place(Way.NATIVE) as here:
+        server = postgreses.find_or_start(here)
+        home = here.directory / "postgres" / "data"
+        file, key = certificate(here.directory, "elsewhere.test")
+        owner = home.stat().st_uid
+        for source in (file, key):
+            target = home / source.name
+            shutil.copy(source, target)
+            os.chown(target, owner, -1)
+            target.chmod(0o600)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            databases.fill(connection)
+            connection.execute("ALTER SYSTEM SET ssl = on")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server, home, file
+
+
+def test_a_certificate_that_names_another_host_is_told_as_that(secured):
+    """Neither "away" nor "wrong password": the name; and where the CA is not known, the CA."""
+    server, home, ca = secured
+    url = f"{server.url}?sslmode=verify-full&sslrootcert={ca}"
+    found = until(lambda: None if "SSL" in (check := one(settings(url), "database")).found else check)
+    assert (found.mark, "subjectAltName" in found.fix) == (Mark.BAD, True), found
+    (home.parent / "other").mkdir()
+    other, _ = certificate(home.parent / "other", "another.test")
+    found = one(settings(f"{server.url}?sslmode=verify-full&sslrootcert={other}"), "database")
+    assert (found.mark, "sslrootcert" in found.fix) == (Mark.BAD, True), found
+
+
+def test_a_standby_is_no_place_to_keep_anything(secured):
+    """Its rows may be old, too."""
+    server, home, _ = secured
+    server.control.stop()
+    (home / "standby.signal").touch()
+    server.control.start()
+    found = one(settings(server.url), "database.writes")
+    assert (found.mark, "standby" in found.found, "primary" in found.fix) == (Mark.BAD, True, True), found

@@ -1,0 +1,91 @@
+"""What a broker says of itself, its topics and a group, for `doctor`: asked once, joining and changing nothing.
+
+Beside kafka.py one of the few modules that import the driver.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from consumer.kafka import ASK_SECONDS, asking, made
+from consumer.kafka_settings import CONSUMER_DEFAULTS, Settings, for_admin
+from reconcile.model import Unavailable
+
+REACH_SECONDS = 5.0
+GROUP_SECONDS = 15.0  # a broker that just started has yet to load its groups
+QUIET: Settings = {"log_level": 0}  # the driver's own lines say the same, twenty times a second
+TELLING = ("_AUTHENTICATION", "_SSL", "_RESOLVE", "_TRANSPORT")  # the most telling first
+
+
+class Members(NamedTuple):
+    """A group: the topics beside ours that it has committed or reads, each with a client that does, if one is there."""
+
+    group: str
+    foreign: Mapping[str, str]
+
+
+class Broker:
+    """Asks; Kafka's troubles are raised as Unavailable."""
+
+    def __init__(self, kafka: Settings) -> None:
+        self._kafka = kafka
+        self._troubles: list[KafkaError] = []
+        settings = {**QUIET, **for_admin(kafka), "error_cb": self._troubles.append}
+        self._admin: AdminClient = made(AdminClient, settings)
+
+    def topics(self) -> frozenset[str]:
+        """Return the topics there are; what keeps us out is raised in the most telling words that the driver has."""
+        try:
+            return frozenset(self._admin.list_topics(timeout=ASK_SECONDS).topics)
+        except KafkaException as fault:
+            ends = monotonic() + REACH_SECONDS
+            while monotonic() < ends and not any(one.name() in TELLING[:2] for one in self._troubles):
+                self._admin.poll(0.1)
+            ranked = [one for name in TELLING for one in self._troubles if one.name() == name]
+            trouble = ranked[0] if ranked else fault.args[0]
+            why = refused_certificate(self._kafka) if trouble.name() == TELLING[1] else ""
+            raise Unavailable("kafka", f"{trouble.name()}: {why or trouble.str()}") from fault
+
+    def config(self, topic: str) -> Mapping[str, str]:
+        """Return a topic's configuration, with what the broker has by default."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        with asking(topic):
+            asked = self._admin.describe_configs([resource], request_timeout=ASK_SECONDS)
+            return {name: entry.value for name, entry in asked[resource].result().items() if entry.value is not None}
+
+    def members(self, ours: Sequence[str]) -> Members:
+        """Return what else than our topics the group reads or has read."""
+        group = str(self._kafka.get("group.id", CONSUMER_DEFAULTS["group.id"]))
+        with asking():
+            known = self._admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], request_timeout=GROUP_SECONDS
+            )[group].result()
+            described = self._admin.describe_consumer_groups([group], request_timeout=GROUP_SECONDS)[group].result()
+        foreign = {place.topic: "" for place in known.topic_partitions if place.topic not in ours}
+        for member in described.members:
+            places = member.assignment.topic_partitions if member.assignment else ()
+            foreign |= {place.topic: f"{member.client_id} at {member.host}" for place in places}
+        return Members(group, {topic: who for topic, who in foreign.items() if topic not in ours})
+
+
+def refused_certificate(kafka: Settings) -> str:
+    """Return what is wrong with the broker's certificate, `''` if nothing: the driver does not say which it is."""
+    place = str(kafka.get("bootstrap.servers", "")).split(",")[0].rpartition("//")[2]
+    host, _, port = place.rpartition(":")
+    try:
+        context = ssl.create_default_context(cafile=str(kafka.get("ssl.ca.location") or "") or None)
+        with socket.create_connection((host, int(port)), ASK_SECONDS) as plain:
+            context.wrap_socket(plain, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except (OSError, ValueError):
+        return ""
+    return ""

@@ -1,0 +1,214 @@
+"""`doctor` over real MinIO servers, well set up and not: each check in its bad case."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tempfile
+from contextlib import ExitStack
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+from minio.commonconfig import ENABLED, Filter, Tag
+from minio.credentials import StaticProvider
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+from minio.minioadmin import MinioAdmin
+from minio.notificationconfig import NotificationConfig, QueueConfig
+from minio.versioningconfig import VersioningConfig
+
+from consumer.check import Mark
+from deploy.local import minio as minios
+from deploy.local.place import Place, Way
+from reconcile.eventrules import EVENTS
+from tests.support import storage
+from tests.support.examining import one, settings, told
+from tests.support.foreign import foreign
+from tests.support.proxy import Proxy
+
+READS = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": ["arn:aws:s3:::*"]}],
+}
+
+
+def over(database, server, bucket, /, **changed):
+    """Return settings over a bucket of MinIO's, and whatever else is given."""
+    sections = {name: value for name, value in changed.items() if isinstance(value, dict) and name != "minio"}
+    named = {
+        "endpoint": server.url,
+        "access_key": server.user,
+        "secret_key": server.password,
+        **changed.get("minio", {}),
+    }
+    kafka = {"bootstrap.servers": "127.0.0.1:1"}
+    made = settings(database, minio=named, kafka=kafka, **sections)
+    object.__setattr__(made.mapping.bucket, "name", bucket)
+    return made
+
+
+def rule(minio, bucket, *queues):
+    """Replace a bucket's event rules."""
+    storage.client(minio).set_bucket_notification(
+        bucket_name=bucket, config=NotificationConfig(queue_config_list=list(queues))
+    )
+
+
+def test_all_is_well_with_the_stack(database, minio, bucket):
+    """A queue on disk, synchronous events, all rules, clocks that agree, no lifecycle."""
+    rule(minio, bucket, QueueConfig(events=list(EVENTS), queue=minio.arn))
+    checks = told(over(database, minio, bucket))
+    marks = {name: {check.mark for check in found} for name, found in checks.items() if name.startswith("minio")}
+    assert all(found == {Mark.OK} for found in marks.values()), checks
+    assert len(marks) == 8
+
+
+def test_minio_away_or_with_other_keys_is_one_fault(database, minio, bucket):
+    """What needs it is not checked."""
+    for changed, told_of in (
+        ({"endpoint": "http://127.0.0.1:1"}, "correct minio.endpoint"),
+        ({"secret_key": "wrong-word"}, "correct minio.access_key and minio.secret_key"),
+        ({"access_key": "nobody"}, "correct minio.access_key and minio.secret_key"),
+    ):
+        checks = told(over(database, minio, bucket, minio=changed), "minio.rules", "minio.target")
+        [reached] = checks["minio"]
+        assert (reached.mark, told_of in reached.fix) == (Mark.BAD, True)
+        assert "wrong-word" not in str(checks)
+        assert {check.mark for name in ("minio.rules", "minio.target") for check in checks[name]} == {Mark.UNSEEN}
+
+
+def test_a_certificate_that_names_another_host_is_told_as_that(tmp_path, database, minio, bucket):
+    """Neither "away" nor "wrong password": the name, and where the CA is missing, the CA."""
+    with foreign(tmp_path, "elsewhere.test") as (port, ca):
+        moved = {"endpoint": f"https://127.0.0.1:{port}", "ca_file": str(ca)}
+        reached = one(over(database, minio, bucket, minio=moved), "minio")
+        assert (reached.mark, "subjectAltName" in reached.fix) == (Mark.BAD, True), reached
+    with foreign(tmp_path, "localhost") as (port, _):
+        unknown = one(over(database, minio, bucket, minio={"endpoint": f"https://localhost:{port}"}), "minio")
+        assert (unknown.mark, "minio.ca_file" in unknown.fix) == (Mark.BAD, True), unknown
+
+
+def test_a_bucket_that_is_not_there_or_not_to_be_read(database, minio, bucket):
+    """Each with its own way out; a role that may only read sees what it may."""
+    missing = one(over(database, minio, "no-such-bucket"), "minio.buckets")
+    assert (missing.mark, "mc mb ALIAS/no-such-bucket" in missing.fix) == (Mark.BAD, True)
+    admin = MinioAdmin(
+        endpoint=minio.endpoint, credentials=StaticProvider(minio.user, minio.password), secure=minio.secure
+    )
+    name, word = f"user-{secrets.token_hex(4)}", secrets.token_hex(8)
+    admin.user_add(name, word)
+    stranger = over(database, minio, bucket, minio={"access_key": name, "secret_key": word})
+    assert "s3:ListBucket" in one(stranger, "minio.buckets").fix
+    admin.policy_add(name, policy=READS)
+    admin.policy_set(name, user=name)
+    checks = told(stranger, "minio.buckets", "minio.rules", "minio.target", "minio.sync_events")
+    assert [check.mark for check in checks["minio.buckets"]] == [Mark.OK]
+    for unseen in ("minio.rules", "minio.target", "minio.sync_events"):
+        [check] = checks[unseen]
+        assert (check.mark, bool(check.fix)) == (Mark.UNSEEN, True)
+    admin.policy_add(name, policy=json.loads(json.dumps(READS).replace(', "s3:GetObject"', "")))
+    assert "s3:GetObject" in one(stranger, "minio.buckets").fix
+
+
+def test_rules_that_are_missing_narrowed_or_too_many(database, minio, bucket):
+    """No rule, some events, and the events of our own looking."""
+    wanted = over(database, minio, bucket)
+    rule(minio, bucket)
+    found = one(wanted, "minio.rules")
+    assert (found.mark, "removed" in found.found, f"--bucket {bucket} --apply" in found.fix) == (Mark.BAD, True, True)
+    rule(minio, bucket, QueueConfig(events=["s3:ObjectCreated:*"], queue=minio.arn))
+    assert "narrowed: no rule sends s3:ObjectRemoved:*" in one(wanted, "minio.rules").found
+    rule(minio, bucket, QueueConfig(events=[*EVENTS, "s3:ObjectAccessed:Head"], queue=minio.arn))
+    found = one(wanted, "minio.rules")
+    assert (found.mark, "ObjectAccessed" in found.found) == (Mark.BAD, True)
+    other = one(over(database, minio, bucket, stream={"topic": "another"}), "minio.target")
+    assert (other.mark, "no target sends to 'another'" in other.found) == (Mark.BAD, True)
+
+
+def test_versions_that_the_mapping_and_the_bucket_see_differently(database, connection, minio, objects, bucket):
+    """Both ways round."""
+    connection.execute("ALTER TABLE file_versions ADD s3_version_id text")
+    plain, mapped = over(database, minio, bucket), over(database, minio, bucket)
+    object.__setattr__(mapped.mapping.version, "s3_version", "s3_version_id")
+    assert one(mapped, "minio.versioning").mark is Mark.BAD
+    objects.set_bucket_versioning(bucket_name=bucket, config=VersioningConfig(ENABLED))
+    assert one(mapped, "minio.versioning").mark is Mark.OK
+    assert one(plain, "minio.versioning").mark is Mark.WARN
+
+
+def test_a_lifecycle_rule_that_expires_what_rows_name(database, minio, objects, bucket):
+    """One below what is not watched is none of ours, nor one that is off."""
+
+    def expire(**rule):
+        given = {"status": ENABLED, "rule_id": "old", "expiration": Expiration(days=30)} | rule
+        objects.set_bucket_lifecycle(bucket_name=bucket, config=LifecycleConfig([Rule(**given)]))
+
+    expire(rule_filter=Filter(prefix="tmp/"))
+    found = one(over(database, minio, bucket), "minio.lifecycle")
+    assert (found.mark, "'tmp/'" in found.found) == (Mark.BAD, True)
+    assert "mc ilm rule remove --id 'old'" in found.fix
+    exclude = re.search(r"exclude = (\[.*\])", found.fix)[1]
+    excluded = over(database, minio, bucket, filters={"exclude": json.loads(exclude)})
+    assert one(excluded, "minio.lifecycle").mark is Mark.OK
+    expire(rule_filter=Filter(tag=Tag("kind", "scratch")))
+    assert one(over(database, minio, bucket), "minio.lifecycle").mark is Mark.WARN
+    expire(rule_filter=Filter(prefix=""), status="Disabled")
+    assert one(over(database, minio, bucket), "minio.lifecycle").mark is Mark.OK
+
+
+class Late(Proxy):
+    """Sets the Date of each answer back."""
+
+    def _hand_on(self, chunk, source, target, *, asking):
+        if not asking:
+            chunk = re.sub(rb"(?<=\r\nDate: )[^\r]+", self.earlier, chunk)
+        super()._hand_on(chunk, source, target, asking=asking)
+
+    def earlier(self, date):
+        """Return the date ten minutes before."""
+        at = parsedate_to_datetime(date[0].decode()) - timedelta(minutes=10)
+        return format_datetime(at, usegmt=True).encode()
+
+
+def test_a_clock_that_is_ten_minutes_off(database, minio, bucket):
+    """Five minutes before MinIO refuses what we sign, somebody should know."""
+    host, _, port = minio.endpoint.partition(":")
+    with Late(host, int(port)) as late:
+        ours, here = told(over(database, minio, bucket, minio={"endpoint": late.url}), "minio.clock")["minio.clock"]
+    assert (ours.mark, here.mark) == (Mark.BAD, Mark.OK)
+    assert int(re.search(r"(\d+) s apart", ours.found)[1]) in range(595, 602)
+
+
+@pytest.fixture(scope="module")
+def trap(stack_place, kafka):
+    """Start a MinIO with two targets, one of them without a queue, and events that wait in memory."""
+    if stack_place.way is Way.ENVIRONMENT:
+        pytest.skip("servers that are named by the environment are not configured here")
+    usual = minios.settings
+
+    def two(*words):
+        given = usual(*words) | {"MINIO_API_SYNC_EVENTS": "off"}
+        second = {name.replace("RECON", "QUICK"): value for name, value in given.items() if "QUEUE_DIR" not in name}
+        return given | second
+
+    with tempfile.TemporaryDirectory(prefix="reconciler-doctor-") as directory, ExitStack() as exits:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(minios, "settings", two)
+            place = Place(Path(directory), exits, stack_place.way, stack_place.network)
+            server = minios.find_or_start(place, kafka)
+        yield server
+
+
+def test_two_targets_of_which_one_has_no_queue(database, trap):
+    """It looks quick, and holds back the one that keeps everything."""
+    bucket = storage.new_bucket(trap, list(EVENTS))
+    wanted = over(database, trap, bucket)
+    queue, both = told(wanted, "minio.target")["minio.target"]
+    assert (queue.mark, "MINIO_NOTIFY_KAFKA_QUEUE_DIR_QUICK" in queue.fix) == (Mark.BAD, True)
+    assert (both.mark, "2 Kafka targets (QUICK, RECON)" in both.found) == (Mark.BAD, True)
+    assert one(wanted, "minio.sync_events").mark is Mark.WARN
+    quick = trap.arn.replace("RECON", "QUICK")
+    rule(trap, bucket, *(QueueConfig(events=list(EVENTS), queue=arn) for arn in (trap.arn, quick)))
+    assert "go to 2 Kafka targets" in one(wanted, "minio.rules").found
