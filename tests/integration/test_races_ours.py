@@ -1,0 +1,307 @@
+"""Two of ours at one finding, a person's act against what happens meanwhile, in every order of their steps.
+
+As in test_races.py: two threads that stand at each point of their transactions until they may go on.
+"""
+
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+
+from consumer.sides import Scope, facts_of, opened
+from reconcile.erase import Erasing
+from reconcile.erasing import facts_of as approved_as
+from reconcile.inquiry import Filter
+from reconcile.life import Input
+from reconcile.looker import Looker
+from reconcile.model import Action, Brake, Hint, Kind, ObjectRef, Policy
+from reconcile.purging import Aims, Purging
+from reconcile.reconciler import reconcile
+from reconcile.settings import Trash
+from reconcile.storing import Storing
+from reconcile.sweep import Sweep
+from reconcile.trash import Bin
+from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
+from reconcile.trial import Trial
+from reconcile.unkept import Unkept
+from tests.contract.conftest import ground, live_stage  # noqa: F401 - a fixture
+from tests.contract.stages import GRACE, HOUR, ORPHAN_GRACE, look, look_again
+from tests.support.racing import Racer, Standing, orders, race
+
+BELIEVING = Brake(floor=100_000, bucket_floor=100_000)
+AT_ONCE = Policy(flagging=True, orphan_grace=timedelta(0))
+NOW = Aims(timedelta(0), timedelta(0), even_alone=True)
+LOOK_STEPS = 5  # to after the HEADs, to after the read, to before the second read, to before the commit, to the end
+OF_KEY = """
+SELECT h.act FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
+WHERE f.key = %s ORDER BY h.id
+"""
+APPROVED_SIZE = (
+    "SELECT key FROM reconciler.finding WHERE state = 'deleted' AND evidence -> 'approved' -> 'size' = to_jsonb(%s)"
+)
+
+
+@pytest.fixture
+def stage(ground, minio):  # noqa: F811 - the fixture
+    """Set the live stage, with nothing kept."""
+    with ExitStack() as opened:
+        ready = live_stage(ground, minio, opened)
+        ready.clear()
+        yield ready
+
+
+@pytest.fixture
+def worlds(stage):
+    """Start two processes."""
+    return tuple(stage.world(brake=BELIEVING, actor=name) for name in ("one", "other"))
+
+
+def named(stage, ref):
+    """Name the one finding of a reference, for a person's act, whatever became of it."""
+    [(number, row_id)] = stage.sql("SELECT id, row_id FROM reconciler.finding WHERE key = %s", [ref.key])
+    return Named(number, ref, row_id)
+
+
+def looking(stage, world, ref, action=Action.LOOK):
+    """Look as a consumer does."""
+    return reconcile(world, [Hint(ref, action, named_by="event")])
+
+
+def acting(act):
+    """Return a person's act on the one finding of a reference."""
+
+    def done(stage, world, ref):
+        proven = act not in {Input.IGNORE, Input.REOPEN}
+        deed = Deed(act, "because") if proven else Deed(act, "because", as_it_is, through=unasked)
+        return list(carried_out(world, deed, [named(stage, ref)]))
+
+    return done
+
+
+def suspected(stage, world, ref):
+    """Have a row whose object is gone, its grace over."""
+    stage.row(ref.key)
+    look(world, ref)
+
+
+def flagged(stage, world, ref):
+    """Have it flagged."""
+    suspected(stage, world, ref)
+    stage.age(GRACE)
+    look(world, ref)
+
+
+def back(stage, world, ref):
+    """Have it flagged, and its object back."""
+    flagged(stage, world, ref)
+    stage.put(ref.key)
+
+
+def orphan(stage, world, ref):
+    """Have an orphan, open."""
+    stage.put(ref.key)
+    look(world, ref)
+    stage.age(ORPHAN_GRACE)
+    look(world, ref)
+
+
+def claimed(stage, world, ref):
+    """Have an open orphan whose row has come."""
+    orphan(stage, world, ref)
+    stage.row(ref.key)
+
+
+def racer(stage, world, work):
+    """Have a process's work raced with, which is given its World and what stands at a point."""
+    return Racer(stage.connection, world.actor, lambda pause: work(Standing(world, pause), pause))
+
+
+FLAGGED = ("suspected", "flagged")
+OPENED = ("suspected", "opened")
+PAIRS = {
+    "both suspect": (lambda stage, _, ref: stage.row(ref.key), looking, looking, {("suspected",), FLAGGED}),
+    "both flag": (suspected, looking, looking, {FLAGGED}),
+    "both give back": (back, looking, looking, {(*FLAGGED, "given back")}),
+    "both find an orphan": (lambda stage, _, ref: stage.put(ref.key), looking, looking, {("suspected",), OPENED}),
+    "both resolve an orphan": (claimed, looking, looking, {(*OPENED, "resolved")}),
+    "one ignores what another flags": (
+        suspected, acting(Input.IGNORE), looking,
+        {("suspected", "ignored"), ("suspected", "flagged", "ignored")},
+    ),
+    "one ignores what another gives back": (
+        back, acting(Input.IGNORE), looking, {(*FLAGGED, "ignored", "given back"), (*FLAGGED, "given back")},
+    ),
+    "two approve": (orphan, acting(Input.APPROVE), acting(Input.APPROVE), {(*OPENED, "approved")}),
+    "one approves what another ignores": (
+        orphan, acting(Input.APPROVE), acting(Input.IGNORE), {(*OPENED, "approved"), (*OPENED, "ignored")},
+    ),
+    "one approves what another resolves": (claimed, acting(Input.APPROVE), looking, {(*OPENED, "resolved")}),
+}  # fmt: skip
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("what", PAIRS)
+def test_of_two_at_one_finding_one_goes_first(stage, worlds, what):
+    """Whatever the order of reads, locks and writes: what is kept is what one after the other would do."""
+    prepare, one, other, serial = PAIRS[what]
+    kept = set()
+    for number, order in enumerate(orders(LOOK_STEPS, LOOK_STEPS, [*PAIRS].index(what))):
+        ref = ObjectRef(stage.bucket, f"k{number}")
+        prepare(stage, worlds[0], ref)
+        stage.age(GRACE)
+        race(
+            racer(stage, worlds[0], lambda standing, _, ref=ref: one(stage, standing, ref)),
+            racer(stage, worlds[1], lambda standing, _, ref=ref: other(stage, standing, ref)),
+            order,
+        )
+        look(worlds[0], ref)  # both may have found the other at it, and then look again soon
+        kept.add(tuple(act for (act,) in stage.sql(OF_KEY, [ref.key])))
+    assert kept <= serial
+
+
+def quiet(stage, world, refs):
+    """Look again and again, until nothing that a look could do is left."""
+    for _ in range(3):
+        look(world, *refs)
+        stage.age(HOUR)
+        look_again(world)
+
+
+def upload(stage, world, ref, pause):
+    """Put the object, and hear of it."""
+    stage.put(ref.key)
+    pause()
+    looking(stage, world, ref, Action.CREATED)
+
+
+@pytest.mark.invariant(5)
+@pytest.mark.timeout(180)
+def test_a_purge_and_an_object_that_returns(stage, worlds):
+    """Either its row is live again, or it is gone and the object is an orphan: whatever the order of their steps."""
+    rows, refs, ends = {}, {}, set()
+    for number, order in enumerate(orders(LOOK_STEPS + 2, LOOK_STEPS + 1)):
+        ref = refs[number] = ObjectRef(stage.bucket, f"k{number}")
+        flagged(stage, worlds[0], ref)
+        rows[f"row of {ref.key}"] = ref.key
+        run = Purging(worlds[0], NOW)
+        found = [one for one in run.candidates(Filter(), None) if one.named.ref == ref]
+        race(
+            racer(stage, worlds[0], lambda standing, _, found=found: list(Purging(standing, NOW).apply(found))),
+            racer(stage, worlds[1], lambda standing, pause, ref=ref: upload(stage, standing, ref, pause)),
+            order,
+        )
+    quiet(stage, worlds[0], refs.values())
+    there = dict(stage.sql("SELECT id, status FROM version"))
+    kept = {one.key: one.kind for one in stage.findings()}
+    for row, key in rows.items():
+        ends.add((there.get(row), kept.get(key)))
+    assert ends == {("active", None), (None, Kind.ORPHAN)}
+
+
+def erase(stage, storing, ref, approve):
+    """Return a person's approval, and the deletion of what was approved."""
+
+    def work(standing, pause):
+        list(carried_out(standing, approve, [named(stage, ref)]))
+        hands = Bin(standing, storing, pause)
+        pause()
+        list(Erasing(hands, timedelta(0), Trash(), frozenset()).erased([named(stage, ref)]))
+
+    return work
+
+
+MEANWHILE = {
+    "its row comes": lambda stage, ref, _: stage.row(ref.key),
+    "it is written anew": lambda stage, ref, _: stage.put(ref.key, b"NEWER"),
+    "both": lambda stage, ref, pause: (stage.put(ref.key, b"NEWER"), pause(), stage.row(ref.key, size=5)),
+}
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_an_approval_and_an_object_that_is_wanted_again(stage, what):
+    """What a row names, or what is not what was approved, is there at the end; a row that comes last is missing it."""
+    stage.make_versioned()
+    person, world = (stage.world(AT_ONCE, BELIEVING, name) for name in ("person", "other"))
+    refs, acts = {}, set()
+    with Storing(stage.server) as storing:
+        for number, order in enumerate(orders(2 * LOOK_STEPS + 5, 1 + (what == "both"), [*MEANWHILE].index(what))):
+            ref = refs[number] = ObjectRef(stage.bucket, f"k{number}")
+            orphan(stage, world, ref)
+            approve = Deed(Input.APPROVE, facts=lambda _, side: {"approved": approved_as(side)})
+            race(
+                racer(stage, person, erase(stage, storing, ref, approve)),
+                racer(stage, world, lambda _, pause, ref=ref: MEANWHILE[what](stage, ref, pause)),
+                order,
+            )
+            acts |= {act for (act,) in stage.sql(OF_KEY, [ref.key])}
+        quiet(stage, world, refs.values())
+        there = {ref.key: storing.versions(*ref[:2])[0] for ref in refs.values()}
+    missing = {one.key for one in stage.findings() if one.kind is Kind.MISSING}
+    gone = {key for key, one in there.items() if one.is_marker}
+    if what != "its row comes":
+        gone -= {key for (key,) in stage.sql(APPROVED_SIZE, [5])}  # it came first, and is what was approved
+    assert gone == missing
+    assert {one.size for one in there.values() if not one.is_marker} == {3 if what == "its row comes" else 5}
+    assert "deletion begun" in acts
+
+
+def swept(stage, standing, pause, ref):
+    """Sweep one key, and look at what differs as `--fix` does."""
+    scope = Scope(stage.bucket, ref.key)
+    [(began,)] = stage.sql("SELECT now()")
+    looker = Looker(Trial(standing, has_kept=True), stage.bucket, began, lambda: began, lambda _: None)
+    keeper = Unkept()
+    facts = facts_of(standing.mapping, scope)
+    with opened(standing.database, standing.mapping, standing.objects, scope, facts) as sides:
+
+        def rows(lower, upper):
+            pause()
+            yield from sides.rows(lower, upper)
+
+        def objects(lower, upper):
+            pause()
+            yield from sides.objects(lower, upper)
+
+        Sweep(looker, keeper, objects, rows).run()
+    reconcile(standing, [Hint(one, named_by="sweep") for one, _ in keeper.found])
+
+
+def comes(stage, world, ref, pause):
+    """Upload, commit the row, and hear of it."""
+    stage.put(ref.key)
+    pause()
+    stage.row(ref.key)
+    pause()
+    looking(stage, world, ref, Action.CREATED)
+
+
+def goes(stage, world, ref, pause):
+    """Delete the row, remove its object, and hear of it."""
+    stage.delete_row(f"row of {ref.key}")
+    pause()
+    stage.remove(ref.key)
+    pause()
+    looking(stage, world, ref, Action.REMOVED)
+
+
+@pytest.mark.invariant(1)
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("change", [comes, goes])
+def test_a_sweep_and_the_stream_at_what_changes_meanwhile(stage, worlds, change):
+    """Whatever the sweep had read before: no row is flagged, and when all is quiet nothing is left of it."""
+    refs = {}
+    for number, order in enumerate(orders(2 * LOOK_STEPS + 2, LOOK_STEPS + 2, change is goes)):
+        ref = refs[number] = ObjectRef(stage.bucket, f"k{number:03}")
+        if change is goes:
+            stage.put(ref.key)
+            stage.row(ref.key)
+        race(
+            racer(stage, worlds[0], lambda standing, pause, ref=ref: swept(stage, standing, pause, ref)),
+            racer(stage, worlds[1], lambda standing, pause, ref=ref: change(stage, standing, ref, pause)),
+            order,
+        )
+    quiet(stage, worlds[1], refs.values())
+    assert stage.findings() == []
+    assert set(stage.history()) <= {"suspected", "resolved"}
