@@ -38,6 +38,7 @@ from reconcile.unkept import Unkept
 log = structlog.get_logger("sweep")
 WAIT_S = 0.5
 LOOK_S = 10.0
+GO_ON = "go on with --resume once it answers"
 WAY_OUT = "if all of this is so, sweep again with --believe --why WORDS, which are kept; the brake stays as it is"
 
 
@@ -133,12 +134,20 @@ class Sweeping:
             end, {**totals, "healed": keeper.healed(before)}, sums, keeper.run.started_at, (note, *told)
         )
         report = replace(report, id=keeper.run.id, meter=meter.by_age(keeper.drifts(before), self.now()))
-        if end.state == "complete":
-            report = braked(report, self.act(keeper))
-        if not (end.unread or end.resumable):
-            report = replace(report, finished_at=keeper.finish(end.state, report.reason, report.totals))
-        log.info("sweep.ended", sweep=keeper.run.id, state=end.state, reason=end.reason)
+        report = self.ended(keeper, end, report)
+        log.info("sweep.ended", sweep=keeper.run.id, state=report.state, reason=report.reason)
         return replace(report, history=keeper.past())
+
+    def ended(self, keeper: Kept, end: End, report: SweepReport) -> SweepReport:
+        """Do what the mode asks for and keep how it ended; what a server does not take now is left to --resume."""
+        try:
+            if end.state == "complete":
+                report = self.act(keeper, report)
+            if end.unread or end.resumable:
+                return report
+            return replace(report, finished_at=keeper.finish(end.state, report.reason, report.totals))
+        except Unavailable as fault:
+            return replace(report, state="incomplete", reason=f"{fault}; {GO_ON}")
 
     def joined(self, keeper: Kept) -> SweepReport:
         """Compare ranges of another's sweep; who leads it reports."""
@@ -163,8 +172,7 @@ class Sweeping:
         except OutOfOrder as fault:
             return self.believed(sweep, End("incomplete", f"out of order: {fault}")), note
         except Unavailable as fault:
-            why = f"{fault}; go on with --resume once it answers"
-            return self.believed(sweep, End("incomplete", why, resumable=True)), note
+            return self.believed(sweep, End("incomplete", f"{fault}; {GO_ON}", resumable=True)), note
         except Held as fault:
             return self.held(str(fault)), note
         return End(), note
@@ -226,19 +234,19 @@ class Sweeping:
         log.error("sweep.held", bucket=self.bucket, why=why)
         return End("held", f"{why}; {WAY_OUT}")
 
-    def act(self, keeper: Kept) -> Tally:
-        """Do what the mode asks for, through the one reconciler."""
+    def act(self, keeper: Kept, report: SweepReport) -> SweepReport:
+        """Do what the mode asks for, through the one reconciler, and tell what was left."""
         drifts = keeper.drifts(None, healed=True)
         match self.wanted.mode:
             case "fix":
                 self.tell(Progress("repairing: what is missing is looked at until its grace is over"))
                 ignoring.close_all(self.live)  # as the consumer does, where there is one
                 world = replace(self.live, policy=replace(self.settings.policy, flagging=True))
-                return feed(world, drifts, keeper.run.id, keeper.progress)
+                return braked(report, feed(world, drifts, keeper.run.id, keeper.lead))
             case "baseline":
                 self.tell(Progress("keeping what was found as known"))
-                keep_as_known(self.live, drifts, keeper.run.id, keeper.progress)
-        return Tally()
+                return known(report, keep_as_known(self.live, drifts, keeper.run.id, keeper.lead))
+        return report
 
     def report(
         self, end: End, totals: Mapping[str, int], sums: Sums, started_at: datetime, notes: tuple[str, ...]
@@ -276,3 +284,11 @@ def braked(report: SweepReport, tally: Tally) -> SweepReport:
         return report
     note = f"the brake holds {held:,} of them, so they are not flagged: brake status, and brake release if they are so"
     return replace(report, totals={**report.totals, HELD_BY_BRAKE: held}, notes=(*report.notes, note))
+
+
+def known(report: SweepReport, flagged: int) -> SweepReport:
+    """Return the report with what --baseline left as it is."""
+    if not flagged:
+        return report
+    note = f"{flagged:,} of them are flagged already and were left as they are: restore, purge or findings ignore"
+    return replace(report, notes=(*report.notes, note))

@@ -6,21 +6,24 @@ Ranges are leases: whoever is gone loses its range to another, which goes on fro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.types.json import Jsonb
 
 from reconcile import ledger
 from reconcile.compare import Facts
 from reconcile.confirm import Confirmed
-from reconcile.database import Connection, Database, queries, sql_file
+from reconcile.database import Busy, Connection, Database, queries, sql_file
 from reconcile.drift import Class, Drift, Meter, Past
-from reconcile.model import ObjectRef
+from reconcile.looker import once
+from reconcile.model import ObjectRef, Unavailable
+from reconcile.patience import patiently
 from reconcile.sweep import Range
 
+T = TypeVar("T")
 SQL = queries(sql_file("sweep.sql"))
 LEASE_S = 60.0
 PAGE = 1000  # the LIMIT of `drifts`; `open_findings` asks for one more, to see a key that is cut in two
@@ -126,13 +129,29 @@ class Kept:
         """Keep drifts and checkpoint in one transaction, if the range is still ours."""
         tally = {**totals, "done": 1} if done else dict(totals)
         given = {"task": self.task, "lower": part.lower, "owner": self.owner, "until_s": LEASE_S}
-        with self.database.transaction() as connection:
+        seen = once([*found.healed, *found.drifts])  # what healed between two looks may be a drift by the second
+
+        def write(connection: Connection) -> bool:
             ours = connection.execute(SQL["advance"], {**given, "checkpoint": checkpoint, "tally": Jsonb(tally)})
             if ours.fetchone() is None:
                 return False
-            self._keep(connection, [*found.drifts, *found.healed], seen_again=False)
+            self._keep(connection, seen, seen_again=False)
             self._lead(connection)
-        return True
+            return True
+
+        return self._written(write)
+
+    def _written(self, write: Callable[[Connection], T]) -> T:
+        """Write in one transaction, again while another holds what it needs; raises Unavailable if that lasts."""
+
+        def attempt() -> T:
+            with self.database.transaction() as connection:
+                return write(connection)
+
+        try:
+            return patiently(attempt, over=Busy)
+        except Busy as error:
+            raise Unavailable("postgresql", f"what is kept of sweep {self.run.id} is locked: {error}") from error
 
     def _keep(self, connection: Connection, drifts: Sequence[Drift], *, seen_again: bool) -> None:
         if drifts:
@@ -164,27 +183,33 @@ class Kept:
         with self.database.use() as connection:
             given = {"id": self.run.id, "margin_s": margin.total_seconds()}
             found = connection.execute(SQL["to_see_again"], given).fetchall()
-            self._lead(connection)
+        self.lead()
         ripe = [ObjectRef(*row[:3]) for row in found if row[3]]
         return ripe or [ObjectRef(*row[:3]) for row in found], bool(ripe)
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
         """Keep what was seen again; the rest of these references is forgotten, and what is another drift now is new."""
         given = {"refs": Jsonb([ref._asdict() for ref in refs]), "drifts": as_json(found.drifts)}
-        with self.database.transaction() as connection:
+
+        def write(connection: Connection) -> None:
             connection.execute(SQL["forget"], {"id": self.run.id, **given})
             self._keep(connection, found.drifts, seen_again=True)
+
+        self._written(write)
 
     def pair(self) -> None:
         """Make an orphan whose key is another form of a row's the lookalike that it is."""
         with self.database.use() as connection:
             connection.execute(SQL["pair"], {"id": self.run.id})
 
+    def lead(self) -> None:
+        """Keep the bucket's lease; raises Lost if it ran out."""
+        self._written(self._lead)
+
     def progress(self) -> tuple[int, int, Counter[str]]:
         """Return how many ranges there are, how many are done, and the totals of all."""
         with self.database.use() as connection:
             [(ranges, done, tallies)] = connection.execute(SQL["ranges"], {"task": self.task}).fetchall()
-            self._lead(connection)
         totals: Counter[str] = Counter()
         for tally in tallies:
             totals.update(tally)
@@ -238,11 +263,14 @@ class Kept:
     def finish(self, state: str, reason: str, totals: Mapping[str, int]) -> datetime:
         """Keep how it ended, and forget the ranges."""
         given: dict[str, Any] = {"id": self.run.id, "state": state, "reason": reason, "totals": Jsonb(dict(totals))}
-        with self.database.transaction() as connection:
+
+        def write(connection: Connection) -> datetime:
             self._lead(connection)
             [(finished_at,)] = connection.execute(SQL["finish"], given).fetchall()
             connection.execute(SQL["drop_ranges"], {"task": self.task})
-        return finished_at  # type: ignore[no-any-return]  # a driver's row
+            return finished_at  # type: ignore[no-any-return]  # a driver's row
+
+        return self._written(write)
 
 
 def led(database: Database, bucket: str, owner: str) -> bool:

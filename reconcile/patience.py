@@ -1,6 +1,7 @@
 """How long a short outage is waited for by what can ask again: some six seconds, a little longer each time.
 
-For whoever reads: what is tried again must have written nothing. What a server is asked in between is its asker's.
+For whoever reads, or writes nothing if it fails: what is tried again must have written nothing. What a server is asked
+in between is its asker's.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ T = TypeVar("T")
 TRIES, LAST_TRY_S = 8, 6.0  # what times out (5 s) is tried twice, and given up after 10 s
 
 
-def patiently(ask: Callable[[], T], pause: Callable[[float], None] = sleep) -> T:
-    """Return what `ask` returns, trying again while a server is unavailable; at last what it raised passes."""
+def patiently(ask: Callable[[], T], pause: Callable[[float], None] = sleep, over: type[Exception] = Unavailable) -> T:
+    """Return what `ask` returns, trying again while a server is unavailable; at last what it raised passes.
+
+    `over` is what is waited for instead to be over.
+    """
     trying = Retrying(
         stop=stop_after_attempt(TRIES) | stop_before_delay(LAST_TRY_S),
         wait=wait_random_exponential(multiplier=0.2, max=2),
-        retry=retry_if_exception_type(Unavailable),
+        retry=retry_if_exception_type(over),
         reraise=True,
         sleep=pause,
     )

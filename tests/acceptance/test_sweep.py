@@ -111,6 +111,22 @@ def test_a_baseline_keeps_what_is_found_as_ignored(connection, installed, drifte
     assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
 
 
+def test_a_baseline_leaves_alone_what_is_flagged(connection, installed, objects, bucket, drifted):
+    """What the stream has flagged is damage that was told: it stays open, is counted, and heals as ever."""
+    installed.run("sweep", "--fix", "-o", "json", **AT_ONCE)
+    add_row(connection, "gone/three")
+    ended = installed.run("sweep", "--baseline", "-o", "json", **AT_ONCE)
+    assert ended.returncode == 0, ended.stderr
+    kept = "SELECT key, state FROM reconciler.finding WHERE kind = 'missing' ORDER BY 1"
+    states = [("gone/one", "open"), ("gone/three", "ignored"), ("gone/two", "open")]
+    assert connection.execute(kept).fetchall() == states
+    assert any(note.startswith("2 of them are flagged already") for note in told(ended)["notes"])
+    put(objects, bucket, "gone/one")
+    installed.run("sweep", "--fix", "-o", "json", **AT_ONCE)
+    flagged = "SELECT object_key FROM file_versions WHERE status = 'corrupted'"
+    assert connection.execute(flagged).fetchall() == [("gone/two",)]
+
+
 @pytest.mark.parametrize(
     ("world", "why"),
     [

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psycopg
 import pytest
 
+from tests.acceptance.test_commands import add_row
+from tests.support import sweeping
 from tests.support.proxy import BUSY, Pass, Slow
 from tests.support.sweeping import FOUND, THOUSANDS, TOTALS
-from tests.support.sweeps import AT_ONCE, WORDS, found, report_of, swept, told, whole
+from tests.support.sweeps import AT_ONCE, WORDS, found, number_of, report_of, swept, told, whole
 from tests.support.waiting import until
 
 
@@ -82,3 +88,82 @@ def test_a_server_that_is_busy_for_a_moment_does_not_stall_the_sweep(many, lists
         began = time.monotonic()
         assert whole(report_of(sweep)) == (FOUND, TOTALS)
     assert time.monotonic() - began < 30, "Retry-After is not obeyed"
+
+
+FLAGGED = "SELECT object_key FROM file_versions WHERE status = 'corrupted'"
+
+
+@pytest.fixture
+def before_repair(installed, connection, objects, bucket, lists) -> int:
+    """Make a world with one missing, behind the proxy; returns how many HEADs come before a repair."""
+    for number in range(30):
+        sweeping.put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    add_row(connection, "gone")
+    lists.what = b"HEAD /"
+    swept(installed, RECONCILER_MINIO__ENDPOINT=lists.url)
+    before, lists.asked = lists.asked, 0
+    return before
+
+
+def test_a_repair_waits_a_moment_for_a_server_that_is_away(installed, connection, lists, before_repair):
+    """MinIO goes away when --fix looks anew at what was found: it is asked again, and the row is flagged."""
+    lists.at, lists.times = before_repair + 1, 7
+    assert found(swept(installed, "--fix", RECONCILER_MINIO__ENDPOINT=lists.url)) == {("missing", "gone")}
+    assert lists.broken == lists.times
+    assert connection.execute(FLAGGED).fetchall() == [("gone",)]
+
+
+def test_a_repair_whose_server_stays_away_ends_with_its_report(installed, connection, lists, before_repair):
+    """Status 5, and all that was found is told; --resume repairs it."""
+    lists.at, lists.times = before_repair + 1, 1_000_000
+    ended = installed.run(*WORDS, "--fix", **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url)
+    assert ended.returncode == 5, ended.stderr
+    report = told(ended)
+    assert (report["state"], found(report)) == ("incomplete", {("missing", "gone")})
+    assert "--resume" in report["reason"]
+    assert connection.execute(FLAGGED).fetchall() == []
+    lists.at = 0
+    assert swept(installed, "--fix", "--resume")["id"] == report["id"]
+    assert connection.execute(FLAGGED).fetchall() == [("gone",)]
+
+
+WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+HELD = "SELECT FROM reconciler.lease WHERE task = %s FOR UPDATE"
+
+
+@contextmanager
+def locking(database: str, connection: psycopg.Connection, task: str) -> Iterator[psycopg.Connection]:
+    """Hold the leases of a task as another transaction may, and lend that once the sweep waits for it."""
+    with psycopg.connect(database) as other:
+        other.execute("SET deadlock_timeout = '1min'")
+        other.execute(HELD, [task])
+        until(lambda: connection.execute(WAITS).fetchall(), 30, "a checkpoint that waits")
+        yield other
+
+
+def test_a_checkpoint_that_is_in_a_deadlock_is_tried_again(many, connection, database, lists):
+    """PostgreSQL refuses it: the page is kept once the other is gone, and nothing is counted twice."""
+    lists.set(Slow(0.05))
+    with many.running(*WORDS, **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url) as sweep:
+        number = number_of(connection)
+        until(lambda: sweep.pid in sweeping.holders(connection), what="a range that is taken")
+        with locking(database, connection, f"sweep of {many.bucket}") as other:
+            other.execute(HELD, [f"sweep {number}"])
+        assert whole(report_of(sweep)) == (FOUND, TOTALS)
+
+
+def test_a_checkpoint_that_cannot_be_kept_ends_with_a_report(many, connection, database, lists):
+    """Status 5 after some seconds, with what was compared by then; --resume comes to the same once it is free."""
+    lists.set(Slow(0.05))
+    with many.running(*WORDS, **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url) as sweep:
+        number = number_of(connection)
+        until(lambda: sweep.pid in sweeping.holders(connection), what="a range that is taken")
+        with locking(database, connection, f"sweep {number}"):
+            out, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 5, many.log()
+    report = told(subprocess.CompletedProcess((), 5, out, ""))
+    assert (report["state"], report["id"]) == ("incomplete", number)
+    assert "locked" in report["reason"]
+    sweeping.expire(connection)
+    assert whole(swept(many, "--resume")) == (FOUND, TOTALS)
