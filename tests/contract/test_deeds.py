@@ -5,7 +5,7 @@ import pytest
 
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Kind, ObjectRef, State
-from reconcile.steps import GiveBack
+from reconcile.steps import GiveBack, Purge
 from reconcile.triage import TRIES, Deed, Named, as_it_is, carried_out, still_drifting, unasked
 from reconcile.trial import Trial
 from tests.contract.stages import Meanwhile, flag
@@ -14,9 +14,14 @@ KEEP = """
 INSERT INTO reconciler.finding (bucket, key, kind, state, closed_at)
 VALUES (%s, %s, 'orphan', %s, CASE WHEN %s THEN now() END) RETURNING id
 """
+LOST = """
+INSERT INTO reconciler.finding (bucket, key, row_id, kind, state, previous_status, closed_at)
+VALUES (%s, %s, %s, 'missing', %s, %s, CASE WHEN %s THEN now() END) RETURNING id
+"""
 KEPT = "SELECT state FROM reconciler.finding WHERE id = %s"
 TOUCH = "UPDATE reconciler.finding SET revision = revision + 1"
 UNPROVEN = {Input.IGNORE, Input.REOPEN}
+AS_IT_IS = UNPROVEN | {Input.DELETE, Input.ADOPT}  # ask nothing of the two sides
 
 
 def orphan(live, state):
@@ -27,16 +32,30 @@ def orphan(live, state):
     return Named(number, ref)
 
 
+def version(live, state):
+    """Keep a flagged row whose object is gone, and its finding; returns what names it."""
+    ref, row_id, is_closed = ObjectRef(live.bucket, f"{state}"), f"row of {state}", state in FINAL
+    live.row(ref.key, status="corrupted")
+    was = None if is_closed else "active"
+    [(number,)] = live.sql(LOST, [ref.bucket, ref.key, row_id, state, was, is_closed])
+    return Named(number, ref, row_id)
+
+
 def deed(act, **more):
     """Return the act as its command does it."""
-    return Deed(act, "because", as_it_is, through=unasked, **more) if act in UNPROVEN else Deed(act, "because", **more)
+    if act is Input.PURGE:
+        more = {"effect": lambda subject: Purge(subject.row_id, alone=True)} | more
+    unfit = as_it_is if act in AS_IT_IS else still_drifting
+    return Deed(act, "because", unfit, **({"through": unasked} if act in UNPROVEN else {}), **more)
 
 
-@pytest.mark.parametrize("act", [Input.IGNORE, Input.REOPEN, Input.APPROVE])
+@pytest.mark.parametrize(
+    "act", [Input.IGNORE, Input.REOPEN, Input.APPROVE, Input.ERASE, Input.DELETE, Input.PURGE], ids=lambda act: act.name
+)
 def test_over_every_state_an_act_does_what_the_table_says_and_tells_why_not(live, act):
     """The outcome, what is kept and the history agree; a plan tells the same and writes nothing."""
     world = live.world(actor="ann")
-    there = {state: orphan(live, state) for state in State}
+    there = {state: (version if act is Input.PURGE else orphan)(live, state) for state in State}
     expected = {state: LIFE.get((state, act)) if state not in FINAL else None for state in State}
     before = live.everything()
     planned = {one.named: one for one in carried_out(Trial(world, has_kept=True), deed(act), there.values())}
@@ -50,6 +69,40 @@ def test_over_every_state_an_act_does_what_the_table_says_and_tells_why_not(live
         assert kept == (expected[state][0] if expected[state] else state)
     acts = [(one[0], one[1]) for one in live.lines() if one[2] == "because"]
     assert sorted(acts) == sorted(("ann", one[1]) for one in expected.values() if one)
+    if act is Input.PURGE:
+        left = {row_id for (row_id,) in live.sql("SELECT id FROM version")}
+        assert left == {one.row_id for state, one in there.items() if not expected[state]}
+
+
+@pytest.mark.parametrize("state", [None, *State], ids=str)
+def test_a_flag_is_taken_over_where_no_finding_that_is_not_closed_has_it(live, state):
+    """With the status to go back to; a plan tells the same, and writes nothing."""
+    world = live.world(actor="ann")
+    if state is None:
+        live.row("None", status="corrupted")
+    else:
+        version(live, state)
+    named = Named(None, ObjectRef(live.bucket, f"{state}"), f"row of {state}")
+    before = live.everything()
+    [planned] = carried_out(Trial(world, has_kept=True), deed(Input.ADOPT, previous_status="active"), [named])
+    assert live.everything() == before
+    [done] = carried_out(world, deed(Input.ADOPT, previous_status="active"), [named])
+    assert planned[:3] == done[:3]
+    is_free = state is None or state in FINAL
+    assert (done.done, done.told) == ((True, "adopted") if is_free else (False, f"it is missing, {state}"))
+    kept = "SELECT state, previous_status FROM reconciler.finding WHERE closed_at IS NULL"
+    assert live.sql(kept) == [("open" if is_free else state, "active")]
+    assert live.status(named.row_id) == "corrupted"
+
+
+@pytest.mark.parametrize("act", [Input.APPROVE, Input.ERASE, Input.DELETE, Input.PURGE], ids=lambda act: act.name)
+@pytest.mark.parametrize("state", [State.OPEN, State.APPROVED])
+def test_no_act_is_done_to_a_kind_that_it_is_not_for(live, act, state):
+    """An object that a row names is never approved nor deleted; an orphan has no row to purge."""
+    named = (orphan if act is Input.PURGE else version)(live, state)
+    [outcome] = carried_out(live.world(), deed(act), [named])
+    assert (outcome.done, live.sql(KEPT, [named.finding])) == (False, [(state,)])
+    assert live.history() == []
 
 
 def test_what_is_not_what_it_was_is_left_alone_and_said_to_be(live):
