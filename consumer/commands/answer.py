@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from consumer.beginning import Leased
 from reconcile.database import Busy, Refused
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.report import Shown, Table
 
-EXPECTED = (Misconfigured, Unavailable, Busy, Refused)
+EXPECTED = (Misconfigured, Unavailable, Busy, Refused, Leased)
 
 
 class Exit(IntEnum):
@@ -40,6 +41,8 @@ def failure_of(error: Exception) -> Failure:
     match error:
         case Misconfigured(faults=faults):
             return Failure(Exit.USAGE, faults)
+        case Leased():
+            return Failure(Exit.LEASED, (str(error),))
         case Unavailable():
             return Failure(Exit.UNREACHABLE, (f"{error}; start it, or correct its address (see config show)",))
         case _:

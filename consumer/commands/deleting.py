@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
-from consumer.commands.answer import EXPECTED, Answer, Exit, Failure, failure_of
+from consumer.beginning import Leased
+from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice, until
@@ -22,10 +23,6 @@ from reconcile.trial import Trial
 
 TASK, LEASE_S = "orphans", 120.0
 FILTERS = ("kind", "bucket", "prefix", "principal", "older_than", "larger_than", "suggested", "since", "held")
-
-
-class Leased(Exception):
-    """Another run deletes, or brings back, at this moment."""
 
 
 def delete(call: Call) -> Answer:
@@ -63,16 +60,12 @@ def undo(call: Call) -> Answer:
 
 def answer(call: Call, name: str, told: Told, outcomes: Callable[[Bin, Settings], Iterator[Outcome]]) -> Answer:
     """Do what there is to do, and tell what became of it, however it ended."""
-    failure: Failure | None = None
-    try:
+
+    def each() -> Iterator[Outcome]:
         with bin_of(call) as (bin_, settings):
-            for one in outcomes(bin_, settings):
-                told.add(one)
-    except Leased as leased:
-        failure = Failure(Exit.LEASED, (str(leased),))
-    except EXPECTED as error:
-        failure = failure_of(error)
-    return told.answer(name, apply=call.options.apply, failure=failure)
+            yield from outcomes(bin_, settings)
+
+    return told.of(each(), name, apply=call.options.apply)
 
 
 @contextmanager

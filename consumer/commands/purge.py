@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
+from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.choosing import length, wanted_by
+from consumer.commands.plan import ended_by
 from consumer.commands.triage import Told, by_id, is_current, opened_world
 from reconcile import inquiry
 from reconcile.inquiry import Filter
@@ -44,14 +45,13 @@ def answer(call: Call, run: Purging, wanted: Filter, ids: list[int] | None, told
     """Plan, ask the brake, do; whatever was told before an outage is shown with it."""
     apply = call.options.apply
     held: list[str] = []
-    failure: Failure | None = None
-    try:
+
+    def outcomes() -> Iterator[Outcome]:
         planned = list(planned_of(run, wanted, ids, told, call.options))
-        held = run.restrained([one for one, outcome in planned if outcome.done], apply=apply)
-        for outcome in run.apply([one for one, _ in planned]) if apply else ():
-            told.add(outcome)
-    except EXPECTED as error:
-        failure = failure_of(error)
+        held.extend(run.restrained([one for one, outcome in planned if outcome.done], apply=apply))
+        yield from run.apply([one for one, _ in planned]) if apply else ()
+
+    failure = ended_by(outcomes(), told.add)
     return told.answer(Input.PURGE.name.lower(), apply=apply, failure=failure, notes=tuple(notes(run, held)))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
+from consumer.commands.answer import Answer
 from consumer.commands.call import Call
+from consumer.commands.plan import ended_by
 from consumer.commands.remedies import backup
 from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice, until
 from reconcile.acts import Who
@@ -53,10 +54,5 @@ def wanted(call: Call, settings: Settings) -> Wanted:
 
 def answer(outcomes: Iterable[Outcome], told: Told, *, apply: bool) -> Answer:
     """Plan or do; whatever was told before an outage is shown with it."""
-    failure: Failure | None = None
-    try:
-        for outcome in outcomes:
-            told.add(outcome)
-    except EXPECTED as error:
-        failure = failure_of(error)
+    failure = ended_by(outcomes, told.add)
     return told.answer("restore", apply=apply, failure=failure, notes=(ENDED,) if failure else ())

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
-from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
+from consumer.commands.answer import Answer, Failure
 from consumer.commands.call import Call, database
 from consumer.commands.choosing import wanted_by
-from consumer.commands.plan import COLUMNS, HOW, Act, carry_out
+from consumer.commands.plan import Act, acts_table, carry_out, ended_by
 from reconcile import acts, inquiry
 from reconcile.database import Database
 from reconcile.inquiry import Filter, Record
@@ -135,18 +135,18 @@ def carried(
     With `look`, what it was done to is looked at again at once.
     """
     apply = call.options.apply
-    trial = Trial(live, has_kept=True)
-    failure: Failure | None = None
-    try:
+
+    def outcomes() -> Iterator[Outcome]:
+        trial = Trial(live, has_kept=True)
         for batch in batches(found):
-            done = [one for one in carried_out(live if apply else trial, deed, batch) if told.add(one)]
+            done = list(carried_out(live if apply else trial, deed, batch))
+            yield from done
             trial.looked.clear()
             trial.left.clear()
             if apply and look:
-                reconcile(live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in done)])
-    except EXPECTED as error:
-        failure = failure_of(error)
-    return told.answer(deed.act.name.lower(), apply=apply, failure=failure)
+                reconcile(live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in done if one.done)])
+
+    return told.of(outcomes(), deed.act.name.lower(), apply=apply)
 
 
 def until(
@@ -181,6 +181,10 @@ class Told:
             self.first[one.done].append(one)
         return one.done
 
+    def of(self, outcomes: Iterable[Outcome], name: str, *, apply: bool) -> Answer:
+        """Take down outcomes to their end, and return what there is to show."""
+        return self.answer(name, apply=apply, failure=ended_by(outcomes, self.add))
+
     def answer(self, name: str, *, apply: bool, failure: Failure | None, notes: tuple[str, ...] = ()) -> Answer:
         """Return what there is to show."""
         listed = [
@@ -188,12 +192,12 @@ class Told:
             for is_done, status in ((True, "done" if apply else "planned"), (False, "left alone"))
             for one in self.first[is_done]
         ]
-        notes = (*notes, HOW) if self.done and not apply else notes
         if len(listed) < self.done + self.left:
             notes = (f"the first {FIRST} of each; all are counted above", *notes)
         counted = [(*pair, count) for pair, count in self.counts.most_common(FIRST)]
         facts = {"done" if apply else "planned": self.done, "left_alone": self.left}
-        parts = (Table("counts", COUNTED, counted), Table("acts", COLUMNS, listed, none="nothing to do", notes=notes))
+        acts = acts_table(listed, has_more=self.done > 0 and not apply, nothing="nothing to do", notes=notes)
+        parts = (Table("counts", COUNTED, counted), acts)
         held = apply and any(words.startswith(HELD) for _, words in self.counts)
         return Answer(Section(name, "", facts, parts), failure=failure, incomplete=apply and self.again > 0, held=held)
 
