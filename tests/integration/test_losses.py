@@ -58,16 +58,23 @@ def reasons(site):
 
 
 def test_while_all_is_well_nothing_is_wanted(site, exits):
-    """Reading on, a pause, another consumer: no loss; each commit carries a heartbeat."""
+    """Reading on, a pause, two consumers side by side: no loss; each commit carries its own consumer's heartbeat."""
     look, before_joining = watcher(site, exits)
     look()
-    for _ in range(2):
-        before_joining()
-        consumed(site)
-        look()
+    before_joining()
+    consumed(site)
+    look()
+    settings = site.settings()
+    with consuming.consuming(settings, "one") as one, consuming.consuming(settings, "two") as two:
+        for number in range(3):
+            consuming.turning(one, two, until_true=lambda: one.topic.assigned() == two.topic.assigned() == 2)
+            site.spread([site.removed(f"k{number}/{at}") for at in range(8)])
+            consuming.turning(one, two, until_true=site.caught_up)
+            before_joining()
+            look()
     assert reasons(site) == set()
-    [place] = [one for one in positions(site.topic, site.kafka) if one.committed]
-    assert place.metadata.startswith("beat=")
+    stamps = {place.metadata.partition(" by=")[2] for place in positions(site.topic, site.kafka)}
+    assert stamps == {"one", "two"}
 
 
 @pytest.mark.invariant(2)

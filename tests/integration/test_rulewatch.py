@@ -60,6 +60,9 @@ def test_removed_narrowed_and_changed_rules_are_noticed_and_told(site, minio, wa
     removed = watched()
     assert (removed.state, removed.lacking) == ("removed", EVENTS)
     assert removed.changed_at > narrowed.changed_at
+    told = {(one.name, one.labels): one.value for one in rule_figures({"b": removed})}
+    assert [told["reconciler_rules_lacking", ("b", event)] for event in EVENTS] == [1] * len(EVENTS)
+    assert told["reconciler_rules_changed_timestamp_seconds", ("b",)] == removed.changed_at
     shown = site.program.run("status")
     assert "removed" in shown.stdout
     [line] = site.program.json("status")["rules"]
