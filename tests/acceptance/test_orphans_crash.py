@@ -1,7 +1,5 @@
 """A deletion that is overtaken or killed at each of its steps, on real servers: nothing unapproved is ever gone."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +13,7 @@ from reconcile.model import ObjectRef
 from reconcile.trash import Bin
 from reconcile.triage import Named, Outcome
 from tests.support import command
-from tests.support.command import ROOT
-from tests.support.orphans import Office
+from tests.support.orphans import Office, killed
 
 both = pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
 
@@ -144,17 +141,6 @@ def test_a_consumer_that_hears_of_the_removal_first_sees_a_deletion(office, vers
     with deleting(office, number, "a", after_removal=lambda: office.look("a")) as outcome:
         assert outcome.done, outcome.told
     assert (office.state(number), office.acts(number).count("deleted")) == ("deleted", 1)
-
-
-def killed(office: Office, point: str) -> None:
-    """Run a deletion that is killed at a point, and let its lease end."""
-    words = ("orphans", "delete", "--unversioned", office.bucket, "--apply")
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.support.dying", point, *words],
-        capture_output=True, check=False, env=office.program.environment({}), cwd=ROOT, timeout=60,
-    )  # fmt: skip
-    assert process.returncode == -9, process.stderr
-    office.connection.execute("UPDATE reconciler.lease SET until = now() WHERE task = 'orphans'")
 
 
 @pytest.mark.invariant(6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from reconcile.model import Hint, ObjectRef
 from reconcile.reconciler import reconcile
 from reconcile.settings import Settings, load
 from reconcile.world import LiveWorld
-from tests.support.command import Program
+from tests.support.command import ROOT, Program
 
 FILE = "INSERT INTO storage_files (bucket_type) VALUES ('staging') RETURNING id"
 VERSION = "INSERT INTO file_versions (file_id, version_number, object_key, size) VALUES (%s, 1, %s, %s) RETURNING id"
@@ -120,3 +122,19 @@ class Office:
         finally:
             answer.close()
             answer.release_conn()
+
+    def missing(self) -> list[ObjectRef]:
+        """Return what findings that are not closed say to be missing."""
+        kept = "SELECT bucket, key FROM reconciler.finding WHERE kind = 'missing' AND closed_at IS NULL"
+        return [ObjectRef(*found) for found in self.connection.execute(kept)]
+
+
+def killed(office: Office, point: str) -> None:
+    """Run a deletion that is killed at a point, and let its lease end."""
+    words = ("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.support.dying", point, *words],
+        capture_output=True, check=False, env=office.program.environment({}), cwd=ROOT, timeout=60,
+    )  # fmt: skip
+    assert process.returncode == -9, process.stderr
+    office.connection.execute("UPDATE reconciler.lease SET until = now() WHERE task = 'orphans'")

@@ -97,6 +97,21 @@ def test_the_core_of_a_plan_is_the_same_with_and_without_apply():
     assert told.shown.rows == [("create topic", "events", "4 partitions", "done")]
 
 
+def test_an_act_that_fails_ends_a_plan_and_those_after_it_are_told_as_not_tried():
+    """What was done before it stands; an end that nobody expected is no end of this kind."""
+    done = []
+
+    def fail():
+        raise Unavailable("kafka", "gone")
+
+    acts = [plan.Act("a", name, "", do) for name, do in (("1", lambda: done.append(1)), ("2", fail), ("3", fail))]
+    told = plan.carry_out("init", acts, apply=True, nothing="")
+    assert [one[-1] for one in told.shown.rows] == ["done", "failed", "not tried"]
+    assert (done, told.failure.status) == ([1], Exit.UNREACHABLE)
+    with pytest.raises(ZeroDivisionError):
+        plan.carry_out("init", [plan.Act("a", "1", "", lambda: 1 // 0)], apply=True, nothing="")
+
+
 @pytest.mark.parametrize(
     ("outcome", "on_drift", "status"),
     [

@@ -1,0 +1,86 @@
+"""What is brought back from a deletion, and what is not, on real servers: nothing else is ever written over."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from reconcile import opening, orphans
+from reconcile.erase import LOST, undone
+from reconcile.model import ObjectRef
+from reconcile.trash import Bin
+from tests.support import command
+from tests.support.orphans import Office, killed
+
+TRASH = ".storage-reconciler/trash/"
+
+
+@pytest.fixture
+def office(tmp_path, database, connection, minio, bucket, objects):
+    """Give the commands with their schema made, and no grace: nobody waits."""
+    made = command.program(tmp_path, database, minio, bucket, {})
+    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
+    assert made.run("migrate", "--apply").returncode == 0
+    return Office(made, connection, objects, bucket)
+
+
+@contextmanager
+def undoing(office, number, hold):
+    """Undo one deletion, while something happens right before the object is put back; gives what became of it."""
+    settings = office.settings()
+    with office.world() as world, opening.storing(settings) as storing:
+        with world.database.use() as connection:
+            kept = orphans.evidence(connection, [number])[number]
+        yield undone(Bin(world, storing, hold), kept, "", apply=True)
+
+
+def deleted(office, key):
+    """Have an orphan found, approved, deleted; returns its finding's id."""
+    [number] = office.find({key: b"AAA"})
+    office.approve(number)
+    words = ("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    assert office.program.json(*words)["done"] == 1
+    return number
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("has_older", [True, False])
+def test_what_is_uploaded_in_the_moment_of_an_undo_is_not_written_over(office, has_older):
+    """Where nothing was, and over an older version that had come to light: MinIO itself refuses."""
+    if has_older:
+        office.keep_versions()
+        office.program.environ["RECONCILER_TRASH__ALWAYS"] = "true"
+        office.put("a", b"older")
+    number = deleted(office, "a")
+    with undoing(office, number, lambda: office.put("a", b"NEW")) as outcome:
+        assert (outcome.done, outcome.told) == (False, "an object is there by now")
+    assert office.content("a") == b"NEW"
+    assert "deletion undone" not in office.acts(number)
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content("a") == b"AAA"
+
+
+@pytest.mark.invariant(6)
+def test_a_copy_that_goes_in_the_moment_of_an_undo_is_told(office):
+    """It is looked for once more right before."""
+    number = deleted(office, "a")
+    [copy] = office.listed(prefix=TRASH)
+    gone = lambda: office.objects.remove_object(bucket_name=office.bucket, object_name=copy)  # noqa: E731
+    with undoing(office, number, gone) as outcome:
+        assert (outcome.done, outcome.told) == (False, f"its copy {office.bucket}/{copy} is not there any more")
+    assert [key for key in office.listed() if not key.startswith(".")] == []
+
+
+@pytest.mark.invariant(6)
+def test_what_could_not_be_brought_back_is_no_success(office):
+    """A row appeared, and the copy is gone: the history says so, and the exit status that it is not over."""
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "removed")
+    office.add_row("a")
+    [copy] = office.listed(prefix=TRASH)
+    office.objects.remove_object(bucket_name=office.bucket, object_name=copy)
+    ended = office.program.run("orphans", "delete", "--apply")
+    assert (ended.returncode, LOST in " ".join(ended.stdout.split())) == (5, True)
+    assert office.acts(number)[-1] == "undo failed"
+    assert ObjectRef(office.bucket, "a") in office.missing()
