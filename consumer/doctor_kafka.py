@@ -74,22 +74,19 @@ def compaction(patient: Patient) -> Iterator[Check]:
 def group(patient: Patient) -> Iterator[Check]:
     """Tell whether nobody else commits as our group."""
     topic = patient.settings.stream.topic
-    found = patient.broker.members([topic])
-    for name, who in sorted(found.foreign.items()):
-        by = f" ({who})" if who else ""
-        yield bad(
-            f"the group {found.group!r} reads {name!r}, too{by}: each rebalance of the one stops the other", OWN_GROUP
-        )
+    name, foreign = patient.group(), patient.broker.foreign(topic)
+    for other in foreign:
+        yield bad(f"the group {name!r} reads {other!r}, too: each rebalance of the one stops the other", OWN_GROUP)
     theirs = [
         str(one.partition)
         for one in positions(topic, patient.kafka)
-        if one.committed is not None and beat_of(one.metadata) is None
+        if one.committed is not None and beat_of(one.metadata)[0] is None
     ]
     if theirs:
         told = f"offsets of {topic!r} (partitions {', '.join(theirs)}) were committed by another program, or by hand"
         yield bad(f"{told}: it reads what we then do not", OWN_GROUP)
-    if not found.foreign and not theirs:
-        yield ok(f"the group {found.group!r} is ours alone")
+    if not foreign and not theirs:
+        yield ok(f"the group {name!r} is ours alone")
 
 
 def _config(patient: Patient) -> dict[str, str]:

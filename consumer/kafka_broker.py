@@ -8,28 +8,21 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from time import monotonic
-from typing import NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from consumer.kafka import ASK_SECONDS, asking, made
-from consumer.kafka_settings import CONSUMER_DEFAULTS, Settings, for_admin
+from consumer.kafka import ASK_SECONDS, asking, made, open_consumer
+from consumer.kafka_settings import Settings, for_admin
 from reconcile.model import Unavailable
 
 REACH_SECONDS = 5.0
 GROUP_SECONDS = 15.0  # a broker that just started has yet to load its groups
 QUIET: Settings = {"log_level": 0}  # the driver's own lines say the same, twenty times a second
 TELLING = ("_AUTHENTICATION", "_SSL", "_RESOLVE", "_TRANSPORT")  # the most telling first
-
-
-class Members(NamedTuple):
-    """A group: the topics beside ours that it has committed or reads, each with a client that does, if one is there."""
-
-    group: str
-    foreign: Mapping[str, str]
 
 
 class Broker:
@@ -61,19 +54,18 @@ class Broker:
             asked = self._admin.describe_configs([resource], request_timeout=ASK_SECONDS)
             return {name: entry.value for name, entry in asked[resource].result().items() if entry.value is not None}
 
-    def members(self, ours: Sequence[str]) -> Members:
-        """Return what else than our topics the group reads or has read."""
-        group = str(self._kafka.get("group.id", CONSUMER_DEFAULTS["group.id"]))
-        with asking():
-            known = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group)], request_timeout=GROUP_SECONDS
-            )[group].result()
-            described = self._admin.describe_consumer_groups([group], request_timeout=GROUP_SECONDS)[group].result()
-        foreign = {place.topic: "" for place in known.topic_partitions if place.topic not in ours}
-        for member in described.members:
-            places = member.assignment.topic_partitions if member.assignment else ()
-            foreign |= {place.topic: f"{member.client_id} at {member.host}" for place in places}
-        return Members(group, {topic: who for topic, who in foreign.items() if topic not in ours})
+    def foreign(self, ours: str) -> Sequence[str]:
+        """Return the topics beside ours that the group has committed offsets of.
+
+        By an ordinary consumer: the admin's question ends the process where a broker still loads its groups.
+        """
+        with closing(open_consumer({**QUIET, **self._kafka})) as consumer, asking():
+            known = consumer.list_topics(timeout=ASK_SECONDS).topics.values()
+            places = [
+                TopicPartition(one.topic, number) for one in known if one.topic != ours for number in one.partitions
+            ]
+            answers = consumer.committed(places, timeout=GROUP_SECONDS) if places else []
+        return sorted({one.topic for one in answers if one.offset >= 0})
 
 
 def refused_certificate(kafka: Settings) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from consumer.kafka_broker import Broker
+from consumer.kafka_settings import for_consumer
 from reconcile import opening, rows
 from reconcile.catalog import compiled
 from reconcile.database import Connection, Database
@@ -101,6 +102,10 @@ class Patient:
     def kafka(self) -> dict[str, object]:
         """What librdkafka is told."""
         return {**self.settings.kafka, **self.settings.kafka_topic}
+
+    def group(self) -> str:
+        """Return the consumer group's name."""
+        return str(for_consumer(self.kafka)["group.id"])
 
     @cached_property
     def broker(self) -> Broker:

@@ -136,7 +136,7 @@ def test_a_lane_that_is_silent_and_a_sweep_that_is_wanted(site):
     assert one(site.settings(), "lanes").fix == '[canary] interval = "1m"'
     watched = site.settings(RECONCILER_CANARY__INTERVAL="1m")
     assert one(watched, "lanes").fix == "storage-reconciler consume"
-    given = {"bucket": site.bucket, "number": 7, "owner": "test", "forgotten": "0"}
+    given = {"bucket": site.bucket, "number": 7, "owner": "test", "forgotten": "0", "left": "null"}
     site.connection.execute(canary.SQL["send"], given)
     judged = canary.Judged(silent={"durable": ("rule_removed", "no rule sends it")})
     told_of = {"bucket": site.bucket, "lanes": ["durable"], "owner": "test", "judged": encoded(judged)}
