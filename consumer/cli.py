@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     for added in FAMILIES:
         added.add(commands, common)
     _status(commands, common)
+    _report(commands, common)
     _brake(commands, common)
     _about(commands, common)
     return parser
@@ -119,6 +120,13 @@ def _status(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         help="show it again and again (every 2 s)",
     )  # fmt: skip
     exit_code(status)
+
+
+def _report(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    report = command(commands, "report", "report:report", common, "tell what came and went, beside the time before")
+    report.add_argument("--since", default="24h", metavar="TIME", help="a duration (24h), or a time (2025-01-31)")
+    report.add_argument("--until", metavar="TIME", help="a duration ago, or a time (now)")
+    exit_code(report)
 
 
 def _brake(commands: Subparsers, common: argparse.ArgumentParser) -> None:

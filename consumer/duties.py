@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
-from reconcile import ignoring, ledger, rows, windows
+from reconcile import ignoring, inquiry, ledger, rows, windows
+from reconcile.daily import Pruned
 from reconcile.database import Busy
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
@@ -119,11 +121,16 @@ def end_rules(turn: Turn) -> None:
 
 
 def prune(turn: Turn, retention: Retention) -> None:
-    """Delete what is past its retention."""
+    """Delete what is past its retention; the checkpoint tells before which time something is gone."""
+    before = msgspec.json.decode(turn.checkpoint, type=Pruned) if turn.checkpoint else Pruned()
     with turn.world.database.use() as connection:
+        now = inquiry.now(connection)
         deleted = ledger.prune(connection, retention.history, retention.findings, retention.sweeps)
     if deleted:
         log.info("retention.pruned", **deleted)
+        changes = now - min(retention.history, retention.findings) if deleted.keys() - {"sweeps"} else None
+        sweeps = now - retention.sweeps if "sweeps" in deleted else None
+        turn.keep(msgspec.json.encode(before.further(Pruned(changes, sweeps))).decode())
 
 
 @dataclass

@@ -147,9 +147,10 @@ def _matching(name: str) -> sql.Composed:
 
 
 def filled(statement: LiteralString) -> sql.Composed:
-    """Return a statement over findings, named `f`, with what is shared put in: `{matching}` and `{principal}`."""
+    """Return a statement over `f`, findings or changes, with what is shared put in: a name of inquiry.sql in braces."""
     principal = sql.SQL(SQL["principal"])
-    return sql.SQL(statement).format(matching=sql.SQL(SQL["matching"]).format(principal=principal), principal=principal)
+    matching = sql.SQL(SQL["matching"]).format(principal=principal)
+    return sql.SQL(statement).format(matching=matching, principal=principal, cause=sql.SQL(SQL["cause"]))
 
 
 def finding(connection: Connection, number: int) -> Mapping[str, Any] | None:

@@ -46,7 +46,7 @@ def amount(written: str) -> int:
         raise Misconfigured(f"--larger-than {written!r}: {rule}") from None
 
 
-def moment(written: str, now: datetime) -> datetime:
+def moment(written: str, now: datetime, option: str = "--since") -> datetime:
     """Return the time that is meant by a duration ago, or by a time; one without a zone is UTC."""
     try:
         return now - duration(written)
@@ -56,6 +56,6 @@ def moment(written: str, now: datetime) -> datetime:
         at = datetime.fromisoformat(written)
     except ValueError:
         raise Misconfigured(
-            f"--since {written!r}: must be a duration ago such as 90m, 24h or 7d, or a time such as 2025-01-31T12:00"
+            f"{option} {written!r}: must be a duration ago such as 90m, 24h or 7d, or a time such as 2025-01-31T12:00"
         ) from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -35,14 +35,18 @@ def clock_facts(clock: Ahead | None) -> dict[str, Value]:
 
 def paths_of(sightings: Sequence[Record], clock: Ahead | None) -> Table:
     """Return how long each path took, corrected by the clocks' difference where that is known."""
+    rows = list(path_rows(sightings, clock.seconds if clock else 0.0))
+    return Table("paths", PATHS, rows, TITLE, notes=(clock_note(clock),))
+
+
+def clock_note(clock: Ahead | None) -> str:
+    """Return by how much the times are corrected, or that they are not."""
     if clock is None:
-        note = "not corrected by the difference of MinIO's clock and the database's: no consumer measures it now"
-    else:
-        note = f"corrected by {clock.seconds * 1000:+,.0f} ms, the difference of MinIO's clock and the database's"
-    return Table("paths", PATHS, list(path_rows(sightings, clock.seconds if clock else 0.0)), TITLE, notes=(note,))
+        return "not corrected by the difference of MinIO's clock and the database's: no consumer measures it now"
+    return f"corrected by {clock.seconds * 1000:+,.0f} ms, the difference of MinIO's clock and the database's"
 
 
-def path_rows(sightings: Sequence[Record], ahead_s: float) -> Iterator[tuple[str | int | float, ...]]:
+def path_rows(sightings: Sequence[Record], ahead_s: float) -> Iterator[tuple[str, int, float, float, float]]:
     """Yield for each path the ranks of its times; MinIO's clock is so many seconds ahead of PostgreSQL's."""
     taken: Mapping[str, list[float]] = defaultdict(list)
     for path, at, event_time in sightings:

@@ -4,6 +4,11 @@
 -- Who did what is wrong now: deleted what is missing, stored what is there. An event of the other kind is an older one.
 CASE WHEN (f.kind = 'missing') = NOT starts_with(f.evidence ->> 'event', 's3:ObjectCreated') THEN f.evidence ->> 'principal' END
 
+-- name: cause
+-- Causes that differ in a number or a name only are one.
+regexp_replace(regexp_replace(regexp_replace(
+    f.cause, '^(size|etag): .*', '\1 differs'), 'delete marker \S+:', 'a delete marker:'), '^row \S+ ', 'its row ')
+
 -- name: matching
 (f.closed_at IS NULL AND %(states)s::text[] IS NULL OR f.state = ANY (%(states)s::text[]))
 AND (%(kinds)s::text[] IS NULL OR f.kind = ANY (%(kinds)s::text[]))
@@ -55,7 +60,7 @@ SELECT coalesce(max(f.id), 0) FROM reconciler.finding AS f
 SELECT count(*) FROM reconciler.finding AS f WHERE {matching}
 
 -- name: grouped
--- Causes that differ in a number or a name only are one. A principal is named with what it did.
+-- A principal is named with what it did.
 WITH named AS (
     SELECT f.*, CASE %(by)s::text
         WHEN 'prefix' THEN substring(f.key FROM '^(?:[^/]*/){{1,' || %(depth)s::int || '}}')
@@ -65,8 +70,7 @@ WITH named AS (
         WHEN 'bucket' THEN f.bucket
         WHEN 'kind' THEN f.kind
         WHEN 'state' THEN f.state
-        WHEN 'cause' THEN regexp_replace(regexp_replace(regexp_replace(
-            f.cause, '^(size|etag): .*', '\1 differs'), 'delete marker \S+:', 'a delete marker:'), '^row \S+ ', 'its row ')
+        WHEN 'cause' THEN {cause}
     END AS name
     FROM reconciler.finding AS f
     WHERE {matching}

@@ -166,6 +166,11 @@ def test_what_is_closed_is_pruned_and_what_is_open_keeps_its_history(site, proce
         ("brake", "y"),
     ]
     assert site.sql("SELECT actor FROM reconciler.restraint") == [("new",)]
+    [(told, due)] = site.sql(
+        "SELECT (checkpoint::jsonb ->> 0)::timestamptz, now() - interval '90 days' FROM reconciler.lease"
+        " WHERE task = 'duty retention' AND checkpoint::jsonb ->> 1 IS NULL"  # no sweep was pruned
+    )
+    assert abs(told - due) < timedelta(minutes=1)
 
 
 def test_sweeps_are_pruned_but_never_the_last_complete_one(site, process):

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile import acts, ignoring, inquiry, windows
+from reconcile import acts, chronicle, ignoring, inquiry, windows
 from reconcile.database import Database, migrate, pending
 from reconcile.model import Misconfigured, Unavailable
 
-QUESTIONS = sorted(set(inquiry.SQL) - {"matching", "principal"})
-SET = [(of, name) for of in (ignoring.SQL, windows.SQL) for name in sorted(of)]
+QUESTIONS = sorted(set(inquiry.SQL) - {"matching", "principal", "cause"})
+SET = [(of, name) for of in (ignoring.SQL, windows.SQL, chronicle.SQL) for name in sorted(of)]
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def test_every_question_can_be_asked(kept, name):
 
 
 @pytest.mark.parametrize(("of", "name"), SET, ids=[name for _, name in SET])
-def test_every_statement_about_windows_and_rules_is_planned(kept, of, name):
+def test_every_other_statement_for_persons_is_planned(kept, of, name):
     """The server takes each as it stands."""
-    explained(kept, sql.SQL(of[name]))
+    explained(kept, inquiry.filled(of[name]))
 
 
 def explained(kept, statement) -> None:

@@ -120,3 +120,37 @@ def test_the_purge_is_at_four_and_what_waits_for_a_person_is_not_tried_again():
     assert "SuccessExitStatus" not in unit
     for text in (unit, cronjob, (DEPLOY / "systemd/storage-reconciler-purge.timer").read_text("utf-8")):
         assert not re.search("sweep|scrub|spool", text, re.IGNORECASE)
+
+
+def reports():
+    """Yield the words of each schedule of the report."""
+    [line] = re.findall(
+        r"^0 7 \* \* \* storage-reconciler (.*)$",
+        (DEPLOY / "cron/storage-reconciler-report").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    yield shlex.split(line)
+    [line] = EXEC.findall((DEPLOY / "systemd/storage-reconciler-report.service").read_text("utf-8"))
+    yield shlex.split(line)
+    [(command, args)] = ARGS.findall((DEPLOY / "kubernetes/report-cronjob.yaml").read_text("utf-8"))
+    yield [*json.loads(command), *json.loads(args)]
+
+
+@pytest.mark.parametrize("words", list(reports()), ids=["cron", "systemd", "kubernetes"])
+def test_each_schedule_of_the_report_is_of_a_day(words):
+    """As often as it runs; open drift fails no job."""
+    read = parse(words[1:])
+    assert (words[:2], read.since, read.until) == (["storage-reconciler", "report"], "24h", None)
+    assert not read.exit_code
+
+
+def test_the_report_is_at_seven_and_has_no_secret_but_the_databases():
+    """After the night's sweep, scrub and purge; a broker that is away is tried again."""
+    cronjob = (DEPLOY / "kubernetes/report-cronjob.yaml").read_text("utf-8")
+    timer = (DEPLOY / "systemd/storage-reconciler-report.timer").read_text("utf-8")
+    assert "OnCalendar=*-*-* 07:00:00" in timer
+    assert 'schedule: "0 7 * * *"\n  timeZone: Etc/UTC\n' in cronjob
+    assert "{containerName: report, operator: In, values: [1, 2, 3]}" in cronjob
+    unit = (DEPLOY / "systemd/storage-reconciler-report.service").read_text("utf-8")
+    for text in (unit, cronjob, timer, (DEPLOY / "cron/storage-reconciler-report").read_text("utf-8")):
+        assert not re.search("purge|scrub|spool|minio", text, re.IGNORECASE)

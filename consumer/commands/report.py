@@ -1,0 +1,125 @@
+"""`report`: what happened since yesterday, beside the day before: needs SELECT on our schema, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from consumer.clock import Ahead
+from consumer.commands.answer import Answer
+from consumer.commands.call import Call, database
+from consumer.commands.choosing import moment
+from consumer.commands.latency import clock_note, clock_of, path_rows
+from consumer.commands.status import DRIFT, drift_rows
+from consumer.kafka_range import RangeReader
+from reconcile import chronicle, inquiry
+from reconcile.daily import Daily, Span
+from reconcile.dailypage import page
+from reconcile.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS, lines, shown
+from reconcile.database import Connection
+from reconcile.human import Value
+from reconcile.inquiry import Record
+from reconcile.model import Misconfigured, Unavailable
+from reconcile.report import Brief, Table
+from reconcile.settings import Settings
+
+TOP = 15
+BRIEF_SWEEPS = (
+    "id", "bucket", "kind", "state", "started_at", "missing", "mismatch", "orphans", "leftovers", "lost_or_silent",
+)  # fmt: skip
+
+
+class Letters(NamedTuple):
+    """How many dead letters were buried, or why that is not known; `trouble` tells that it should be."""
+
+    buried: int | None
+    unknown: str = ""
+    trouble: bool = False
+
+
+def report(call: Call) -> Answer:
+    """Tell what came and went, how fast it was found, what was lost, and who did what."""
+    settings, options = call.settings("database.url"), call.options
+    with database(settings) as opened, inquiry.reading(opened) as connection:
+        now = inquiry.now(connection)
+        span = span_of(options.since, options.until, now)
+        kept = read(connection, span, now)
+    letters = dead_letters(settings, span)  # no transaction is open while the broker is asked
+    found = replace(kept, dead_letters=letters.buried, dead_letters_unknown=letters.unknown)
+    return Answer(
+        shown(found),
+        now,
+        drift=found.open > 0,
+        incomplete=letters.trouble,
+        page=lambda: page(found),
+        lines=lines(found),
+    )
+
+
+def span_of(since: str, until: str | None, now: datetime) -> Span:
+    """Return the window; --since as a duration is before --until."""
+    end = min(moment(until, now, "--until"), now) if until else now
+    span = Span(moment(since, end), end)
+    if span.since >= span.until:
+        raise Misconfigured(f"--since {since!r}: is not before --until, or in the future; name an earlier time")
+    return span
+
+
+def dead_letters(settings: Settings, span: Span) -> Letters:
+    """Count the dead letters of the window, by the broker's time; a broker that is away does not hide the rest."""
+    if not settings.kafka:
+        return Letters(None, "no [kafka] is configured")
+    try:
+        with RangeReader(settings.stream.dead_letter_topic, settings.kafka) as reader:
+            return Letters(sum(map(len, reader.ranges(span.since, span.until))))
+    except (Unavailable, Misconfigured) as error:
+        return Letters(None, str(error), trouble=True)
+
+
+def read(connection: Connection, span: Span, now: datetime) -> Daily:
+    """Read everything that is kept of the window."""
+    sweeps, losses = chronicle.sweeps(connection, span), chronicle.losses(connection, span)
+    decisions = chronicle.decisions(connection, span)
+    return Daily(
+        span,
+        now,
+        chronicle.flows(connection, span),
+        chronicle.flows(connection, span.before),
+        chronicle.stock(connection, span),
+        chronicle.history(connection, span),
+        [
+            Table("now", DRIFT, drift_rows(inquiry.records(connection, "drift")), "Not closed now", none="no drift"),
+            latency(connection, span),
+            Table("losses", LOSSES, losses, "The stream may have missed something", none=""),
+            Table("sweeps", SWEEPS, sweeps, "Sweeps and scrubs", none="none", brief=Brief(BRIEF_SWEEPS, TOP)),
+            Table("deeds", DEEDS, chronicle.deeds(connection, span), "What persons did to findings", none=""),
+            Table("restraints", RESTRAINTS, chronicle.restraints(connection, span), "Brakes, windows, rules", none=""),
+            Table("decisions", ("act", "dead_letters"), list(decisions.items()), "Dead letters decided", none=""),
+        ],
+        losses=len(losses),
+        lost=sum(record[SWEEPS.index("lost_or_silent")] for record in sweeps),
+        pruned=chronicle.pruned(connection),
+    )
+
+
+def latency(connection: Connection, span: Span) -> Table:
+    """Return how long it took from the event until the finding was kept, and until its version was flagged."""
+    clock = clock_of(inquiry.records(connection, "leases"))
+    rows = [
+        row
+        for stage, reading in (("suspected", chronicle.suspicions), ("flagged", chronicle.flaggings))
+        for row in stage_rows(stage, reading(connection, span), reading(connection, span.before), clock)
+    ]
+    return Table("latency", LATENCY, rows, "From the event's time", none="", notes=(clock_note(clock),))
+
+
+def stage_rows(
+    stage: str, now: Sequence[Record], before: Sequence[Record], clock: Ahead | None
+) -> Iterator[tuple[Value, ...]]:
+    """Yield the times of each path, beside those of the window before."""
+    ahead = clock.seconds if clock else 0.0
+    earlier = {path: (found, p99) for path, found, _, p99, _ in path_rows(before, ahead)}
+    for path, *ranks in path_rows(now, ahead):
+        yield stage, path, *ranks, *earlier.get(path, (0, None))
