@@ -104,7 +104,7 @@ def notes(report: Daily) -> Iterator[str]:
 def changes(report: Daily) -> Table:
     """Return what came and went, beside the window before."""
     now, before = total(report.flows.values()), total(report.flows_before.values())
-    rows: list[tuple[Value, ...]] = list(zip(MEASURES, now, before, MEASURES.values(), strict=True))
+    rows = list(zip(MEASURES, now, before, MEASURES.values(), strict=True))
     return Table(
         "changes", CHANGES, rows, "Findings that were", notes=("before: in the window before, of the same length",)
     )
@@ -112,8 +112,7 @@ def changes(report: Daily) -> Table:
 
 def table_of(report: Daily, what: str) -> Table:
     """Return what came and went by kind, group or cause, the first of many."""
-    lines = ordered(report, what)
-    rows = [(line.name, *numbers(line)) for line in lines]
+    rows: list[Sequence[Value]] = [(line.name, *numbers(line)) for line in ordered(report, what)]
     more = (f"{TOP} of {len(rows):,}; --format json has all",) if len(rows) > TOP else ()
     return Table(
         f"by_{what}", (what, *FLOWS), rows, f"By {what}", none="", notes=more, brief=Brief((what, *BRIEF), TOP)
