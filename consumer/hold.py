@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, KeysView, Mapping
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -27,7 +27,8 @@ class Patience:
     """How long and how much is held; every number is configuration. `tries` are seconds after the reading.
 
     While more records are waiting, each is held to the try numbered `behind` at least: the earlier ones would only
-    let go sooner of what is held, and cost the stream a glance each.
+    let go sooner of what is held, and cost the stream a glance each. A sheet of fewer events than `whole_least` is not
+    held whole: a glance of its own costs more than hints, which are glanced at with others.
     """
 
     tries: tuple[float, ...] = (0.02, 0.1, 0.4, 1.0, 2.0)
@@ -35,6 +36,7 @@ class Patience:
     held_most: int = 100_000
     removed_most: int = 100_000
     removed_for: float = 10.0
+    whole_least: int = 50
 
 
 @dataclass(slots=True)
@@ -128,12 +130,16 @@ class Hold:
 
     def keep_unseen(self, sheet: Sheet, now: float) -> list[Hint]:
         """Hold the plain events of a sheet before any glance, and return what has to be glanced at now."""
-        plain = sheet.unmade()
-        if gone := plain.lowest().keys() - self._partitions.keys():
-            plain = plain.without(gone)
-        if plain and not self._hold_whole(plain, now):
-            return sheet.made() + self.keep(plain, defaultdict(lambda: NOTHING_KNOWN), now)
-        return sheet.made()
+        return sheet.made() + self.keep_whole(sheet.unmade(), now)
+
+    def keep_whole(self, plain: Sequence[Hint], now: float) -> list[Hint]:
+        """Hold created events of which nothing is known, and return those that are late."""
+        if isinstance(plain, Sheet):
+            if gone := plain.lowest().keys() - self._partitions.keys():
+                plain = plain.without(gone)
+            if len(plain) >= self._patience.whole_least and self._hold_whole(plain, now):
+                return []
+        return self.keep(plain, defaultdict(lambda: NOTHING_KNOWN), now)
 
     def offsets(self) -> dict[Partition, int]:
         """Return the next offset to commit for each partition where it changed since last asked."""

@@ -178,13 +178,15 @@ class Consumer:
             now = self.now()
             left = [
                 (hint, known)
-                for hint, known in unsettled
+                for hint, known in unsettled.told
                 if not settled(hint, known) or (hint.action is Action.CREATED and self.hold.recently_removed(hint, now))
             ]
-            settled_now -= len(left)
+            not_yet = len(left) + len(unsettled.unknown)
+            settled_now -= not_yet
             late += self.hold.keep([hint for hint, _ in left], {hint.ref: known for hint, known in left}, now)
+            late += self.hold.keep_whole(unsettled.unknown, now)
             if number == 0 and self.hold.behind:
-                self.early = len(left) > CHUNK // 2
+                self.early = not_yet > CHUNK // 2
         return late, settled_now + self.asked
 
     def at_first_sight(self, batches: Iterable[Sheet]) -> Iterator[Sequence[Hint]]:

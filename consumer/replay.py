@@ -73,7 +73,7 @@ class Replay:
 
         late: list[Hint] = []
         for unsettled in self.world.unsettled(counted(), ()):
-            late += [hint for hint, known in unsettled if not settled(hint, known)]
+            late += [hint for hint, known in unsettled.pairs() if not settled(hint, known)]
         self.totals.update(
             records=len(records), skipped=reading.skipped, poison=len(reading.poison), settled=asked - len(late)
         )

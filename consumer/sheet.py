@@ -65,6 +65,11 @@ class Sheet(Batch):
         """Return the hints at removals, which are made already."""
         return [hint for hint in self.made() if hint.action is Action.REMOVED]
 
+    def apart(self, numbers: Sequence[int]) -> tuple[Self, list[int]]:
+        """Return the plain ones of the numbered events, and the numbers of the others."""
+        made = set(self._made)
+        return self._only([at for at in numbers if at not in made]), [at for at in numbers if at in made]
+
     def made(self) -> list[Hint]:
         """Return the hints that are made already: those at all that is not plain."""
         return [self[at] for at in self._made]

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from reconcile.model import Action, Hint
+from reconcile.model import NOTHING_KNOWN, Action, Hint, Known
 
 
 class Columns(NamedTuple):
@@ -29,6 +29,21 @@ class Batch(Sequence[Hint]):
     def removals(self) -> Sequence[Hint]:
         """Return the hints at removals."""
 
+    @abstractmethod
+    def apart(self, numbers: Sequence[int]) -> tuple[Batch, list[int]]:
+        """Return those of the numbered that are not made yet, and the numbers of the others."""
+
+
+class Unsettled(NamedTuple):
+    """What a glance left of a batch: each hint with what is known of it, and hints not made of which nothing is."""
+
+    told: list[tuple[Hint, Known]]
+    unknown: Sequence[Hint] = ()
+
+    def pairs(self) -> list[tuple[Hint, Known]]:
+        """Return all of them; what was not made is."""
+        return self.told + [(hint, NOTHING_KNOWN) for hint in self.unknown]
+
 
 def columns_of(hints: Sequence[Hint], doubtful: Container[tuple[str, str, str]], *, etags: bool) -> Columns:
     """Return the columns of hints."""
@@ -47,6 +62,11 @@ def plain_size(hint: Hint, doubtful: Container[tuple[str, str, str]] = ()) -> in
     if hint.action is not Action.CREATED or hint.ref.s3_version or hint.s3_version or hint.ref in doubtful:
         return None
     return hint.size
+
+
+def apart(hints: Sequence[Hint], numbers: Sequence[int]) -> tuple[Sequence[Hint], Sequence[int]]:
+    """Return those of the numbered hints that need not be made, and the numbers of the others."""
+    return hints.apart(numbers) if isinstance(hints, Batch) else ((), numbers)
 
 
 def removals_of(hints: Sequence[Hint]) -> Sequence[Hint]:

@@ -19,13 +19,12 @@ from psycopg import sql
 
 from reconcile import ledger, rows
 from reconcile.arrays import bigints, same_texts, texts
-from reconcile.batch import columns_of
+from reconcile.batch import Unsettled, apart, columns_of
 from reconcile.database import SQL, Connection
 from reconcile.mapping import Mapping
 from reconcile.model import NOTHING_KNOWN, Hint, Known, ObjectRef, Row
 
 Kept = tuple[str, str, str, str, str, str]  # 'finding' or 'look', bucket, key, S3 version, row id, JSON
-Unsettled = list[tuple[Hint, Known]]
 
 
 class Sent(NamedTuple):
@@ -100,10 +99,12 @@ class Glance:
         drifting = {key for (key,) in sent.drifting.fetchall()}
         if drifting:
             named |= {number: True for number, key in enumerate(sent.keys) if key in drifting}
-        hints = [sent.hints[number] for number in sorted(named)]
-        to_read = list({hint.ref for number, hint in zip(sorted(named), hints, strict=True) if named[number]})
+        unknown, rest = apart(sent.hints, sorted(number for number, has_rows in named.items() if not has_rows))
+        numbers = sorted([*rest, *(number for number, has_rows in named.items() if has_rows)])
+        hints = [sent.hints[number] for number in numbers]
+        to_read = list({hint.ref for number, hint in zip(numbers, hints, strict=True) if named[number]})
         known = self.read(connection, to_read) if to_read else {}
-        return [(hint, known.get(hint.ref, NOTHING_KNOWN)) for hint in hints]
+        return Unsettled([(hint, known.get(hint.ref, NOTHING_KNOWN)) for hint in hints], unknown)
 
 
 def group(refs: Sequence[ObjectRef], found: Iterable[Row], kept: Sequence[Kept]) -> dict[ObjectRef, Known]:

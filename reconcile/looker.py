@@ -12,11 +12,12 @@ from functools import partial
 from time import sleep
 from typing import TypeVar
 
+from reconcile.batch import Unsettled
 from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
 from reconcile.heads import NO_NAME
 from reconcile.lookalike import normal_forms
-from reconcile.model import Absent, Hint, Known, ObjectRef, ObjectSide, Present, RowState
+from reconcile.model import Absent, Hint, ObjectRef, ObjectSide, Present, RowState
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
 from reconcile.trial import Trial
@@ -42,8 +43,9 @@ class Looker:
         found = Confirmed()
         for batch in batched(hints, LOOKS):
             for unsettled in patiently(partial(self._unsettled, batch), self.pause):
-                found.totals["changed_meanwhile"] += len(batch) - len(unsettled)
-                self._look([hint for hint, _ in unsettled], found)
+                left = unsettled.pairs()
+                found.totals["changed_meanwhile"] += len(batch) - len(left)
+                self._look([hint for hint, _ in left], found)
         found.drifts = once(found.drifts)
         found.healed = once(found.healed)
         found.drifts = list(lookalikes(found.drifts, self.counterparts(found.drifts)))
@@ -65,7 +67,7 @@ class Looker:
         found.totals["unknown"] += len(hints)
         found.unanswered.update(hint.ref for hint in hints)
 
-    def _unsettled(self, batch: Sequence[Hint]) -> list[Sequence[tuple[Hint, Known]]]:
+    def _unsettled(self, batch: Sequence[Hint]) -> list[Unsettled]:
         return list(self.trial.unsettled([batch], ()))
 
     def _reconciled(self, hints: Sequence[Hint]) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from reconcile.batch import Unsettled
 from reconcile.database import Busy, Refused
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import (
@@ -111,9 +112,7 @@ class World(Protocol):
         """Read rows, findings and asks of all references in one round trip, without a lock."""
         ...
 
-    def unsettled(
-        self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
-    ) -> Iterator[Sequence[tuple[Hint, Known]]]:
+    def unsettled(self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]) -> Iterator[Unsettled]:
         """Yield of each batch, in order, at least what verdict.settled() does not settle, with what is known of it.
 
         It may ask for the next batch while one is being read. What is `doubtful` is always yielded.

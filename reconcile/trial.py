@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from reconcile import rows
+from reconcile.batch import Unsettled
 from reconcile.database import Connection
 from reconcile.glance import group
 from reconcile.model import Brake, Hint, Known, ObjectRef, ObjectSide, Policy
@@ -66,9 +67,7 @@ class Trial:
         with self.live.database.use() as connection:
             return self.read(connection, refs)
 
-    def unsettled(
-        self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
-    ) -> Iterator[Sequence[tuple[Hint, Known]]]:
+    def unsettled(self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]) -> Iterator[Unsettled]:
         """Yield of each batch what a glance does not settle."""
         if self.has_kept:
             yield from self.live.unsettled(batches, doubtful)
@@ -76,7 +75,7 @@ class Trial:
         for hints in batches:
             known = self.glance([hint.ref for hint in hints])
             left = [(hint, known[hint.ref]) for hint in hints]
-            yield [one for one in left if one[0].ref in doubtful or not settled(*one)]
+            yield Unsettled([one for one in left if one[0].ref in doubtful or not settled(*one)])
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask MinIO."""

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from reconcile import ledger, rows
+from reconcile.batch import Unsettled
 from reconcile.database import Connection, Database, Refused, refusing
-from reconcile.glance import Glance, Unsettled
+from reconcile.glance import Glance
 from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import (
     Brake,

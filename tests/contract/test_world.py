@@ -6,6 +6,7 @@ from itertools import product
 import psycopg
 import pytest
 
+from reconcile.batch import Unsettled
 from reconcile.model import NOTHING_KNOWN, Action, Hint, Kind, ObjectRef, RowState, State, Told
 from reconcile.reconciler import reconcile
 from reconcile.verdict import settled
@@ -57,7 +58,7 @@ def test_what_a_glance_does_not_settle_is_what_the_verdict_does_not_settle(stage
     hints += [Hint(ref, action) for ref in refs for action in (Action.REMOVED, Action.LOOK)]
     known = world.glance(refs)
     batches = [hints[:40], [], hints[40:]]
-    told = [[one for one in batch if not settled(*one)] for batch in world.unsettled(iter(batches), ())]
+    told = [[one for one in batch.pairs() if not settled(*one)] for batch in world.unsettled(iter(batches), ())]
     assert told == [[(one, known[one.ref]) for one in batch if not settled(one, known[one.ref])] for batch in batches]
 
 
@@ -69,14 +70,14 @@ def test_a_row_of_another_version_settles_nothing(stage):
     for version, expected in (("", 1), (NEVER_A_VERSION, 0), ("another", 1)):
         hint = Hint(ref, Action.CREATED, "event", 3, s3_version=version)
         [told] = world.unsettled([[hint]], ())
-        assert len([one for one in told if not settled(*one)]) == expected
+        assert len([one for one in told.pairs() if not settled(*one)]) == expected
 
 
 def test_a_row_of_another_bucket_settles_nothing(stage):
     """The same key elsewhere is another object."""
     stage.row("k", bucket=stage.other)
     here, there = (Hint(ObjectRef(bucket, "k"), Action.CREATED, "event", 3) for bucket in (stage.bucket, stage.other))
-    assert list(stage.world().unsettled([[here, there]], ())) == [[(here, NOTHING_KNOWN)]]
+    assert list(stage.world().unsettled([[here, there]], ())) == [Unsettled([(here, NOTHING_KNOWN)])]
 
 
 def test_what_is_doubtful_is_always_told(stage):
@@ -84,8 +85,8 @@ def test_what_is_doubtful_is_always_told(stage):
     stage.row("a", size=3)
     hint = Hint(ObjectRef(stage.bucket, "a"), Action.CREATED, "event", 3)
     world = stage.world()
-    assert list(world.unsettled([[hint]], {hint.ref})) == [[(hint, world.glance([hint.ref])[hint.ref])]]
-    assert list(world.unsettled([[hint]], ())) == [[]]
+    assert list(world.unsettled([[hint]], {hint.ref})) == [Unsettled([(hint, world.glance([hint.ref])[hint.ref])])]
+    assert list(world.unsettled([[hint]], ())) == [Unsettled([])]
     assert list(world.unsettled([], ())) == []
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
 
+from reconcile.batch import Unsettled
 from reconcile.database import Busy, Refused
 from reconcile.model import (
     FINAL,
@@ -54,14 +55,12 @@ class MemoryWorld:
         tables = self.servers.answer()
         return {ref: tables.known(ref) for ref in refs}
 
-    def unsettled(
-        self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]
-    ) -> Iterator[list[tuple[Hint, Known]]]:
+    def unsettled(self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]) -> Iterator[Unsettled]:
         """Glance at batch after batch."""
         for hints in batches:
             known = self.glance([hint.ref for hint in hints])
             told = [(hint, known[hint.ref]) for hint in hints]
-            yield [one for one in told if one[0].ref in doubtful or not settled(*one)]
+            yield Unsettled([one for one in told if one[0].ref in doubtful or not settled(*one)])
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask for each in order; beyond the room nothing is asked."""

@@ -69,7 +69,7 @@ class HoldAgainstModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patience = Patience(held_most=6)
+        self.patience = Patience(held_most=6, whole_least=2)
         self.hold = Hold(self.patience)
         self.now = 0.0
         self.next_offset = {}  # partition -> next offset after the last read
@@ -84,8 +84,9 @@ class HoldAgainstModel(RuleBasedStateMachine):
         pause=st.sampled_from([0.0, 0.005, 0.05, 0.3, 1.0]),
         turn=st.sampled_from([0.0, 0.01, 0.5, 3.0]),
         backwards=st.booleans(),
+        whole=st.booleans(),
     )
-    def turn(self, counts, outcomes, pause, turn, backwards):
+    def turn(self, counts, outcomes, pause, turn, backwards, whole):
         """Read some records of none to two hints each, and glance at them and at what is due."""
         self.now += pause
         new = [made for partition, records in counts.items() for made in self.records(partition, records)]
@@ -93,11 +94,17 @@ class HoldAgainstModel(RuleBasedStateMachine):
         due = due_of(self.hold, self.now)
         assert {one.ref for one in due} <= set(self.held)
         asking = new + due
+        read_at = min((one.evidence.read_at for one in asking), default=self.now)
         verdicts = {asked.ref: outcomes[number % len(outcomes)] for number, asked in enumerate(asking)}
         unsettled = [asked for asked in asking if verdicts[asked.ref] != "settled"]
         known = {ref: FOUND if verdict == "late" else NOTHING_KNOWN for ref, verdict in verdicts.items()}
         self.now += turn
-        late = self.hold.keep(reversed(unsettled) if backwards else unsettled, known, self.now)
+        unknown = [
+            one for one in unsettled if whole and verdicts[one.ref] == "waits" and one.evidence.read_at == read_at
+        ]
+        told = [one for one in unsettled if one not in unknown]
+        late = self.hold.keep(reversed(told) if backwards else told, known, self.now)
+        late += self.hold.keep_whole(sheet_of(*unknown, at=read_at), self.now)
         self.account(asking, unsettled, late, verdicts)
 
     @rule(
@@ -417,7 +424,7 @@ def test_a_removal_read_again_is_remembered_anew():
 
 def test_a_sheet_is_held_whole_and_made_into_hints_only_when_asked():
     """Its first glance is the third try, and what it leaves is held singly from then on."""
-    hold = Hold()
+    hold = Hold(Patience(whole_least=1))
     hold.behind = True
     hints = [hint(f"k{offset}", offset, said=SAID) for offset in range(3)]
     hold.read({PARTITIONS[0]: 3}, [], 0.0)
@@ -429,12 +436,34 @@ def test_a_sheet_is_held_whole_and_made_into_hints_only_when_asked():
     assert (len(hold), hold.offsets()) == (1, {PARTITIONS[0]: 1})
 
 
+@pytest.mark.parametrize(("least", "whole"), [(2, True), (3, False)])
+def test_of_what_a_glance_left_unknown_no_hint_is_made_unless_it_is_little(least, whole):
+    """It is held as one sheet; a few are held singly, so that they are glanced at together with others."""
+    hold = Hold(Patience(whole_least=least))
+    hints = [hint(f"k{offset}", offset, said=SAID) for offset in range(3)]
+    sheet = sheet_of(*hints)
+    hold.read({PARTITIONS[0]: 3}, [], 0.0)
+    unknown, others = sheet.apart([0, 2])
+    assert (len(unknown), others) == (2, [])
+    assert not hold.keep_whole(unknown, 0.0)
+    assert (len(hold), hold.offsets()) == (2, {PARTITIONS[0]: 0})
+    singly, sheets = hold.due_tries(0.02)
+    assert (len(singly), len(sheets)) == ((0, 1) if whole else (2, 0))
+
+
+def test_what_is_made_already_is_not_set_apart():
+    """A removal has its hint; it is told with what is known of it."""
+    hints = [hint("a", 0, said=SAID), hint("b", 1, action=Action.REMOVED), hint("c", 2, said=SAID)]
+    unknown, others = sheet_of(*hints).apart([0, 1])
+    assert ([one.ref.key for one in unknown], others) == (["a"], [1])
+
+
 @pytest.mark.parametrize(
     ("said", "held"), [((SAID, "2025-02-05T23:00:00.000Z"), 1), ((SAID, "not a time"), 2), ((SAID, SAID), 2)]
 )
 def test_a_sheet_with_an_old_event_is_held_event_by_event(said, held):
     """One that happened long ago does not keep the others from being held, nor is it held with them."""
-    hold = Hold()
+    hold = Hold(Patience(whole_least=1))
     hold.server_ahead = 1738800000.0
     hints = [hint(f"k{offset}", offset, said=words) for offset, words in enumerate(said)]
     hold.read({PARTITIONS[0]: 2}, [], 0.0)
@@ -445,7 +474,7 @@ def test_a_sheet_with_an_old_event_is_held_event_by_event(said, held):
 @pytest.mark.invariant(2)
 def test_of_a_held_sheet_what_was_revoked_is_dropped():
     """The rest of it stays held, and its offsets stay uncommitted."""
-    hold = Hold()
+    hold = Hold(Patience(whole_least=1))
     mine, theirs = hint("a", 4, said=SAID), hint("b", 5, partition=PARTITIONS[1], said=SAID)
     hold.read({PARTITIONS[0]: 5, PARTITIONS[1]: 6}, [], 0.0)
     hold.keep_unseen(sheet_of(mine, theirs), 0.0)
