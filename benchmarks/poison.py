@@ -15,8 +15,9 @@ import psycopg
 from confluent_kafka import Consumer as Driver
 
 from benchmarks import filling
+from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.machine import machine
-from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, commanded, healthy, measure, place_of
+from benchmarks.stream import BUCKET, ROWS, Place, commanded, healthy, measure, place_of
 from consumer.events import decode_minio
 from deploy.local.stack import Servers
 from reconcile.model import Undecodable

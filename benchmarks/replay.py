@@ -14,8 +14,9 @@ from collections.abc import Iterator
 import psycopg
 
 from benchmarks import filling
+from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.machine import machine
-from benchmarks.stream import BUCKET, EACH, PARTITIONS, ROWS, Place, bare, commanded, measure, place_of
+from benchmarks.stream import BUCKET, ROWS, Place, bare, commanded, measure, place_of
 from consumer.kafka_range import RangeReader
 from consumer.replaying import Chosen, replaying
 from consumer.service import settle_memory

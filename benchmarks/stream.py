@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import resource
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from confluent_kafka import Consumer as Driver
 from psycopg import sql
 
 from benchmarks import filling
+from benchmarks.committing import EACH, PARTITIONS, committing
 from benchmarks.machine import machine
 from consumer.events import decode_minio
 from consumer.hold import Hold
@@ -40,8 +39,6 @@ from reconcile.settings import Settings, load
 
 BUCKET = "uploads"
 ROWS = 1_000_000
-PARTITIONS = 4
-EACH = 1_000
 QUIET_S = 1.0
 
 
@@ -114,8 +111,10 @@ class Watched:
         return getattr(self.topic, name)
 
 
-def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]:
-    """Run the real loop until every offset is committed; returns rate, and resident memory at its highest."""
+def consumed(
+    place: Place, on_read: Callable[[Batch], None], left: Callable[[], bool] = lambda: False
+) -> dict[str, float]:
+    """Run the real loop until every offset is committed, and nothing is left; returns rate, memory at its highest."""
     settle_memory()
     service = Service(place.settings(), threading.Event())
     settings = service.settings
@@ -125,7 +124,7 @@ def consumed(place: Place, on_read: Callable[[Batch], None]) -> dict[str, float]
     hold = Hold()
     consumer = Consumer(topic, world, hold, stream_of(service))  # type: ignore[arg-type]  # a Topic that notes
     settled = 0
-    while topic.read < place.events or len(hold):
+    while topic.read < place.events or len(hold) or left():
         settled += consumer.turn().settled
     took = time.perf_counter() - topic.began
     topic.close()
@@ -144,57 +143,20 @@ def healthy(place: Place) -> dict[str, float]:
 
 def precedes(place: Place) -> dict[str, float]:
     """Events whose rows become visible 50-500 ms after they were read."""
-    committer = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stream", "commit", json.dumps(place.__dict__)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    ready = committer.stdout.readline() if committer.stdout else ""
-    noted: set[int] = set()
+    with committing(place.database, place.prefix) as note:
 
-    def note(batch: Batch) -> None:
-        """Tell which transactions were met: number n lies in partition n % PARTITIONS, EACH records in a row."""
-        for (_, partition), next_offset in batch.next_offsets.items():
-            met = {nth * PARTITIONS + partition for nth in range((next_offset - 1) // EACH + 1)} - noted
-            noted.update(met)
-            print(*met, file=committer.stdin)
+        def note_all(batch: Batch) -> None:
+            for (_, partition), next_offset in batch.next_offsets.items():
+                note(partition, next_offset)
 
-    found = consumed(place, note) if ready else {}
-    committer.communicate()
+        found = consumed(place, note_all)
     with psycopg.connect(place.database, autocommit=True) as connection:
         tables = (sql.Identifier("reconciler", name) for name in ("finding", "history", "look"))
         written = [connection.execute(sql.SQL("SELECT count(*) FROM {}").format(one)).fetchall() for one in tables]
     return found | {"rows_written": sum(rows[0][0] for rows in written)}
 
 
-def commit(place: Place) -> dict[str, float]:
-    """Commit each transaction that is named on stdin, 50-500 ms after it was named, in a process of its own."""
-    due: deque[tuple[float, str]] = deque()
-    chance = random.Random(7)
-    named = threading.Event()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            due.extend((time.monotonic() + chance.uniform(0.05, 0.5), number) for number in line.split())
-        named.set()
-
-    threading.Thread(target=listen, daemon=True).start()
-    with psycopg.connect(place.database, autocommit=True) as connection:
-        print("ready", flush=True)
-        while not named.is_set() or due:
-            time.sleep(0.005)
-            for _ in range(len(due)):
-                at, number = due.popleft()
-                if at > time.monotonic():
-                    due.append((at, number))
-                else:
-                    connection.execute(sql.SQL("COMMIT PREPARED {}").format(sql.Literal(f"{place.prefix}{number}")))
-    return {}
-
-
-MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes, "commit": commit}
+MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes}
 
 
 def measure(name: str, place: Place, module: str = "benchmarks.stream") -> dict[str, float]:

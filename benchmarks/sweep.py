@@ -45,12 +45,12 @@ SIZE = 10
 A_DIRECTORY = 1_000
 OF_SCRIPT = 2_000
 ROUNDS = 5
-INSERT = """
+INSERT_FROM = """
 INSERT INTO file_versions (file_id, version_number, object_key, size, status, created_at)
 SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid, n,
        'users/' || lpad((n / %(each)s)::text, 6, '0') || '/' || lpad((n %% %(each)s)::text, 4, '0'), %(size)s, 'active',
        now() - interval '2 days'
-FROM generate_series(0, %(rows)s::bigint - 1) AS n
+FROM generate_series(%(lower)s::bigint, %(upper)s::bigint - 1) AS n
 """
 
 
@@ -167,8 +167,8 @@ def fill(servers: Servers, place: Place) -> None:
     with psycopg.connect(place.database, autocommit=True) as connection:
         connection.execute(filling.SEED.read_bytes())
         connection.execute(filling.INSERT_FILES, [filling.FILES])
-        parameters = {"files": filling.FILES, "each": A_DIRECTORY, "size": SIZE, "rows": place.number}
-        connection.execute(INSERT, parameters)
+        parameters = {"files": filling.FILES, "each": A_DIRECTORY, "size": SIZE, "lower": 0, "upper": place.number}
+        connection.execute(INSERT_FROM, parameters)
         connection.execute("VACUUM ANALYZE file_versions")
         filling.migrate(connection)
     client = Minio(
