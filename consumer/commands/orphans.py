@@ -201,6 +201,7 @@ def show(call: Call) -> Answer:
         side = store.heads([kept.ref], DEADLINE_S)[kept.ref]
         told = findings.told(found, Superseded(), inquiry.history(at.connection, [number]))
         seen = Orphan._make(found.get(name) or kept.found.get(name) for name in Orphan._fields)
+        seen = seen._replace(s3_version=kept.ref.s3_version)  # '' is shown as none
         parts = (now_section(kept, side), cause_section(at, seen), near_section(at, seen), sweeps_section(at, seen))
     shown = replace(told, parts=(*parts, *told.parts), notes=(*told.notes, *next_steps(kept, side)))
     return Answer(shown, at.now, drift=State(kept.state) not in FINAL)

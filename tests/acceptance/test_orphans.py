@@ -7,6 +7,8 @@ from time import monotonic
 
 import pytest
 
+from reconcile.model import Hint, ObjectRef, Told
+from reconcile.reconciler import reconcile
 from tests.support import command
 from tests.support.orphans import Office
 
@@ -96,6 +98,22 @@ def test_one_is_shown_with_all_that_is_known_of_it(office):
     assert [one["act"] for one in told["history"]] == ["opened", "suspected"]
     assert f"orphans approve {number}" in told["notes"][0]
     assert office.program.run("orphans", "show", "77").returncode == 2
+
+
+def test_what_told_of_one_is_shown_the_event_and_the_sweeps(office):
+    """Which event, where in the topic, who and from where; and each sweep that saw it."""
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
+    office.put("a", b"AAA")
+    event = {"event": "s3:ObjectCreated:Put", "topic": "events", "partition": 3, "offset": 17, "principal": "mallory",
+             "source_address": "10.0.0.9"}  # fmt: skip
+    with office.world() as world:
+        reconcile(world, [Hint(ObjectRef(office.bucket, "a"), named_by="event", evidence=Told(event))])
+    assert office.program.run("sweep", "--fix").returncode == 0
+    [(number,)] = office.connection.execute("SELECT id FROM reconciler.finding").fetchall()
+    told = office.program.json("orphans", "show", str(number))
+    assert {name: told["evidence"].get(name) for name in event} == event
+    [(sweep,)] = office.connection.execute("SELECT id FROM reconciler.sweep").fetchall()
+    assert [(one["sweep"], one["kind"]) for one in told["sweeps"]] == [(sweep, "orphan")]
 
 
 def test_lines_for_mc_are_quoted_for_a_shell(office):

@@ -189,3 +189,28 @@ def test_where_a_row_is_committed_after_the_run_its_finding_names_the_undo(offic
     assert undo in office.program.json("findings", "show", str(missing))["repair"]["notes"]
     assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
     assert (office.content("a"), office.state(missing)) == (b"AAA", "resolved")
+
+
+@pytest.mark.invariant(6)
+def test_a_copy_goes_to_a_bucket_of_its_own_and_comes_back_from_there(office, consent):
+    """A bucket that keeps trash for others, too: whose object it was is part of the name."""
+    elsewhere = f"{office.bucket}-trash"
+    office.objects.make_bucket(bucket_name=elsewhere)
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    office.program.environ.update({"RECONCILER_TRASH__BUCKET": elsewhere, "RECONCILER_TRASH__PREFIX": "kept/"})
+    told = office.program.json("orphans", "delete", *consent)
+    assert told["acts"][0]["detail"] == f"removed; a copy stays in {elsewhere}"
+    assert (office.listed(), office.listed(elsewhere)) == ([], [f"kept/{office.bucket}/{number}/a"])
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content("a") == b"AAA"
+
+
+def test_a_copy_that_would_be_an_orphan_itself_is_refused(office, consent):
+    """In the very bucket that is watched it lies below our own prefix, or nothing is done."""
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    office.program.environ.update({"RECONCILER_TRASH__BUCKET": office.bucket, "RECONCILER_TRASH__PREFIX": "kept/"})
+    ended = office.program.run("orphans", "delete", *consent)
+    assert (ended.returncode, "begin trash.prefix with" in ended.stderr) == (2, True)
+    assert (office.listed(), office.state(number)) == (["a"], "approved")

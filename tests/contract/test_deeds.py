@@ -16,7 +16,7 @@ VALUES (%s, %s, 'orphan', %s, CASE WHEN %s THEN now() END) RETURNING id
 """
 LOST = """
 INSERT INTO reconciler.finding (bucket, key, row_id, kind, state, previous_status, closed_at)
-VALUES (%s, %s, %s, 'missing', %s, %s, CASE WHEN %s THEN now() END) RETURNING id
+VALUES (%s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END) RETURNING id
 """
 KEPT = "SELECT state FROM reconciler.finding WHERE id = %s"
 TOUCH = "UPDATE reconciler.finding SET revision = revision + 1"
@@ -37,7 +37,16 @@ def version(live, state):
     ref, row_id, is_closed = ObjectRef(live.bucket, f"{state}"), f"row of {state}", state in FINAL
     live.row(ref.key, status="corrupted")
     was = None if is_closed else "active"
-    [(number,)] = live.sql(LOST, [ref.bucket, ref.key, row_id, state, was, is_closed])
+    [(number,)] = live.sql(LOST, [ref.bucket, ref.key, row_id, "missing", state, was, is_closed])
+    return Named(number, ref, row_id)
+
+
+def mismatch(live, state):
+    """Keep a live row whose object is of another size, and its finding; returns what names it."""
+    ref, row_id = ObjectRef(live.bucket, f"{state}"), f"row of {state}"
+    live.row(ref.key)
+    live.put(ref.key, b"longer")
+    [(number,)] = live.sql(LOST, [ref.bucket, ref.key, row_id, "mismatch", state, None, False])
     return Named(number, ref, row_id)
 
 
@@ -97,9 +106,12 @@ def test_a_flag_is_taken_over_where_no_finding_that_is_not_closed_has_it(live, s
 
 @pytest.mark.parametrize("act", [Input.APPROVE, Input.ERASE, Input.DELETE, Input.PURGE], ids=lambda act: act.name)
 @pytest.mark.parametrize("state", [State.OPEN, State.APPROVED])
-def test_no_act_is_done_to_a_kind_that_it_is_not_for(live, act, state):
-    """An object that a row names is never approved nor deleted; an orphan has no row to purge."""
-    named = (orphan if act is Input.PURGE else version)(live, state)
+@pytest.mark.parametrize("kind", [orphan, version, mismatch], ids=lambda kind: kind.__name__)
+def test_no_act_is_done_to_a_kind_that_it_is_not_for(live, act, kind, state):
+    """An object that a row names is never approved nor deleted; nor is a mismatch purged."""
+    if kind is (version if act is Input.PURGE else orphan):
+        return
+    named = kind(live, state)
     [outcome] = carried_out(live.world(), deed(act), [named])
     assert (outcome.done, live.sql(KEPT, [named.finding])) == (False, [(state,)])
     assert live.history() == []

@@ -23,7 +23,7 @@ from reconcile.guards import FileMissing, Storage, StorageUnavailable, VersionNo
 from reconcile.settings import Filters
 from tests.support import proxy
 from tests.support.guarding import CONTENT, application
-from tests.support.proxy import Proxy
+from tests.support.proxy import Cut, Proxy
 from tests.support.waiting import until
 
 BLOCKED = """
@@ -97,6 +97,33 @@ def test_a_reading_costs_one_get(app, behind):
         assert file.read() == CONTENT
     assert behind.requests == 1
     assert (app.findings(), app.looks()) == ([], [])
+
+
+def test_a_client_that_hangs_up_while_it_reads_leaves_nothing_behind(app, behind):
+    """Closed half-way, as often as one likes: nothing is marked, no connection is kept, and the next read is whole."""
+    version = app.row("large", size=2**22)
+    app.put("large", b"A" * 2**22)
+    storage = through(app, behind)
+    for _ in range(20):
+        with storage.open_version(version) as file:
+            assert file.read(10) == b"A" * 10
+    with storage.open_version(version) as file:
+        assert len(file.read()) == 2**22
+    assert (app.findings(), app.looks(), app.status(version)) == ([], [], "active")
+    storage.close()
+    until(lambda: behind.open == 0)
+
+
+def test_an_object_that_breaks_off_while_it_is_read_is_an_outage_and_no_mark(app, behind):
+    """The caller learns of it in the middle; nothing is said of the version."""
+    version = app.row("large", size=2**22)
+    app.put("large", b"A" * 2**22)
+    with through(app, behind).open_version(version) as file:
+        assert file.read(10) == b"A" * 10
+        behind.set(Cut())
+        with pytest.raises(StorageUnavailable):
+            file.read()
+    assert (app.findings(), app.status(version)) == ([], "active")
 
 
 def test_bytes_come_as_they_are_stored(app, storage):

@@ -83,6 +83,11 @@ class Proxy:
         """Where clients connect to."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """How many connections are open, counted on both sides."""
+        return len(self._sockets)
+
     def set(self, fault: Fault) -> None:
         """Let the fault hold from now on, for what is open, too."""
         with self._changed:
