@@ -14,8 +14,9 @@ from time import monotonic
 
 import structlog
 
-from consumer import canary, rulewatch
+from consumer import canary, counted, rulewatch
 from consumer.canary import Arrival, Canary
+from consumer.counted import Found
 from consumer.counting import Figure, Leased
 from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
@@ -66,15 +67,18 @@ class Reader:
     def read(self, turn: Turn) -> None:
         """Read everything, and show it for as long as the lease surely lasts."""
         taken = monotonic()  # the lease was taken just before, by the database's clock: the margin is more than that
-        figures = [*self.of_database(turn.world.database), *self.of_topics()]
+        figures, found = self.of_database(turn.world.database)
+        figures += self.of_topics()
         self.leased.show(figures, taken + 2 * INTERVAL_S - 1.0)
+        turn.keep(counted.kept(figures, found))
 
-    def of_database(self, database: Database) -> list[Figure]:
-        """Read our schema, in one moment."""
+    def of_database(self, database: Database) -> tuple[list[Figure], list[Found]]:
+        """Read our schema, in one moment; also return the findings as they were counted."""
         with database.use() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.execute("SET LOCAL enable_seqscan = on")
-            return [*self._of_findings(connection), *_of_work(connection), *self._of_sweeps(connection)]
+            found = [Found(*row) for row in connection.execute(SQL["findings"]).fetchall()]
+            return [*self._of_findings(found), *_of_work(connection), *self._of_sweeps(connection)], found
 
     def of_topics(self) -> list[Figure]:
         """Ask the broker; nothing where it is away."""
@@ -87,8 +91,7 @@ class Reader:
             return []
         return [*lag_figures(lags, wall_ms()), Figure("reconciler_dead_letters_kept", kept)]
 
-    def _of_findings(self, connection: Connection) -> Iterator[Figure]:
-        found = [Found(*row) for row in connection.execute(SQL["findings"]).fetchall()]
+    def _of_findings(self, found: Sequence[Found]) -> Iterator[Figure]:
         yield from summed("reconciler_findings", ((one.count, one.kind, one.state) for one in found))
         flagged = Counter[str]()
         for one in found:
@@ -130,19 +133,6 @@ class Reader:
         yield from rule_figures(rulewatch.read(states.get(f"duty {rulewatch.NAME}")))
         for bucket in self.lanes:
             yield Figure("reconciler_express_lanes", states.get(f"express {bucket}") == "express.listening", (bucket,))
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """How many findings are alike in all that is told of them."""
-
-    kind: str
-    state: str
-    group: str
-    flagged: bool
-    held: bool
-    count: int
-    size_bytes: int
 
 
 def summed(name: str, counted: Iterable[tuple[object, ...]]) -> Iterator[Figure]:

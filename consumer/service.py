@@ -26,6 +26,8 @@ from consumer.hold import Hold
 from consumer.latency import Latency
 from consumer.loop import Consumer, Stream
 from consumer.losswatch import Heartbeat, Watch
+from consumer.pages import site as pages
+from consumer.pages.troubles import Process
 from consumer.topic import Topic
 from consumer.web import Probes, Site, Web
 from reconcile import opening
@@ -45,11 +47,12 @@ LEAVE_S = 1.0
 
 @dataclass
 class Service:
-    """What all threads are told: the settings, the compiled mapping, who we are, and when to stop."""
+    """What all threads are told: the settings, who we are, how our commands are called, and when to stop."""
 
     settings: Settings
     stop: threading.Event
     name: str = field(default_factory=opening.ourselves)
+    program: str = "storage-reconciler"
     counting: Counting = field(default_factory=Counting)
     defect: BaseException | None = None
 
@@ -119,10 +122,10 @@ def settle_memory() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def serve(settings: Settings, stop: threading.Event) -> Tally:
+def serve(settings: Settings, stop: threading.Event, program: str) -> Tally:
     """Consume until told to stop; returns what was done. Raises a thread's defect."""
     settle_memory()
-    service = Service(settings, stop)
+    service = Service(settings, stop, program=program)
     mapping = service.mapping()
     with ExitStack() as exits:
         passengers = [*_passengers(service, mapping, exits), ("web", _web(service, exits))]
@@ -177,9 +180,14 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
 
 def _web(service: Service, exits: ExitStack) -> Callable[[], None]:
     """Listen at once, so that a port that is taken is told before anything begins; return the thread's work."""
-    settings = service.settings
-    probes = Probes(service.counting, service.database())
-    web = Web(Site(probes), settings.web.bind, settings.web.port)
+    settings, counting = service.settings, service.counting
+    probes = Probes(counting, service.database())
+    site = Site(probes)
+    if settings.web.status:
+        process = lambda: Process(probes.live(), counting.waits_for, counting.assigned)  # noqa: E731 - one line says it
+        site.pages = pages.opened(settings, service.database(), process, lanes_of(settings), service.program)
+        exits.callback(site.pages.close)
+    web = Web(site, settings.web.bind, settings.web.port)
     exits.callback(web.close)
     return lambda: web.run(service.wait)
 

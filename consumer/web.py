@@ -1,7 +1,7 @@
-"""Metrics and probes over HTTP, in a thread of their own: /metrics, /livez, /readyz, and nothing else.
+"""Metrics, probes and the status page over HTTP, in a thread of their own: /metrics, /livez, /readyz, and the pages.
 
-Reads the registry and asks the database; never sees the loop. The server is waitress: its few threads serve only whole
-requests, so that a slow client costs a socket and no thread.
+Reads the registry and asks the database; never sees the loop. What the pages are is their own business. The server is
+waitress: its few threads serve only whole requests, so that a slow client costs a socket and no thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from consumer.counting import Counting
+from consumer.pages.site import Reply
 from reconcile.database import Busy, Database
 from reconcile.model import Misconfigured, Unavailable
 
@@ -29,7 +30,7 @@ log = structlog.get_logger("web")
 LIVE_WITHIN_S = 60.0  # a turn has deadlines of seconds; beyond this the loop stands still
 TICK_S = 0.25
 LEAVE_S = 1
-THREADS = 4
+THREADS = 6  # two may wait for a page's answers, and one for the probe's
 READING = ("GET", "HEAD")
 PLAIN = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
 
@@ -70,9 +71,10 @@ class Probes:
 
 @dataclass
 class Site:
-    """The pages by their path; one that is not there is a 404."""
+    """What is served by its path; what is not there is a 404. `pages` answer for those that are theirs."""
 
     probes: Probes
+    pages: Callable[[WSGIEnvironment], Reply | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.metrics = make_wsgi_app(self.probes.counting.registry)
@@ -91,7 +93,14 @@ class Site:
             case "/readyz":
                 return self._health(start, self.probes.ready())
             case _:
-                return self._plain(start, "404 Not Found", "there are /metrics, /livez and /readyz")
+                return self._page(environ, start)
+
+    def _page(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        reply = self.pages(environ)
+        if reply is None:
+            return self._plain(start, "404 Not Found", "there are /metrics, /livez and /readyz, and / unless it is off")
+        start(reply.status, reply.headers)
+        return [reply.body]
 
     def _health(self, start: StartResponse, trouble: str) -> Iterable[bytes]:
         return self._plain(start, "503 Service Unavailable" if trouble else "200 OK", trouble or "ok")

@@ -95,11 +95,17 @@ def clock(connection: Connection) -> datetime:
 
 def findings(connection: Connection, wanted: Filter, limit: int, after: int | None) -> Page:
     """Return findings, the latest first, at most `limit`, going on after the one named by id."""
-    parameters = {**asdict(wanted), "limit": limit, "after": after}
-    cursor = connection.execute(_matching("findings"), parameters)
-    columns = tuple(column.name for column in cursor.description or ())
+    columns, records = listed(connection, wanted, limit, after)
     [(total,)] = connection.execute(_matching("how_many"), asdict(wanted)).fetchall()
-    return Page(columns, cursor.fetchall(), total)
+    return Page(columns, records, total)
+
+
+def listed(
+    connection: Connection, wanted: Filter, limit: int, after: int | None
+) -> tuple[tuple[str, ...], Sequence[Record]]:
+    """Return the columns and the records of the same page, uncounted: what there is beside it costs nothing."""
+    cursor = connection.execute(_matching("findings"), {**asdict(wanted), "limit": limit, "after": after})
+    return tuple(column.name for column in cursor.description or ()), cursor.fetchall()
 
 
 def chosen(database: Database, wanted: Filter, ids: Sequence[int] | None) -> Iterator[Record]:

@@ -128,6 +128,7 @@ class Web:
 
     port: int = _bounded(9464, 0, 65_535)
     bind: str = "127.0.0.1"
+    status: bool = True
 
 
 @dataclass(frozen=True, slots=True)

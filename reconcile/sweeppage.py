@@ -1,8 +1,9 @@
 """A sweep's report as one self-contained page for a browser: numbers, pictures, and the drifts to leaf through. Pure.
 
-Style and script lie in templates/sweep.html, which names its parts `{{part}}`. Whatever a bucket, a key or a person
-may have written passes `safe`, or `_embedded` where the script reads it. The page's own policy allows one script, by
-its hash, and no network. Its pictures stretch, so every word stands beside them as text.
+The script lies in templates/sweep.html, which names its parts `{{part}}`; the style in house.css, shared with all
+pages. Whatever a bucket, a key or a person may have written passes `safe`, or `_embedded` where the script reads it.
+The page's own policy allows one script, by its hash, and no network. Its pictures stretch, so every word stands beside
+them as text.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def page(report: SweepReport) -> str:
     listed = list(map(_listed, report.drifts))
     parts = {
         "script_hash": _script_hash(),
+        "style": house_style(),
         "title": f"{safe(report.bucket)}: sweep {safe(report.state)}",
         "header": _header(report),
         "figures": _figures(report),
@@ -79,6 +81,12 @@ def page(report: SweepReport) -> str:
         "listed": _embedded(listed),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _template())
+
+
+@cache
+def house_style() -> str:
+    """Return the look that all pages share."""
+    return (resources.files("reconcile") / "templates" / "house.css").read_text("utf-8")
 
 
 @cache

@@ -60,7 +60,7 @@ def _panel(name: str, pasts: Sequence[Past]) -> str:
     return (
         f'<div class="panel {name}"><h3><i class="dot"></i>{name}<b>{last:,}</b><small>at most {most:,}</small></h3>'
         f'<svg viewBox="0 0 {slots} 100" preserveAspectRatio="none" role="img" aria-label="{says}">'
-        f'{columns}</svg><p style="width: {100 * len(pasts) / slots:.0f}%"><small>'
+        f"{columns}</svg><p{' class=full' if len(pasts) >= SLOTS else ''}><small>"
         f"{minute(pasts[0].started_at)[:10]}</small>"
         f"<small>{minute(pasts[-1].started_at)[:10]}</small></p></div>"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class Call:
             return self.options.who or getpass.getuser()
         except (KeyError, ImportError, OSError):  # a container's user often has no name
             return f"uid {os.getuid()}"
+
+    def program(self) -> str:
+        """Return how a command is called to the same effect: with the same configuration."""
+        return shlex.join(["storage-reconciler", *(("--config", self.options.config) if self.options.config else ())])
 
     def document(self) -> dict[str, Any]:
         """Return the configuration file as it is written; empty where none is named and none lies here."""

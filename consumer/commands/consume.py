@@ -36,7 +36,7 @@ def consume(call: Call) -> Answer:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ending.begin)
     try:
-        total = serve(settings, ending.stop)
+        total = serve(settings, ending.stop, call.program())
     finally:
         ending.over()
     return Answer(Section("consumed", "", dict(words(total))), interrupted=ending.number == signal.SIGINT)

@@ -38,7 +38,7 @@ def explain(call: Call) -> Answer:
         later = beside(opened, settings.mapping, [row.row_id for one in seen for row in one.known.rows])
         with storing(settings) as storage:
             looked = {one.ref: (one.known, one.side) for one in seen if one.kept is not None}
-            repairs = remedies.told(call, settings, live, storage, looked)
+            repairs = remedies.told(call.program(), settings, live, storage, looked)
         seen = [replace(one, superseded=later.by, remedies=repairs) for one in seen]
     found = there(seen)
     parts = tuple(explained(one, now, settings.policy) for one in found)

@@ -99,7 +99,7 @@ def show(call: Call) -> Answer:
         repairs: tuple[str, ...] = ()
         if found["kind"] == Kind.MISSING and State(found["state"]) not in FINAL:
             ref = ObjectRef(found["bucket"], found["key"], found["s3_version"] or "")
-            repairs = remedies.of_finding(call, settings, opened, ref, found["version_id"])
+            repairs = remedies.of_finding(call.program(), settings, opened, ref, found["version_id"])
     return Answer(told(found, superseded, changes, repairs), now, drift=State(found["state"]) not in FINAL)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.commands.answer import EXPECTED
-from consumer.commands.call import Call
 from reconcile import orphans
 from reconcile.database import Database
 from reconcile.erasing import erasure_of
@@ -32,7 +30,7 @@ def backup(settings: Settings) -> Place | None:
     return Place(named.bucket, named.prefix) if named.bucket or named.prefix else None
 
 
-def of_finding(call: Call, settings: Settings, opened: Database, ref: ObjectRef, row_id: str) -> tuple[str, ...]:
+def of_finding(program: str, settings: Settings, opened: Database, ref: ObjectRef, row_id: str) -> tuple[str, ...]:
     """Look at both sides of a finding's reference, and return its remedies; where that fails, that is what is told."""
     minio, version = settings.minio, settings.mapping.version
     if not (minio.endpoint and minio.access_key and minio.secret_key and version.table and version.key):
@@ -41,12 +39,12 @@ def of_finding(call: Call, settings: Settings, opened: Database, ref: ObjectRef,
         with objects(settings) as store, storing(settings) as storage:
             live = world(settings, opened, store, "show", mapping(settings, opened))
             looked = Ways(live, storage, Wanted(backup(settings))).look([ref])
-            return told(call, settings, live, storage, looked).get(row_id, ())
+            return told(program, settings, live, storage, looked).get(row_id, ())
     except EXPECTED as error:
         return (f"what would bring it back is not known: {str(error).splitlines()[0]}",)
 
 
-def told(call: Call, settings: Settings, live: LiveWorld, storage: Storing, looked: Looked) -> Remedies:
+def told(program: str, settings: Settings, live: LiveWorld, storage: Storing, looked: Looked) -> Remedies:
     """Return the remedies of each row that has a finding of ours, and whose object is missing."""
     cases = list(missing(looked))
     if not cases:
@@ -60,7 +58,6 @@ def told(call: Call, settings: Settings, live: LiveWorld, storage: Storing, look
         unknown = f"what would bring it back is not known: {str(error).splitlines()[0]}"
         return {one.row_id: (unknown,) for _, one in cases}
     later, others = in_words(beside), has_others(beside)
-    program = shlex.join(["storage-reconciler", *(("--config", call.options.config) if call.options.config else ())])
     does = action(live.mapping)
     told_of = {
         one.row_id: Case(one, ways[ref], later.get(one.row_id), one.row_id in others, deleted.get(ref))

@@ -126,7 +126,12 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
         Table("groups", GROUPS, kept.groups, "Files in drift, by group"),
         Table("restraints", RESTRAINTS, list(restraint_rows(kept.restraints)), "Restraints"),
         Table("lanes", LANES, list(lane_rows(kept.leases)), "Lanes and duties", none="no consumer holds a lease"),
-        Table("sweeps", SWEEPS, list(sweep_rows(kept, named_buckets(settings))), "Last complete sweeps"),
+        Table(
+            "sweeps",
+            SWEEPS,
+            list(sweep_rows(kept.sweeps, kept.live_rows, named_buckets(settings))),
+            "Last complete sweeps",
+        ),
         Table("scrubs", SCRUBS, kept.scrubs, "Last complete scrubs, and those that go on"),
         rules_of(kept.leases),
         Table("wanted", WANTED, kept.wanted, "Sweeps wanted: the stream may have missed something", notes=(SWEEP,)),
@@ -224,10 +229,10 @@ def lane_rows(leases: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
         yield task, (checkpoint or "held").removeprefix("express.") if is_lane else "held", owner
 
 
-def sweep_rows(kept: Kept, named: Sequence[str]) -> Iterator[tuple[Value, ...]]:
+def sweep_rows(sweeps: Sequence[Record], live: Sequence[Record], named: Sequence[str]) -> Iterator[Record]:
     """Yield when each bucket was last swept to its end; also of a bucket that never was, so that nobody misses it."""
-    yield from kept.sweeps
-    whole = {record[0] for record in kept.sweeps if record[1] is None}
-    counted = (record[0] for record in kept.live_rows if record[0])
+    yield from sweeps
+    whole = {record[0] for record in sweeps if record[1] is None}
+    counted = (record[0] for record in live if record[0])
     for bucket in sorted({*named, *counted} - whole):
         yield bucket, None, None, None, NEVER, None, None, None

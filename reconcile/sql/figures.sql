@@ -2,7 +2,8 @@
 
 -- name: findings
 SELECT f.kind, f.state, coalesce(f.group_name, ''), f.previous_status IS NOT NULL, f.held_by IS NOT DISTINCT FROM 'brake',
-       count(*), coalesce(sum(f.size_bytes), 0)::bigint
+       count(*), coalesce(sum(f.size_bytes), 0)::bigint, count(*) FILTER (WHERE f.held_by = 'refused'),
+       extract(epoch FROM min(f.suspected_at))::float8
 FROM reconciler.finding AS f
 WHERE f.closed_at IS NULL
 GROUP BY 1, 2, 3, 4, 5

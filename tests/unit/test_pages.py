@@ -1,0 +1,136 @@
+"""The status page: its words, what no key can make of it, and whom it answers."""
+
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.counted import Counted, OfKind
+from consumer.pages import overview, rendering, site
+from consumer.pages.troubles import Process, Sight, troubles
+
+NOW = datetime(2025, 6, 1, 3, tzinfo=UTC)
+FOREIGN = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")) | st.sampled_from(
+    ["<script>alert(1)</script>", '"><img src=x onerror=y>', "{{ 7 * 7 }}", "\u202egpj.exe", "\x1b[31m", "&lt;b&gt;"]
+)
+
+
+def sight(**changed) -> Sight:
+    """Return a quiet night, but for what is changed."""
+    told = {
+        "now": NOW,
+        "process": Process("", "", 4),
+        "counted": Counted(NOW.timestamp(), {"missing": OfKind()}, {}, lag_records=0, dead_letters=0),
+        "restraints": [],
+        "leases": [],
+        "sweeps": [],
+        "wanted": [],
+        "outbox": (False, 0, None),
+        "canaries": {},
+        "lanes": [],
+    }
+    return Sight(**{**told, **changed})
+
+
+def shown(one: Sight) -> str:
+    """Return the first page."""
+    return rendering.page("overview", **overview.told(one), program="p", flagging=True, here="overview", again=False)
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would make of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, tuple[str, ...]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """Note a tag, and the names of its attributes."""
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+
+    def handle_data(self, data):
+        """Note a text."""
+        self.text += data
+
+
+def night(word: str) -> Sight:
+    """Return a night in which a foreign word is everywhere that one can be."""
+    restraints = [
+        (1, "brake", word, "missing", NOW, None, word, word, None),
+        (2, "suppress", word, None, NOW, NOW, word, word, word),
+    ]
+    sweeps = [(word, word, NOW, 3, "held", NOW, 2, word)]
+    leases = [("express b", word, word, NOW)]
+    return sight(restraints=restraints, sweeps=sweeps, wanted=[(word, word, NOW, NOW, 1, word)], leases=leases)
+
+
+@given(FOREIGN)
+def test_a_foreign_word_is_a_word_wherever_it_stands(word):
+    """The page has the same elements as with a harmless one, and no character that steers or cannot be seen."""
+    found, harmless = Elements(shown(night(word or "x"))), Elements(shown(night("x")))
+    assert found.tags == harmless.tags
+    assert all(char.isprintable() or char == "\n" for char in found.text)
+
+
+def test_a_quiet_night_is_said_to_be_one():
+    """Where nothing is wrong, that is the first thing said, and nothing is asked of anybody."""
+    assert troubles(sight()) == []
+    assert "All is well" in shown(sight())
+    assert "Current: every event is worked off" in shown(sight())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"process": Process("", "kafka", 4)}, "kafka is away: events wait, and none is lost"),
+        ({"process": Process("the loop has stood still for 61 s", "", 4)}, "This process does not work any more"),
+        ({"counted": None}, "Nobody counts findings and lag now"),
+        ({"lanes": ["files"]}, "The express lane of bucket files does not listen"),
+        ({"sweeps": [("files", None, None, None, "never swept", None, None, None)]}, "No sweep has ever compared"),
+        ({"outbox": (True, 7, datetime(2025, 6, 1, tzinfo=UTC))}, "7 changes of findings are not published yet"),
+    ],
+)
+def test_what_is_wrong_is_said(changed, said):
+    """Each has a sentence of its own, and the headline is no longer that all is well."""
+    page = Elements(shown(sight(**changed))).text
+    assert said in page
+    assert "All is well" not in page
+
+
+def test_what_cannot_wait_comes_first():
+    """A brake is above an orphan, whatever was found first."""
+    counted = Counted(NOW.timestamp(), {"orphan": OfKind(open=9), "missing": OfKind(open=1)}, {}, lag_records=0)
+    brake = (1, "brake", "files", "missing", NOW, None, "x", "many", None)
+    found = troubles(sight(counted=counted, restraints=[brake]))
+    assert [one.level for one in found] == ["act", "act", "soon"]
+    assert found[0].do == ("brake status", 'brake release --kind missing --why "..."')
+
+
+@pytest.mark.parametrize(
+    ("bind", "host", "is_meant"),
+    [
+        ("127.0.0.1", "localhost:9464", True),
+        ("127.0.0.1", "127.0.0.1:9464", True),
+        ("::1", "[::1]:9464", True),
+        ("127.0.0.1", "LOCALHOST", True),
+        ("127.0.0.1", "attacker.example:9464", False),
+        ("127.0.0.1", "127.0.0.1.attacker.example", False),
+        ("127.0.0.1", "", False),
+        ("0.0.0.0", "status.example", True),  # noqa: S104 - what a container says
+    ],
+)
+def test_a_name_that_was_made_to_lead_here_is_not_answered(bind, host, is_meant):
+    """Bound to this machine alone, only its own names are meant."""
+    assert (not site.is_own(bind) or site.name_of(host) in site.SELF) is is_meant
+
+
+def test_no_page_may_run_or_load_anything():
+    """The policy allows one style by its hash, and the page has that one."""
+    assert "default-src 'none'; style-src 'sha256-" in rendering.policy()
+    assert "script" not in rendering.policy()
+    assert "unsafe" not in rendering.policy()
+    assert f"<style>{rendering.style()}</style>" in shown(sight())
