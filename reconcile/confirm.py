@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from reconcile import drift as words
 from reconcile.drift import Class
 from reconcile.heads import NO_NAME
-from reconcile.life import Subject, subjects
+from reconcile.life import Subject, grace, subjects
 from reconcile.model import (
     Action,
     Drift,
     Foreign,
     Healthy,
     Hint,
+    Kind,
     Known,
     ObjectRef,
     ObjectSide,
@@ -30,16 +31,23 @@ DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """What is too young to be believed: objects by Last-Modified; `started_at` is the sweep's begin."""
+    """What is too young to be believed: objects by Last-Modified, rows by created-at if the policy has an age for them.
+
+    `started_at` is the sweep's begin. Of any other row the second look, a margin later, is all that there is.
+    """
 
     started_at: datetime
     now: datetime
-    orphan_grace: timedelta
+    policy: Policy
 
-    @classmethod
-    def of(cls, started_at: datetime, now: datetime, policy: Policy) -> Margins:
-        """Return the margins of a policy."""
-        return cls(started_at, now, policy.orphan_grace)
+    def young(self, subject: Subject, side: ObjectSide) -> bool:
+        """Tell whether a drift may still pass by itself: its upload, or its row, is on the way."""
+        if subject.row_id == "":
+            return isinstance(side, Present) and _modified_after(side, self.now - self.policy.orphan_grace)
+        row = subject.row
+        if row is None or row.created_at is None or self.now - row.created_at >= self.policy.young_age:
+            return False
+        return self.now - row.created_at < grace(Kind.MISSING, row, self.now, self.policy)
 
 
 @dataclass
@@ -81,10 +89,7 @@ def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found:
 
 
 def _drifting(ref: ObjectRef, subject: Subject, side: ObjectSide, margins: Margins, found: Confirmed) -> None:
-    young = (
-        subject.row_id == "" and isinstance(side, Present) and _modified_after(side, margins.now - margins.orphan_grace)
-    )
-    if young:
+    if margins.young(subject, side):
         found.totals["young"] += 1
     elif isinstance(subject.verdict, Drift):
         found.drifts.append(told_of(ref, subject, side, Class(subject.verdict.kind.value)))

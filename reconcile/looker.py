@@ -52,7 +52,7 @@ class Looker:
         return found
 
     def _look(self, hints: list[Hint], found: Confirmed) -> None:
-        margins = Margins.of(self.started_at, self.now(), self.trial.live.policy)
+        margins = Margins(self.started_at, self.now(), self.trial.live.policy)
         for attempt in range(TRIES):
             if attempt:
                 self.pause(TRY_AGAIN_S * attempt)

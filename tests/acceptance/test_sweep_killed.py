@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support import sweeping
 from tests.support.sweeping import FOUND, TOTALS
 from tests.support.sweeps import AT_ONCE, WORDS, number_of, swept, whole
 
+POINTS = [("begun", 1), ("looked", 3), ("seeing again", 1), ("finishing", 1)]
+MORE = [("advanced", 1), ("advanced", 5), ("seen again", 1)]  # which the next test passes, too
 
-@pytest.mark.parametrize(
-    ("point", "count"),
-    [
-        ("begun", 1),
-        ("looked", 3),
-        ("advanced", 1),
-        ("advanced", 5),
-        ("seeing again", 1),
-        ("seen again", 1),
-        ("finishing", 1),
-    ],
-)
+
+@pytest.mark.parametrize(("point", "count"), POINTS + MORE if os.environ.get("RECONCILER_TEST_LONG") else POINTS)
 def test_a_sweep_killed_at_any_point_goes_on_and_comes_to_the_same(many, connection, point, count):
     """SIGKILL before, between and within its steps; --resume ends the same sweep with the same drifts and totals."""
     sweeping.killed_at(many, point, count, *WORDS, **AT_ONCE)

@@ -203,6 +203,21 @@ def test_a_listing_that_is_brought_is_not_what_the_next_sweep_is_compared_with(
     assert wanted(connection) == []
 
 
+def test_a_young_row_is_not_missing_before_its_longer_grace_is_over(installed, connection, objects, bucket):
+    """An application may commit first and upload for minutes: such a row counts as young, an older one is missing."""
+    for number in range(30):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    add_row(connection, "on its way")
+    connection.execute("UPDATE file_versions SET created_at = now() - interval '10 minutes'")
+    add_row(connection, "new")
+    young = {"RECONCILER_POLICY__YOUNG_AGE": "1h", "RECONCILER_POLICY__YOUNG_GRACE": "5m"}
+    report = swept(installed, **young)
+    assert found(report) == {("missing", "on its way")}
+    assert report["totals"]["young"] == 1
+    assert found(swept(installed)) == {("missing", "on its way"), ("missing", "new")}
+
+
 def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, bucket):
     """Neither a row nor an object whose key is excluded is reported, and what is ours never is."""
     for number in range(30):

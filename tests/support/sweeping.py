@@ -43,37 +43,44 @@ SELECT file.id, n, format('d%%s/%%s', lpad((n %% 40)::text, 2, '0'), lpad(n::tex
 FROM file, generate_series(0, %(many)s - 1) AS n WHERE n %% 1000 <> 317
 """
 DRIFTS = {17: "missing", 317: "orphan", 617: "mismatch"}  # of each thousand
-FOUND = {(kind, f"d{n % 40:02}/{n:06}") for n in range(MANY) if (kind := DRIFTS.get(n % 1000))}
+
+
+def drifts_of(many: int) -> set[tuple[str, str]]:
+    """Return the drifts of so many objects and rows."""
+    return {(kind, f"d{n % 40:02}/{n:06}") for n in range(many) if (kind := DRIFTS.get(n % 1000))}
+
+
+def totals_of(many: int) -> dict[str, int]:
+    """Return what a sweep of so many counts."""
+    each = many - many // 1000
+    return {"objects": each, "rows": each, "agreed": each - 2 * many // 1000, "candidates": 3 * many // 1000}
+
+
+FOUND = drifts_of(MANY)
 THOUSANDS = MANY // 1000
-TOTALS = {
-    "objects": MANY - THOUSANDS,
-    "rows": MANY - THOUSANDS,
-    "agreed": MANY - 3 * THOUSANDS,
-    "candidates": 3 * THOUSANDS,
-}
+TOTALS = totals_of(MANY)
 
 
-def large_bucket(server: Minio) -> str:
+def large_bucket(server: Minio, many: int = MANY) -> str:
     """Make a bucket of many objects, on disk where the server is ours: its `xl.meta` does not hold a key."""
     objects, bucket = storage.client(server), f"test-{secrets.token_hex(6)}"
     objects.make_bucket(bucket_name=bucket)
-    keys = [f"d{n % 40:02}/{n:06}" for n in range(MANY) if DRIFTS.get(n % 1000) != "missing"]
+    keys = [f"d{n % 40:02}/{n:06}" for n in range(many) if DRIFTS.get(n % 1000) != "missing"]
     if isinstance(server.control, Native):
         put(objects, bucket, keys[0])
         place = server.control.launch.directory / "data" / bucket
-        content = (place / keys[0] / "xl.meta").read_bytes()
         for key in keys[1:]:
             (place / key).mkdir(parents=True)
-            (place / key / "xl.meta").write_bytes(content)
+            (place / key / "xl.meta").hardlink_to(place / keys[0] / "xl.meta")
     else:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda key: put(objects, bucket, key), keys))
     return bucket
 
 
-def large_rows(connection: psycopg.Connection[Any]) -> None:
+def large_rows(connection: psycopg.Connection[Any], many: int = MANY) -> None:
     """Write the rows beside a large bucket, which lack its drifts."""
-    connection.execute(INSERT, {"many": MANY, "size": SIZE})
+    connection.execute(INSERT, {"many": many, "size": SIZE})
     connection.execute("ANALYZE file_versions")
 
 
