@@ -16,7 +16,7 @@ from deploy.local.progress import Trouble, last_lines
 
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
-TRIES = 3
+LEFT_SECONDS = 5.0  # for what a kill left behind to end by itself
 SERVERS_OWN = ("MINIO_", "PG", "KAFKA_")
 
 
@@ -104,12 +104,16 @@ class Native:
         return self._pid
 
     def start(self) -> None:
-        """Start, and return when the server answers; what a kill left behind may need a second try."""
-        for _ in range(TRIES):
+        """Start, and return when the server answers; what a kill left behind may need some tries."""
+        last_try = time.monotonic() + LEFT_SECONDS
+        while True:
+            began = time.monotonic()
             self._launch()
             if wait_until(self._answers_or_ended, READY_SECONDS) and self._runs():
                 return
             self.kill()
+            if began > last_try:
+                break
         log = self.launch.log
         raise Trouble(f"{self.launch.name} does not come up; the end of its log:\n{last_lines(log)}")
 

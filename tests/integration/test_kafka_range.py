@@ -52,15 +52,15 @@ def test_what_retention_eats_while_it_is_read_is_counted_and_the_rest_is_read(si
 
 @pytest.mark.timeout(60)
 def test_a_broker_that_goes_away_ends_the_reading(site, kafka):
-    """The driver would wait for ever; once the broker is back the same range is read to its end."""
+    """The driver would wait for ever, also to be closed; once the broker is back the same range is read to its end."""
     wanted = site.send([secrets.token_bytes(10) for _ in range(5)])
-
-    with RangeReader(site.topic, site.kafka, quiet_s=0.5) as reader:
-        ranges = reader.ranges("earliest")
-        kafka.control.freeze()
-        try:
+    try:
+        with RangeReader(site.topic, site.kafka, quiet_s=0.5) as reader:
+            ranges = reader.ranges("earliest")
+            kafka.control.freeze()
             with pytest.raises(Unavailable, match="kafka"):
                 read(reader, ranges)
-        finally:
-            kafka.control.thaw()
+    finally:
+        kafka.control.thaw()
+    with RangeReader(site.topic, site.kafka) as reader:
         assert read(reader, ranges) == wanted

@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from deploy.local import cache, containers, images, kafka, postgres
+from deploy.local.control import Launch, Native
 from deploy.local.place import Way, chosen_way, named, place
 from deploy.local.progress import Trouble, run
 from tests.support.waiting import until
@@ -185,6 +186,20 @@ def test_no_docker_is_an_answer(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     assert containers.missing(images.ALL) == "no Docker engine answers"
     gc.collect()
+
+
+def test_a_server_that_cannot_start_at_once_is_tried_again(tmp_path):
+    """What a killed one left may outlast three quick tries; one that never comes up is told with its log."""
+    tries = tmp_path / "tries"
+    script = 'echo >> tries; [ "$(wc -l < tries)" -ge "$0" ] && exec sleep 60; echo "not yet"; exit 1'
+    count = lambda: len(tries.read_text("utf-8").splitlines()) if tries.exists() else 0  # noqa: E731
+    server = Native(Launch("Late", ["sh", "-c", script, "6"], tmp_path, ready=lambda: count() >= 6))
+    server.start()
+    assert count() == 6
+    server.stop()
+    never = Native(Launch("Never", ["sh", "-c", script, "1000000"], tmp_path, ready=lambda: False))
+    with pytest.raises(Trouble, match=r"Never does not come up[\s\S]*not yet"):
+        never.start()
 
 
 def test_a_failed_command_says_how_it_failed():
