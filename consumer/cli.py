@@ -75,6 +75,14 @@ def _config(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     check.add_argument("--offline", action="store_true", help="do not compare the mapping with the database's tables")
     show = command(named, "show", "config:show", common, "show the effective values and where each comes from")
     show.add_argument("--set", action="store_true", dest="only_set", help="leave out what is at its default")
+    generate = command(
+        named, "generate", "generate:generate", common, "propose a configuration from the tables that a database has"
+    )
+    generate.add_argument("--database", metavar="URL", help="where the tables are (RECONCILER_DATABASE__URL)")
+    generate.add_argument(
+        "--table", metavar="NAME", help="the table with one row for each object, if not the likeliest"
+    )
+    generate.add_argument("--bucket", metavar="NAME", help="the bucket of all rows")
 
 
 def _setup(commands: Subparsers, common: argparse.ArgumentParser) -> None:

@@ -26,15 +26,16 @@ def read(connection: Connection, settings: MappingSettings) -> Catalog:
     file = settings.file.table
     [(encoding, knows_timezone, nearby)] = connection.execute(SQL["server"], {"timezone": settings.timezone})
     return Catalog(
-        version=_table(connection, settings.version.table),
-        file=_table(connection, file) if file else None,
+        version=table(connection, settings.version.table),
+        file=table(connection, file) if file else None,
         encoding=encoding,
         knows_timezone=knows_timezone,
         nearby=tuple(nearby),
     )
 
 
-def _table(connection: Connection, written: str) -> Table | None:
+def table(connection: Connection, written: str) -> Table | None:
+    """Return what the database says of a table as it is written; None where we see none."""
     schema, name = split_name(written) or (None, "")
     found = connection.execute(SQL["table"], {"schema": schema, "name": name}).fetchone()
     if found is None:
