@@ -259,10 +259,14 @@ def test_a_wanted_sweep_of_a_bucket_that_is_gone_is_dismissed_by_a_person_with_a
     assert [record[0] for record in wanted(site.connection)] == [second]
     [kept] = site.sql("SELECT actor, why, evidence ->> 'for' FROM reconciler.history WHERE act = 'sweep dismissed'")
     assert kept == ("ann", "the bucket is gone", "retention")
+    want(site.connection, [Loss("minio_restarted", "before any bucket was known")], window, [], "test")
+    [nowhere] = [record[0] for record in wanted(site.connection) if record[1] == ""]
+    done = site.program.run("sweep", "--dismiss", str(nowhere), str(second), "--why", "nothing was there", "--apply")
+    assert (done.returncode, "no bucket that was known" in done.stdout, wanted(site.connection)) == (0, True, [])
     want(site.connection, [Loss("retention", "again")], window, ["removed"], "test")
     assert first not in {record[0] for record in wanted(site.connection)}
     site.sql("UPDATE reconciler.sweep SET finished_at = now() - interval '100 days' WHERE finished_at IS NOT NULL")
-    assert pruned(site) == 1
+    assert pruned(site) == 3
 
 
 def pruned(site) -> int:
