@@ -48,8 +48,8 @@ def losses(patient: Patient) -> Iterator[Check]:
     """Tell whether the stream may have missed something that no sweep has covered."""
     with patient.reading() as connection:
         found = wanted(connection)
-    for bucket, reason, *_ in found:
-        yield warn(f"{bucket or 'every bucket'}: events may be lost ({reason})", _sweep(bucket))
+    for one in found:
+        yield warn(f"{one.bucket or 'every bucket'}: events may be lost ({one.reason})", _sweep(one.bucket))
     if not found:
         yield ok("no sweep is wanted for what the stream may have missed")
 

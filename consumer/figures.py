@@ -126,7 +126,7 @@ class Reader:
             yield from _sweep_figures(bucket, record)
         for bucket, meter, count in connection.execute(SQL["swept"]).fetchall():
             yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
-        yield from summed("reconciler_sweep_wanted", ((1, record[2]) for record in wanted(connection)))
+        yield from summed("reconciler_sweep_wanted", ((1, one.reason) for one in wanted(connection)))
         states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
         if self.canary_lanes:
             yield from canary_figures(canary.kept(connection), self.canary_lanes)

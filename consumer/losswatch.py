@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -178,9 +179,21 @@ def want(
             log.error("sweep.wanted", bucket=bucket, reason=loss.reason, detail=loss.detail, since=given["from"])
 
 
-def wanted(connection: Connection) -> list[inquiry.Record]:
-    """Return (id, bucket, reason, from, to, times, detail) of each loss window not covered and not dismissed."""
-    return connection.execute(SQL["wanted"]).fetchall()
+class LossWindow(NamedTuple):
+    """A window in which the stream may have missed something, kept as the sweep that is wanted for it."""
+
+    id: int
+    bucket: str
+    reason: str
+    since: datetime
+    until: datetime
+    times: int
+    detail: str
+
+
+def wanted(connection: Connection) -> list[LossWindow]:
+    """Return every loss window that no sweep has covered and nobody has dismissed."""
+    return [LossWindow(*record) for record in connection.execute(SQL["wanted"]).fetchall()]
 
 
 def dismiss(database: Database, who: Who, number: int) -> bool:

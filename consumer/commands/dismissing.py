@@ -9,6 +9,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.commands.suppress import shown
+from consumer.losswatch import LossWindow
 from reconcile import inquiry
 from reconcile.acts import Who
 from reconcile.database import Database
@@ -26,7 +27,7 @@ def dismiss(call: Call) -> Answer:
         raise Misconfigured(NO_WHY)
     with database(call.settings("database.url"), patient=True) as opened:
         with inquiry.reading(opened) as connection:
-            wanted = {record[0]: record for record in losswatch.wanted(connection)}
+            wanted = {one.id: one for one in losswatch.wanted(connection)}
         if absent := sorted(set(options.dismiss) - wanted.keys()):
             raise Misconfigured(f"sweep {', '.join(map(str, absent))}: is not wanted; status lists those that are")
         who = Who(call.who(), options.why.strip())
@@ -34,11 +35,11 @@ def dismiss(call: Call) -> Answer:
         return carry_out("dismiss", acts, apply=options.apply, nothing="")
 
 
-def act(opened: Database, who: Who, record: inquiry.Record) -> Act:
+def act(opened: Database, who: Who, wanted: LossWindow) -> Act:
     """Return the act that dismisses one, with why it is wanted."""
-    number, bucket, reason, since, until, _, detail = record
-    window = f"{reason}, {shown(since)} to {shown(until)}: {detail}"
-    return Act("dismiss", f"sweep {number} of {bucket or NO_BUCKET}", window, partial(one, opened, who, number))
+    window = f"{wanted.reason}, {shown(wanted.since)} to {shown(wanted.until)}: {wanted.detail}"
+    subject = f"sweep {wanted.id} of {wanted.bucket or NO_BUCKET}"
+    return Act("dismiss", subject, window, partial(one, opened, who, wanted.id))
 
 
 def one(opened: Database, who: Who, number: int) -> str | None:

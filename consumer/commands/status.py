@@ -13,7 +13,7 @@ from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_facts, clock_of, paths_of
 from consumer.commands.streaming import canary_of, rules_of
 from consumer.kafka_positions import Position, positions
-from consumer.losswatch import wanted
+from consumer.losswatch import LossWindow, wanted
 from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.human import Value
@@ -60,7 +60,7 @@ class Kept:
     sweeps: Sequence[Record]
     scrubs: Sequence[Record]
     outbox: Record
-    wanted: Sequence[Record]
+    wanted: Sequence[LossWindow]
     canaries: Mapping[str, canary.Canary]
 
 

@@ -15,6 +15,7 @@ from consumer import counted, rulewatch
 from consumer.canary import Canary
 from consumer.commands.brake import EVERYWHERE, OF_KIND
 from consumer.commands.status import NEVER
+from consumer.losswatch import LossWindow
 from reconcile.human import duration
 from reconcile.inquiry import Record
 
@@ -64,7 +65,7 @@ class Sight:
     restraints: Sequence[Record]
     leases: Sequence[Record]
     sweeps: Sequence[Record]
-    wanted: Sequence[Record]
+    wanted: Sequence[LossWindow]
     outbox: Record
     canaries: Mapping[str, Canary]
     lanes: Sequence[str]
@@ -216,11 +217,10 @@ def _sweeps(sight: Sight) -> Iterator[Trouble]:
         elif not prefix and (last_at is None or sight.now - last_at > SWEEP_TOO_OLD):
             said = f"No sweep of {where} came to its end for two days"
             yield Trouble(Level.SOON, said, why or "", last_at, (named,), "/sweeps", "ReconcilerSweepTooOld")
-    for bucket, reason, begun, _, _, detail in sight.wanted:
-        said = f"The stream may have missed events of bucket {bucket or EVERYWHERE}: {reason}"
-        yield Trouble(
-            Level.SOON, said, detail, begun, (f"sweep --bucket {quote(bucket)}" if bucket else "sweep",), "/sweeps"
-        )
+    for one in sight.wanted:
+        said = f"The stream may have missed events of bucket {one.bucket or EVERYWHERE}: {one.reason}"
+        do = f"sweep --bucket {quote(one.bucket)}" if one.bucket else "sweep"
+        yield Trouble(Level.SOON, said, one.detail, one.since, (do,), "/sweeps", "ReconcilerSweepWanted")
 
 
 def _outbox(sight: Sight) -> Iterator[Trouble]:

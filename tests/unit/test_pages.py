@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.counted import Counted, OfKind
+from consumer.losswatch import LossWindow
 from consumer.pages import overview, rendering, site
 from consumer.pages.troubles import Process, Sight, troubles
 
@@ -65,7 +66,9 @@ def night(word: str) -> Sight:
     ]
     sweeps = [(word, word, NOW, 3, "held", NOW, 2, word)]
     leases = [("express b", word, word, NOW)]
-    return sight(restraints=restraints, sweeps=sweeps, wanted=[(word, word, NOW, NOW, 1, word)], leases=leases)
+    return sight(
+        restraints=restraints, sweeps=sweeps, wanted=[LossWindow(1, word, word, NOW, NOW, 1, word)], leases=leases
+    )
 
 
 @given(FOREIGN)
