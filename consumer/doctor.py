@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from consumer import doctor_database, doctor_kafka, doctor_lanes, doctor_mapping, doctor_minio
 from consumer.check import Check, bad, of_fault, stands, unseen
-from consumer.patient import Patient
+from consumer.patient import Patient, known_way_out
 from reconcile.inquiry import explaining
 from reconcile.model import Misconfigured, Unavailable
 
@@ -90,4 +90,7 @@ def _asked(one: Wanted, patient: Patient) -> Iterator[Check]:
     except Misconfigured as refusal:
         yield from map(of_fault, refusal.faults)
     except Unavailable as outage:
-        yield bad(str(outage), patient.way_out(outage)) if one.is_needed else unseen(f"not checked: {outage}")
+        if one.is_needed:
+            yield bad(str(outage), patient.way_out(outage))
+        else:
+            yield unseen(f"not checked: {outage}", known_way_out(outage))

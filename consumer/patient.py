@@ -31,6 +31,10 @@ WAYS_OUT = (  # what the drivers say, whatever the server: the name, the certifi
         r"password authentication failed|no password supplied|[Aa]uthentication fail",
         "correct user and password: {word}",
     ),
+    (
+        r"AUTHORIZATION_FAILED",
+        "kafka-acls.sh --add: Describe, DescribeConfigs and Read on our topics, Describe and Read on our group",
+    ),
     (r"does not exist", "correct the name: {word}"),
     (r"wrong version number|packet length|record overflow|plaintext", "one side speaks TLS, the other does not: {tls}"),
 )
@@ -119,6 +123,10 @@ class Patient:
 
     def way_out(self, outage: Unavailable) -> str:
         """Return what to do about a server that does not let us in, by what it or the driver said."""
-        keys = KEYS[outage.server]
-        said = str(outage)
-        return next((out.format(**keys) for told, out in WAYS_OUT if re.search(told, said)), keys["place"])
+        return known_way_out(outage) or KEYS[outage.server]["place"]
+
+
+def known_way_out(outage: Unavailable) -> str:
+    """Return what to do about words that we know, `''` about others."""
+    said, keys = str(outage), KEYS[outage.server]
+    return next((out.format(**keys) for told, out in WAYS_OUT if re.search(told, said)), "")

@@ -24,6 +24,7 @@ from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.eventrules import EVENTS
 from tests.support import storage
+from tests.support.command import MAPPING
 from tests.support.examining import one, settings, told
 from tests.support.foreign import foreign
 from tests.support.proxy import Proxy
@@ -54,6 +55,23 @@ def rule(minio, bucket, *queues):
     storage.client(minio).set_bucket_notification(
         bucket_name=bucket, config=NotificationConfig(queue_config_list=list(queues))
     )
+
+
+def stranger_of(server):
+    """Make a user without rights; return who can give it some, its name and its word."""
+    who = StaticProvider(server.user, server.password)
+    admin = MinioAdmin(endpoint=server.endpoint, credentials=who, secure=server.secure)
+    name, word = f"user-{secrets.token_hex(4)}", secrets.token_hex(8)
+    admin.user_add(name, word)
+    return admin, name, word
+
+
+def may_only_read(server):
+    """Make a user that may list and read, and return its keys."""
+    admin, name, word = stranger_of(server)
+    admin.policy_add(name, policy=READS)
+    admin.policy_set(name, user=name)
+    return {"access_key": name, "secret_key": word}
 
 
 def test_all_is_well_with_the_stack(database, minio, bucket):
@@ -94,11 +112,7 @@ def test_a_bucket_that_is_not_there_or_not_to_be_read(database, minio, bucket):
     """Each with its own way out; a role that may only read sees what it may."""
     missing = one(over(database, minio, "no-such-bucket"), "minio.buckets")
     assert (missing.mark, "mc mb ALIAS/no-such-bucket" in missing.fix) == (Mark.BAD, True)
-    admin = MinioAdmin(
-        endpoint=minio.endpoint, credentials=StaticProvider(minio.user, minio.password), secure=minio.secure
-    )
-    name, word = f"user-{secrets.token_hex(4)}", secrets.token_hex(8)
-    admin.user_add(name, word)
+    admin, name, word = stranger_of(minio)
     stranger = over(database, minio, bucket, minio={"access_key": name, "secret_key": word})
     assert "s3:ListBucket" in one(stranger, "minio.buckets").fix
     admin.policy_add(name, policy=READS)
@@ -212,3 +226,21 @@ def test_two_targets_of_which_one_has_no_queue(database, trap):
     quick = trap.arn.replace("RECON", "QUICK")
     rule(trap, bucket, *(QueueConfig(events=list(EVENTS), queue=arn) for arn in (trap.arn, quick)))
     assert "go to 2 Kafka targets" in one(wanted, "minio.rules").found
+    reader = over(database, trap, bucket, minio=may_only_read(trap))
+    seen, hidden = told(reader, "minio.target")["minio.target"]
+    assert (seen.mark, "2 Kafka targets" in seen.found, hidden.mark) == (Mark.WARN, True, Mark.UNSEEN)
+
+
+def test_buckets_that_only_rows_name(database, connection, minio, bucket):
+    """Without a row there is nothing to look at, which is told."""
+    mapping = MAPPING.format(bucket="").replace('name = ""', 'column = "file.bucket_type"')
+    named = {"endpoint": minio.url, "access_key": minio.user, "secret_key": minio.password}
+    wanted = settings(database, mapping, minio=named)
+    assert one(wanted, "minio.buckets").mark is Mark.BAD
+    assert one(wanted, "mapping.reading").mark is Mark.WARN
+    connection.execute(
+        "WITH f AS (INSERT INTO storage_files (bucket_type) VALUES (%s) RETURNING id)"
+        " INSERT INTO file_versions (file_id, version_number, object_key) SELECT id, 1, 'a' FROM f",
+        [bucket],
+    )
+    assert one(wanted, "minio.buckets") == (Mark.OK, f"{bucket}: may be listed and read", "")
