@@ -18,7 +18,7 @@ from reconcile.model import Facts, Hint, ObjectRef, ObjectSide, State, Told
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
 from reconcile.steps import Tally
-from reconcile.triage import TOGETHER, Deed, Named, batches, carried_out, unasked
+from reconcile.triage import TOGETHER, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.world import LiveWorld
 
 BEYOND_GRACE = timedelta(seconds=30)
@@ -93,19 +93,29 @@ def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int, alive:
 
     Returns how many were left as they are, since their rows are flagged: those are no news, but damage that was told.
     """
-    quiet = replace(world, policy=replace(world.policy, flagging=False))
+    quiet = replace(world, policy=replace(world.policy, flagging=False), silent=True)
+    deed = Deed(Input.IGNORE, f"known since sweep {number}", unflagged)
     left = 0
     for batch in batches(one for one in drifts if one.kind not in {Class.LOOKALIKE, Class.HEALED}):
         alive()
-        refs = {hint.ref: hint for hint in (hint_of(one, number) for one in batch)}
-        patiently(partial(reconcile, quiet, list(refs.values())))
-        known = quiet.glance(list(refs))
-        named = [Named(finding.id, ref, finding.row_id) for ref in refs for finding in known[ref].findings]
-        deed = Deed(Input.IGNORE, f"known since sweep {number}", unflagged, through=unasked)
-        left += sum(one.told == FLAGGED for one in carried_out(quiet, deed, named, "sweep"))
+        subjects = [(ObjectRef(one.bucket, one.key, one.s3_version), one.row_id) for one in batch]
+        known = quiet.glance([ref for ref, _ in subjects])
+        ids = {(ref, one.row_id): one.id for ref, there in known.items() for one in there.findings}
+        seen = [Hint(ref, named_by="sweep") for ref, there in known.items() if there.findings]
+        patiently(partial(reconcile, quiet, seen))  # first what a look makes of what is there: it may open, or heal
+        named = [Named(number, *subject) for subject, number in (dict.fromkeys(subjects) | ids).items()]
+        outcomes = patiently(partial(taken, quiet, deed, named))
+        left += sum(one.told == FLAGGED for one in outcomes)
     return left
 
 
-def unflagged(subject: Subject, _: ObjectSide, __: datetime) -> str:
-    """Say that a finding's row is flagged, `''` where it is not."""
-    return FLAGGED if subject.finding is not None and subject.finding.previous_status is not None else ""
+def taken(world: LiveWorld, deed: Deed, named: list[Named]) -> list[Outcome]:
+    """Do a deed on each, and return what became of them."""
+    return list(carried_out(world, deed, named, "sweep"))
+
+
+def unflagged(subject: Subject, side: ObjectSide, now: datetime) -> str:
+    """Say why a finding is not to be taken as known: its row is flagged, or it is not what it was."""
+    if subject.finding is not None and subject.finding.previous_status is not None:
+        return FLAGGED
+    return still_drifting(subject, side, now)

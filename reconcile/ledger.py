@@ -33,12 +33,22 @@ set_json_dumps(msgspec.json.encode)
 OF_SWEEPS = queries(sql_file("sweep.sql"))
 
 
-def record(connection: Connection, steps: Sequence[Step], hints: Mapping[ObjectRef, Hint], actor: str) -> None:
-    """Keep every change, with its evidence, in findings and history; raises Busy where a revision has moved on."""
+def record(
+    connection: Connection,
+    steps: Sequence[Step],
+    hints: Mapping[ObjectRef, Hint],
+    actor: str,
+    *,
+    silent: bool = False,
+) -> None:
+    """Keep every change, with its evidence, in findings and history; raises Busy where a revision has moved on.
+
+    What is new is never published if `silent`; later changes are.
+    """
     changes = [_change(step, change, hints.get(step.ref)) for step in steps for change in step.changes]
     if not changes:
         return
-    kept = connection.execute(SQL["record"], {"changes": Jsonb(changes), "actor": actor}).fetchone()
+    kept = connection.execute(SQL["record"], {"changes": Jsonb(changes), "actor": actor, "silent": silent}).fetchone()
     if kept is None or kept[0] != len(changes):
         raise Busy("a finding changed meanwhile")
 

@@ -171,7 +171,8 @@ def by_hand(subject: Subject, act: Input) -> Change | None:
         return None
     state, word = found
     if finding is None:
-        return Change(None, subject.row_id, subject.row, _kind(subject), "flagged by others", state, word)
+        cause = subject.verdict.cause if isinstance(subject.verdict, Drift) else "flagged by others"
+        return Change(None, subject.row_id, subject.row, _kind(subject), cause, state, word)
     if act is Input.REOPEN and finding.previous_status is not None:
         state = State.OPEN
     return Change(

@@ -37,7 +37,10 @@ log = structlog.get_logger("reconciler")
 
 @dataclass
 class LiveWorld:
-    """Both sides as they are on the servers. `actor` is who the history names for what it writes."""
+    """Both sides as they are on the servers. `actor` is who the history names for what it writes.
+
+    What is found first is told to nobody if `silent`: it counts as published.
+    """
 
     database: Database
     mapping: RowMapping
@@ -46,6 +49,7 @@ class LiveWorld:
     brake: Brake
     actor: str
     look_deadline_s: float = 1.0
+    silent: bool = False
     unreadable: set[str] = field(default_factory=set)
     unanswered: Counter[str] = field(default_factory=Counter)
 
@@ -131,7 +135,8 @@ class LiveTxn:
         free = [step for step in steps if step.ref not in busy]
         given = self._write_rows(free)
         ledger.set_brakes(self.connection, trips, self.world.actor)
-        ledger.record(self.connection, [_as_given(step, given) for step in free], look.hints, self.world.actor)
+        told = [_as_given(step, given) for step in free]
+        ledger.record(self.connection, told, look.hints, self.world.actor, silent=self.world.silent)
         ledger.witness(self.connection, {step.ref: self.seen[step.ref] for step in free}, look.hints)
         asks = {step.ref: look.known[step.ref].asks for step in free}
         ledger.plan_looks(self.connection, free, asks, look.hints)

@@ -70,9 +70,10 @@ WITH change AS (
     RETURNING id, bucket, key, s3_version, row_id, revision, xmax = 0 AS fresh
 ), told AS (
     INSERT INTO reconciler.history
-        (finding_id, subject, actor, act, from_state, to_state, why, evidence, revision, kind, cause)
+        (finding_id, subject, actor, act, from_state, to_state, why, evidence, revision, kind, cause, published_at)
     SELECT kept.id, change.bucket || '/' || change.key, %(actor)s, change.act, change.from_state, change.state,
-           change.why, change.evidence, change.revision, change.kind, change.cause
+           change.why, change.evidence, change.revision, change.kind, change.cause,
+           CASE WHEN %(silent)s AND change.revision = 1 THEN now() ELSE reconciler.published_unless_wanted() END
     FROM kept JOIN change USING (bucket, key, s3_version, row_id)
 )
 SELECT count(*) FILTER (WHERE fresh = (revision = 1)) FROM kept

@@ -111,6 +111,24 @@ def test_a_baseline_keeps_what_is_found_as_ignored(connection, installed, drifte
     assert connection.execute("SELECT count(*) FROM file_versions WHERE status = 'corrupted'").fetchall() == [(0,)]
 
 
+def test_a_baseline_is_told_to_nobody(connection, installed, drifted):
+    """Where findings are published, what it finds first is not; a finding that was told already is told as ignored."""
+    connection.execute(
+        "INSERT INTO reconciler.lease (task, checkpoint, owner, until) VALUES ('duty outbox', 'on', 'x', now())"
+    )
+    connection.execute(
+        "INSERT INTO reconciler.finding (bucket, key, row_id, kind, cause, state)"
+        " VALUES (%s, 'gone/two', %s, 'missing', 'NoSuchKey', 'suspected')",
+        [installed.bucket, drifted["gone/two"]],
+    )
+    installed.run("sweep", "--baseline", "-o", "json", **AT_ONCE)
+    told = "SELECT subject, act FROM reconciler.history WHERE published_at IS NULL ORDER BY id"
+    of = f"{installed.bucket}/gone/two"
+    assert connection.execute(told).fetchall() == [(of, "opened"), (of, "ignored")]
+    kept = "SELECT act, cause FROM reconciler.history WHERE subject LIKE '%gone/one'"
+    assert connection.execute(kept).fetchall() == [("ignored", "NoSuchKey")]
+
+
 def test_a_baseline_leaves_alone_what_is_flagged(connection, installed, objects, bucket, drifted):
     """What the stream has flagged is damage that was told: it stays open, is counted, and heals as ever."""
     installed.run("sweep", "--fix", "-o", "json", **AT_ONCE)
