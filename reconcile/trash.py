@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconcile.erasing import Erasure, How, changed, facts_of
+from reconcile.erasing import NULL, Erasure, How, changed, facts_of
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present
 from reconcile.storing import ONE_COPY, Gone, Stored, Storing
-from reconcile.verdict import claims, version_of
+from reconcile.verdict import claims, difference, version_of
 from reconcile.world import LiveWorld
 
 DEADLINE_S = 10.0
@@ -94,16 +94,21 @@ class Bin:
             return False
         latest, *below = self.storing.versions(ref.bucket, ref.key) or [NOTHING]
         lies_below = any(one.s3_version == version_of(erasure.seen) for one in below[1:])
-        if not latest.is_marker or not lies_below or below[0].is_marker:
+        if not latest.is_marker or latest.s3_version == NULL or not lies_below or below[0].is_marker:
             return False
         self.hold()
         self.storing.remove(ref._replace(s3_version=latest.s3_version))
         return True
 
     def is_taken(self, ref: ObjectRef, erasure: Erasure) -> bool:
-        """Tell whether an object is there that did not lie below the one that was removed."""
+        """Tell whether an object is there that did not lie below the one that was removed, or that a row is for."""
         side = self.head(ref)
-        return isinstance(side, Present) and not erasure.lay_below(side)
+        return isinstance(side, Present) and (not erasure.lay_below(side) or self._is_meant(ref, side, erasure.seen))
+
+    def _is_meant(self, ref: ObjectRef, there: Present, removed: Present) -> bool:
+        """Tell whether a row names what is there now, and by its size or ETag not what was removed."""
+        [known] = self.live.glance([ref]).values()
+        return any(claims(row, there) and not difference(row, there) and difference(row, removed) for row in known.rows)
 
     def cannot_return(self, ref: ObjectRef, erasure: Erasure) -> str:
         """Say why an object cannot be brought back, `''` where it can; changes nothing."""
@@ -113,7 +118,8 @@ class Bin:
                 case Absent():
                     continue
                 case Present() as there if one == latest and erasure.lay_below(there):
-                    continue
+                    if self._is_meant(latest, there, erasure.seen):
+                        return "a row names the older version that is there now"
                 case Present():
                     return "something is there now" if one == ref else "another version is there now"
                 case side:
@@ -139,7 +145,11 @@ class Bin:
             return why
         self.hold()
         try:
-            return self._from_trash(ref, erasure, erasure.copy) if erasure.copy is not None else self._uncovered(ref)
+            return (
+                self._from_trash(ref, erasure, erasure.copy)
+                if erasure.copy is not None
+                else self._uncovered(ref, erasure.seen)
+            )
         except Gone as gone:
             return str(gone)
 
@@ -154,9 +164,12 @@ class Bin:
         self.storing.bring(copy, side, latest, over=over)
         return ""
 
-    def _uncovered(self, ref: ObjectRef) -> str:
+    def _uncovered(self, ref: ObjectRef, seen: Present) -> str:
         for one in self.storing.versions(ref.bucket, ref.key):
             if not one.is_marker:
+                return "" if one.s3_version == version_of(seen) else "an object is there by now"
+            if one.s3_version == NULL:  # an upload would take its place, and go with it
+                self.storing.bring(ref, seen, ref)
                 return ""
             self.storing.remove(ref._replace(s3_version=one.s3_version))
         return ""

@@ -10,6 +10,7 @@ from consumer.commands.plan import ended_by
 from consumer.commands.remedies import backup
 from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice, until
 from reconcile.acts import Who
+from reconcile.inquiry import Record
 from reconcile.model import Kind, Misconfigured
 from reconcile.opening import storing
 from reconcile.restoring import TOGETHER, Restoring, Ways
@@ -35,10 +36,18 @@ def restore(call: Call) -> Answer:
         found = (
             named(one)
             for one in chosen(call, live.database, STATES)
-            if is_current(one, told) and one[5] == Kind.MISSING
+            if is_current(one, told) and is_missing(one, told, by_id=bool(options.ids))
         )
         act, together = (run.apply, TOGETHER) if options.apply else (run.plan, ALIKE)
         return answer(until(options.limit, found, together, act), told, apply=options.apply)
+
+
+def is_missing(found: Record, told: Told, *, by_id: bool) -> bool:
+    """Tell whether a finding is of a missing object; of one that is not, and was named, that is told."""
+    kind = found[5]
+    if kind != Kind.MISSING and by_id:
+        told.add(Outcome(named(found), done=False, told=f"it is {kind}, and nothing is missing"))
+    return bool(kind == Kind.MISSING)
 
 
 def wanted(call: Call, settings: Settings) -> Wanted:

@@ -3,10 +3,12 @@
 from contextlib import contextmanager
 
 import pytest
+from minio.versioningconfig import SUSPENDED
 
 from reconcile import opening, orphans
 from reconcile.erase import LOST, undone
 from reconcile.model import ObjectRef
+from reconcile.storing import Storing
 from reconcile.trash import Bin
 from tests.support import command
 from tests.support.orphans import Office, killed
@@ -23,14 +25,28 @@ def office(tmp_path, database, connection, minio, bucket, objects):
     return Office(made, connection, objects, bucket)
 
 
+class Overtaken(Storing):
+    """Hands with which something happens right after versions were listed, once."""
+
+    after_versions = staticmethod(lambda: None)
+
+    def versions(self, bucket, key):
+        """List; then something happens, once."""
+        listed = super().versions(bucket, key)
+        happens, self.after_versions = self.after_versions, lambda: None
+        happens()
+        return listed
+
+
 @contextmanager
-def undoing(office, number, hold):
+def undoing(office, number, act, moment="hold"):
     """Undo one deletion, while something happens right before the object is put back; gives what became of it."""
     settings = office.settings()
-    with office.world() as world, opening.storing(settings) as storing:
+    with office.world() as world, Overtaken(opening.server(settings)) as hands:
         with world.database.use() as connection:
             kept = orphans.evidence(connection, [number])[number]
-        yield undone(Bin(world, storing, hold), kept, "", apply=True)
+        hold = act if moment == "hold" else lambda: setattr(hands, "after_versions", act)
+        yield undone(Bin(world, hands, hold), kept, "", apply=True)
 
 
 def deleted(office, key):
@@ -58,6 +74,47 @@ def test_what_is_uploaded_in_the_moment_of_an_undo_is_not_written_over(office, h
     office.objects.remove_object(bucket_name=office.bucket, object_name="a")
     assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
     assert office.content("a") == b"AAA"
+
+
+@pytest.mark.invariant(6)
+def test_an_older_version_that_a_row_is_for_is_not_covered(office):
+    """By its size the row means what came to light, and not what was removed: neither a run nor an undo covers it."""
+    office.keep_versions()
+    office.program.environ["RECONCILER_TRASH__ALWAYS"] = "true"
+    office.put("a", b"older")
+    number = deleted(office, "a")
+    office.add_row("a", size=5)
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
+    assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 0
+    [act] = office.program.json("orphans", "undo", str(number), "--apply")["acts"]
+    assert act["detail"] == "a row names the older version that is there now"
+    assert (office.content("a"), office.versions("a")) == (b"older", [False])
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("moment", ["hold", "listed", ""])
+def test_a_marker_without_an_id_is_not_removed_but_written_over(office, moment):
+    """Whoever suspends versioning later: an upload takes such a marker's place, and would go with it."""
+    office.keep_versions()
+    number = deleted(office, "a")
+    office.keep_versions(SUSPENDED)
+    office.put("a", b"passing")
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    assert office.versions("a") == [True, True, False]
+    with undoing(office, number, (lambda: office.put("a", b"NEW")) if moment else (lambda: None), moment) as outcome:
+        told = "an object is there by now" if moment else "brought back"
+        assert (outcome.done, outcome.told) == (not moment, told)
+    assert office.content("a") == (b"NEW" if moment else b"AAA")
+
+
+@pytest.mark.invariant(6)
+def test_an_upload_in_the_moment_of_an_undo_is_no_success_of_it(office):
+    """Nor is its marker, which hides nothing any more, of interest."""
+    office.keep_versions()
+    number = deleted(office, "a")
+    with undoing(office, number, lambda: office.put("a", b"NEW")) as outcome:
+        assert (outcome.done, outcome.told) == (False, "an object is there by now")
+    assert office.content("a") == b"NEW"
 
 
 @pytest.mark.invariant(6)

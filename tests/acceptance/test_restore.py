@@ -168,6 +168,15 @@ def test_what_cannot_be_restored_takes_no_place_within_the_limit(app, backups, a
     assert next(iter(details(told))) == "b"
 
 
+def test_what_is_named_and_is_not_missing_is_told(app):
+    """A filter leaves out what is no such finding; whoever names one is answered."""
+    app.flagged("k")
+    app.connection.execute("UPDATE reconciler.finding SET kind = 'mismatch'")
+    [(number,)] = app.connection.execute("SELECT id FROM reconciler.finding").fetchall()
+    assert details(app.program.json("restore", str(number))) == {"k": "it is mismatch, and nothing is missing"}
+    assert details(app.program.json("restore", "--all")) == {}
+
+
 def test_an_outage_is_an_end_of_its_own(app, backups):
     """Nothing is told as done, and the exit status says that a server was away."""
     app.flagged("a")
