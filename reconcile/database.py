@@ -42,6 +42,10 @@ class Busy(Exception):
     """Somebody else is at the same rows: nothing was written, look again soon."""
 
 
+class Crowded(Busy):
+    """Others hold what all share, and not a row: a smaller batch would wait as long."""
+
+
 class Refused(Exception):
     """The application's tables would not take a write: a CHECK, an enum, a trigger, a privilege."""
 

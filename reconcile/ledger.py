@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from psycopg import errors
 from psycopg.types.json import Jsonb, set_json_dumps
 
-from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection, queries, sql_file
+from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection, Crowded, first_line, queries, sql_file
 from reconcile.model import (
     Facts,
     Finding,
@@ -170,8 +171,14 @@ def _look_of(row: tuple[Any, ...]) -> Hint:
 
 
 def read_restraints(connection: Connection, window: timedelta) -> Restraints:
-    """Take the lock that all processes share, then read what restrains; held until the transaction ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
+    """Take the lock that all processes share, then read what restrains; held until the transaction ends.
+
+    Raises Crowded where others keep it for longer than we wait for a lock.
+    """
+    try:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
+    except errors.LockNotAvailable as error:
+        raise Crowded(first_line(error)) from error
     active = connection.execute(SQL["brakes"]).fetchall()
     recent = connection.execute(SQL["recent"], {"window": window}).fetchall()
     live = connection.execute(SQL["live_rows"]).fetchall()

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from reconcile.batch import Unsettled
-from reconcile.database import Busy, Refused
+from reconcile.database import Busy, Crowded, Refused
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import (
     Absent,
@@ -172,27 +172,30 @@ def postpone(world: World, hints: Sequence[Hint]) -> Tally:
 
 
 def apply(world: World, look: Look) -> Tally:
-    """Commit a batch; one that a bad row aborts is halved until that row stands alone."""
+    """Commit a batch; one that a bad row aborts is halved until that row stands alone.
+
+    Where others keep the brake's lock each half would wait as long, so all of it is looked at again soon.
+    """
     if not look.refs:
         return Tally()
     try:
         return commit(world, look)
     except (Busy, Refused) as error:
-        if len(look.refs) > 1:
+        if len(look.refs) > 1 and not isinstance(error, Crowded):
             middle = len(look.refs) // 2
             return apply(world, look.only(look.refs[:middle])) + apply(world, look.only(look.refs[middle:]))
         return apply_alone(world, look, error)
 
 
 def apply_alone(world: World, look: Look, error: Busy | Refused) -> Tally:
-    """Keep a row that the application's tables refuse as a finding that says so; leave a busy one for a look soon."""
+    """Keep a row that the application's tables refuse as a finding that says so; leave what is busy for a look soon."""
     if isinstance(error, Refused):
         try:
             return commit(world, look, refusal=str(error))
         except Busy:
             log.info("look.busy", refs=look.refs)
     world.ask([look.hints[ref] for ref in look.refs], SOON, "busy")
-    return Tally(looks=1, busy=1)
+    return Tally(looks=len(look.refs), busy=len(look.refs))
 
 
 def commit(world: World, look: Look, refusal: str | None = None) -> Tally:

@@ -6,9 +6,11 @@ As in test_races.py: two threads that stand at each point of their transactions 
 from contextlib import ExitStack
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from consumer.sides import Scope, facts_of, opened
+from reconcile.database import BRAKE_LOCK
 from reconcile.erase import Erasing
 from reconcile.erasing import facts_of as approved_as
 from reconcile.inquiry import Filter
@@ -25,7 +27,7 @@ from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from reconcile.trial import Trial
 from reconcile.unkept import Unkept
 from tests.contract.conftest import ground, live_stage  # noqa: F401 - a fixture
-from tests.contract.stages import GRACE, HOUR, ORPHAN_GRACE, look, look_again
+from tests.contract.stages import GRACE, HOUR, ORPHAN_GRACE, Meanwhile, look, look_again
 from tests.support.racing import Racer, Standing, orders, race
 
 BELIEVING = Brake(floor=100_000, bucket_floor=100_000)
@@ -305,3 +307,22 @@ def test_a_sweep_and_the_stream_at_what_changes_meanwhile(stage, worlds, change)
     quiet(stage, worlds[1], refs.values())
     assert stage.findings() == []
     assert set(stage.history()) <= {"suspected", "resolved"}
+
+
+@pytest.mark.invariant(7)
+def test_whoever_cannot_have_the_brake_waits_for_it_once(stage, worlds):
+    """Another holds it for long: no half of a batch waits anew, all is looked at again soon, and then is flagged."""
+    keys, begun = [f"k{number}" for number in range(16)], []
+    for key in keys:
+        stage.row(key)
+    refs = [ObjectRef(stage.bucket, key) for key in keys]
+    look(worlds[0], *refs)
+    stage.age(GRACE)
+    with psycopg.connect(stage.url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
+        tally = look(Meanwhile(worlds[0], in_transaction=lambda: begun.append("a transaction")), *refs)
+    assert (tally.busy, len(begun)) == (16, 1)
+    assert {planned.in_s <= 1 for planned in stage.looks().values()} == {True}
+    stage.age(timedelta(seconds=1))
+    look_again(worlds[0])
+    assert {status for (status,) in stage.sql("SELECT status FROM version")} == {"corrupted"}

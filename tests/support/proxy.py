@@ -2,6 +2,8 @@
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -118,7 +120,11 @@ class Proxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self._upstream) as server:
+        with client, self._onward() as server:
+            if server is None:
+                return
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets |= {client, server}
             back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
             back.start()
@@ -126,6 +132,17 @@ class Proxy:
             _shut(server)
             back.join()
             self._sockets -= {client, server}
+
+    @contextmanager
+    def _onward(self) -> Iterator[socket.socket | None]:
+        """Lend a connection to the server, None while it takes none."""
+        try:
+            server = socket.create_connection(self._upstream)
+        except OSError:
+            yield None
+            return
+        with server:
+            yield server
 
     def _pump(self, source: socket.socket, target: socket.socket, *, asking: bool = False) -> None:
         """Hand on chunks in one direction until one side ends."""
