@@ -85,7 +85,10 @@ class Pruned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Daily:
-    """The report. `stock` is what was open at the window's end; the tables tell the rest as it was kept."""
+    """The report. `stock` is what was open at the window's end; the tables tell the rest as it was kept.
+
+    `in_force` names the brakes that are on now, `uncovered` counts the loss windows that no sweep has covered.
+    """
 
     span: Span
     now: datetime
@@ -94,7 +97,9 @@ class Daily:
     stock: Mapping[Cell, int]
     slots: Sequence[Slot]
     tables: Sequence[Table]
+    in_force: Sequence[str] = ()
     losses: int = 0
+    uncovered: int = 0
     lost: int = 0
     dead_letters: int | None = None
     dead_letters_unknown: str = ""

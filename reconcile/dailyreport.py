@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 from reconcile.daily import Cell, Daily, Flow, Line, Span, by, total
-from reconcile.human import Value, duration
+from reconcile.human import Value, duration, label
+from reconcile.pageparts import minute
 from reconcile.report import Brief, Section, Table
 
 MEASURES = {
@@ -25,6 +25,7 @@ CHANGES = ("measure", "findings", "before", "means")
 FLOWS = (*Flow._fields, "open", "opened_before", "resolved_before", "net_before")
 BRIEF = ("opened", "flagged", "given_back", "resolved", "net", "open", "opened_before")
 KINDS = ("missing", "mismatch", "orphan", "leftover")
+FACTS = ("headline", "in_force", "loss_windows", "loss_windows_uncovered", "lost_or_silent", "dead_letters")
 TOP = 15
 
 LATENCY = ("until", "path", "found", "p50_ms", "p99_ms", "most_ms", "found_before", "p99_before_ms")
@@ -51,20 +52,13 @@ def shown(report: Daily) -> Section:
             _slots(report),
         ),
         tuple(notes(report)),
-        brief=tuple(
-            name for name in ("headline", "loss_windows", "lost_or_silent", "dead_letters") if facts[name] is not None
-        ),
+        brief=tuple(name for name in FACTS if facts[name] is not None),
     )
 
 
 def title(span: Span) -> str:
     """Return what the report is of."""
     return f"Report of {duration(span.length.total_seconds())}: {minute(span.since)} to {minute(span.until)} UTC"
-
-
-def minute(at: datetime) -> str:
-    """Return a time in UTC, to the minute."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def headline(report: Daily) -> str:
@@ -76,6 +70,14 @@ def headline(report: Daily) -> str:
     return f"{flow.opened:,} opened, {closed:,} closed; {report.open:,} open, {report.open - flow.net:,} before"
 
 
+def warnings(report: Daily) -> Iterator[str]:
+    """Yield what nobody may overlook: what holds changes back now, and what no sweep has looked after."""
+    yield from report.in_force
+    if report.uncovered:
+        windows = "window" if report.uncovered == 1 else "windows"
+        yield f"{report.uncovered} {windows} in which the stream may have missed something; only a sweep finds it"
+
+
 def _facts(report: Daily) -> dict[str, Value]:
     return {
         "headline": headline(report),
@@ -83,7 +85,9 @@ def _facts(report: Daily) -> dict[str, Value]:
         "until_at": report.span.until,
         "before_since_at": report.span.before.since,
         "open": report.open,
+        "in_force": list(report.in_force) or None,
         "loss_windows": report.losses,
+        "loss_windows_uncovered": report.uncovered,
         "lost_or_silent": report.lost,
         "dead_letters": report.dead_letters,
         "pruned_changes_at": report.pruned.changes,
@@ -104,7 +108,7 @@ def notes(report: Daily) -> Iterator[str]:
 def changes(report: Daily) -> Table:
     """Return what came and went, beside the window before."""
     now, before = total(report.flows.values()), total(report.flows_before.values())
-    rows = list(zip(MEASURES, now, before, MEASURES.values(), strict=True))
+    rows = list(zip(map(label, MEASURES), now, before, MEASURES.values(), strict=True))
     return Table(
         "changes", CHANGES, rows, "Findings that were", notes=("before: in the window before, of the same length",)
     )

@@ -113,7 +113,7 @@ def text(shown: Shown, now: datetime | None = None, cells: int | None = None) ->
     """Yield the lines for a person; `cells` is the terminal's width, None where nothing must be shortened."""
     match shown:
         case Table():
-            yield from _text_table(_shortened(shown), now, cells)
+            yield from _text_table(shortened(shown), now, cells)
         case Section():
             yield from _text_section(shown, now, cells)
 
@@ -146,7 +146,8 @@ def _is_told(part: Shown) -> bool:
             return brief != () or bool(parts or notes)
 
 
-def _shortened(table: Table) -> Table:
+def shortened(table: Table) -> Table:
+    """Return what a person is shown of a table at first."""
     if table.brief is None:
         return table
     columns, most = table.brief

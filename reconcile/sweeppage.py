@@ -1,26 +1,21 @@
 """A sweep's report as one self-contained page for a browser: numbers, pictures, and the drifts to leaf through. Pure.
 
-The script lies in templates/sweep.html, which names its parts `{{part}}`; the style in house.css, shared with all
-pages. Whatever a bucket, a key or a person may have written passes `safe`, or `_embedded` where the script reads it.
-The page's own policy allows one script, by its hash, and no network. Its pictures stretch, so every word stands beside
-them as text.
+Its script lies in templates/sweep.html. Whatever a bucket, a key or a person may have written passes `safe`, or
+`_embedded` where the script reads it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from html import escape
-from importlib import resources
 from typing import NamedTuple
 
+from reconcile import pageparts
 from reconcile.drift import Drift, Meter, OfKind, Past, SweepReport
 from reconcile.human import duration, label, number, size, visible
-from reconcile.sweeppictures import PAST, bars, dot, history, minute, safe, stacked, time_of
+from reconcile.pageparts import dot, figure, minute, safe, small, stacked, time_of
+from reconcile.sweeppictures import PAST, counts, history
 from reconcile.sweepreport import (
     COMPLETE,
     DRIFTS,
@@ -66,38 +61,18 @@ def page(report: SweepReport) -> str:
     """Return the page."""
     listed = list(map(_listed, report.drifts))
     parts = {
-        "script_hash": _script_hash(),
-        "style": house_style(),
-        "title": f"{safe(report.bucket)}: sweep {safe(report.state)}",
         "header": _header(report),
         "figures": _figures(report),
         "history": history(_pasts(report)),
-        "prefixes": bars("By prefix", "prefix", report.by_prefix),
-        "groups": bars("By group", "group", report.by_group),
-        "ages": bars("By age", "age", report.by_age),
+        "prefixes": counts("By prefix", "prefix", report.by_prefix),
+        "groups": counts("By group", "group", report.by_group),
+        "ages": counts("By age", "age", report.by_age),
         "meter": _meter(report),
         "drifts": _drifts(report, listed),
         "footer": _footer(report),
         "listed": _embedded(listed),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _template())
-
-
-@cache
-def house_style() -> str:
-    """Return the look that all pages share."""
-    return (resources.files("reconcile") / "templates" / "house.css").read_text("utf-8")
-
-
-@cache
-def _template() -> str:
-    return (resources.files("reconcile") / "templates" / "sweep.html").read_text("utf-8")
-
-
-def _script_hash() -> str:
-    """Return the hash of the one script that may run, as the page's policy has it."""
-    script = _template().rpartition("<script>")[2].partition("</script>")[0]
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+    return pageparts.page("sweep", f"{report.bucket}: sweep {report.state}", parts)
 
 
 def _embedded(listed: Sequence[Listed]) -> str:
@@ -146,22 +121,22 @@ def _figures(report: SweepReport) -> str:
 def _of_kind(kind: OfKind, state: str) -> str:
     old = kind.found - kind.new
     if not kind.found:
-        return _figure(kind.name, "0", "" if state == COMPLETE else "none so far", style=kind.name)
+        return figure(kind.name, "0", "" if state == COMPLETE else "none so far", style=kind.name)
     ages = filter(None, (f"{kind.new:,} new" if kind.new else "", f"{old:,} still there" if old else ""))
-    return _figure(kind.name, f"{kind.found:,}", " · ".join(ages), size(kind.size_bytes), style=kind.name)
+    return figure(kind.name, f"{kind.found:,}", " · ".join(ages), size(kind.size_bytes), style=kind.name)
 
 
 def _sums(report: SweepReport) -> Iterator[str]:
     totals, drift = report.totals, sum(kind.found for kind in of_drifts(report))
     healed = healed_in(report)
-    yield _figure("at stake", size(at_stake_bytes(report)), f"{healed:,} healed since the last" if healed else "")
+    yield figure("at stake", size(at_stake_bytes(report)), f"{healed:,} healed since the last" if healed else "")
     if "objects" in totals:
         held = size(totals["object_bytes"]) if "object_bytes" in totals else ""
-        yield _figure("objects", f"{totals['objects']:,}", held)
+        yield figure("objects", f"{totals['objects']:,}", held)
     if "rows" in totals:
-        yield _figure("rows", f"{totals['rows']:,}", "")
+        yield figure("rows", f"{totals['rows']:,}", "")
     if totals.get("agreed", 0) + drift and "agreed" in totals:
-        yield _figure(
+        yield figure(
             "agreed", _percent(totals["agreed"], totals["agreed"] + drift), f"{totals['agreed']:,} keys on both sides"
         )
 
@@ -170,14 +145,6 @@ def _percent(part: int, whole: int) -> str:
     """Return a share in percent, rounded down: one drift in a million is not 100 %."""
     hundredths = part * 10_000 // whole
     return "100 %" if part == whole else f"{hundredths // 100}.{hundredths % 100:02} %"
-
-
-def _figure(name: str, figure: str, *under: str, style: str = "") -> str:
-    zero = " zero" if figure == "0" else ""
-    return (
-        f'<div class="{safe(style)}{zero}"><dt>{safe(name)}</dt>'
-        f"<dd><b>{safe(figure)}</b>{''.join(map(_small, map(visible, under)))}</dd></div>"
-    )
 
 
 def _pasts(report: SweepReport) -> list[Past]:
@@ -199,7 +166,7 @@ def _meter(report: SweepReport) -> str:
     total = sum(count for _, count in sums)
     if not total:
         return ""
-    figures = "".join(_figure(METER[name], f"{count:,}", MEANT[name], style=name) for name, count in sums)
+    figures = "".join(figure(METER[name], f"{count:,}", MEANT[name], style=name) for name, count in sums)
     heads = "".join(f'<th scope="col" class="n">{meter}</th>' for meter in METER.values())
     rows = "".join(
         f'<tr><th scope="row">{dot(line.kind)}{safe(line.kind)}</th><td>{safe(line.age)}</td>'
@@ -276,19 +243,15 @@ def _chip(name: str, shown: str) -> str:
 
 def _row(drift: Listed) -> str:
     return (
-        f'<tr><td class="kind">{dot(drift.kind)}{drift.kind}{_small("new" if drift.new else "")}</td>'
-        f'<td class="key"><code dir="ltr">{escape(drift.key)}</code>{_small(drift.under)}</td>'
-        f'<td class="why">{_span(drift.cause)}{_small(drift.meter)}</td><td class="n size">{drift.size}</td>'
-        f'<td class="whose">{_span(drift.group)}{_small(drift.owner)}</td><td class="since">{drift.since}</td></tr>'
+        f'<tr><td class="kind">{dot(drift.kind)}{drift.kind}{small("new" if drift.new else "")}</td>'
+        f'<td class="key"><code dir="ltr">{escape(drift.key)}</code>{small(drift.under)}</td>'
+        f'<td class="why">{_span(drift.cause)}{small(drift.meter)}</td><td class="n size">{drift.size}</td>'
+        f'<td class="whose">{_span(drift.group)}{small(drift.owner)}</td><td class="since">{drift.since}</td></tr>'
     )
 
 
 def _span(text: str) -> str:
     return f"<span>{escape(text)}</span>" if text else ""
-
-
-def _small(text: str) -> str:
-    return f"<small>{escape(text)}</small>" if text else ""
 
 
 def _footer(report: SweepReport) -> str:

@@ -1,38 +1,15 @@
-"""The pictures of a sweep's page as inline SVG: drift over time, and bars stacked by class. Pure.
-
-A picture stretches with its place and holds no text; every word and number stands beside it. Colours are the page's,
-by the class of an element.
-"""
+"""The pictures of a sweep's page: drift over time, and bars stacked by class. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from html import escape
+from collections.abc import Sequence
 
 from reconcile.drift import Count, Past
-from reconcile.human import size, visible
-from reconcile.report import iso
+from reconcile.human import size
+from reconcile.pageparts import Bar, Caption, Column, bars, minute, panel, safe, time_of
 from reconcile.sweepreport import COMPLETE, DRIFTS, counted
 
 PAST = DRIFTS[:4]
-TOP, SLOTS = 20, 14
-LEAST_PERCENT = 0.8
-
-
-def safe(text: str) -> str:
-    """Return text for HTML: markup escaped, and spelled out what would steer a terminal or turn the writing round."""
-    return escape(visible(text))
-
-
-def time_of(at: datetime) -> str:
-    """Return a time as an element."""
-    return f'<time datetime="{iso(at)}">{minute(at)} UTC</time>'
-
-
-def minute(at: datetime) -> str:
-    """Return a time in UTC, to the minute."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def history(pasts: Sequence[Past]) -> str:
@@ -50,30 +27,13 @@ def history(pasts: Sequence[Past]) -> str:
 
 
 def _panel(name: str, pasts: Sequence[Past]) -> str:
-    """Return the columns of one class; a sweep that nobody believes does not set the scale, and is cut off by it."""
-    believed = [past for past in pasts if past.state == COMPLETE] or pasts
-    most = max(getattr(past, name) for past in believed) or 1
-    columns = "".join(_column(at, getattr(past, name), most, past) for at, past in enumerate(pasts))
-    last = getattr(pasts[-1], name)
-    slots = max(len(pasts), SLOTS)
-    says = f"{name} in {len(pasts)} sweeps: at most {most:,}, in the latest {last:,}"
-    return (
-        f'<div class="panel {name}"><h3><i class="dot"></i>{name}<b>{last:,}</b><small>at most {most:,}</small></h3>'
-        f'<svg viewBox="0 0 {slots} 100" preserveAspectRatio="none" role="img" aria-label="{says}">'
-        f"{columns}</svg><p{' class=full' if len(pasts) >= SLOTS else ''}><small>"
-        f"{minute(pasts[0].started_at)[:10]}</small>"
-        f"<small>{minute(pasts[-1].started_at)[:10]}</small></p></div>"
-    )
-
-
-def _column(at: int, count: int, most: int, past: Past) -> str:
-    high = min(max(count / most * 100, 2), 100) if count else 0
-    weak = ' class="weak"' if past.state != COMPLETE else ""
-    return (
-        f"<g><title>{minute(past.started_at)} UTC, {safe(past.state)}: {count:,}</title>"
-        f'<rect class="hit" x="{at}" width="1" height="100"/>'
-        f'<rect{weak} x="{at + 0.12:.2f}" y="{100 - high:.2f}" width=".76" height="{high:.2f}"/></g>'
-    )
+    """Return the columns of one class; a sweep that nobody believes is pale."""
+    columns = [
+        Column(f"{minute(past.started_at)} UTC, {past.state}", getattr(past, name), past.state != COMPLETE)
+        for past in pasts
+    ]
+    first, last = (minute(past.started_at)[:10] for past in (pasts[0], pasts[-1]))
+    return panel(name, columns, Caption(f"{len(pasts)} sweeps", columns[-1].number, "in the latest", first, last))
 
 
 def _history_table(pasts: Sequence[Past]) -> str:
@@ -90,55 +50,12 @@ def _history_table(pasts: Sequence[Past]) -> str:
     )
 
 
-def bars(title: str, what: str, counts: Sequence[Count]) -> str:
-    """Return a table whose rows carry a bar each, stacked by class; the longest are in sight, the rest a click away."""
-    if not counts:
-        return ""
-    most = max(map(_sum, counts)) or 1
-    rows = [_bar(count, most) for count in counts]
-    rest = len(rows) - TOP
-    more = f"<details><summary>{rest:,} more</summary>{_bar_table(what, rows[TOP:])}</details>" if rest > 0 else ""
-    return f"<section><h2>{title}</h2>{_legend(counts)}{_bar_table(what, rows[:TOP])}{more}</section>"
+def counts(title: str, what: str, found: Sequence[Count]) -> str:
+    """Return a bar for each count, stacked by class."""
+    return bars(title, (what, "drifts", "bytes"), DRIFTS, [_bar(count) for count in found])
 
 
-def _bar_table(what: str, rows: Iterable[str]) -> str:
-    return (
-        f'<table class="bars"><thead><tr><th scope="col" class="name">{what}</th>'
-        '<th scope="col"><span class="vh">by class</span></th><th scope="col" class="n">drifts</th>'
-        f'<th scope="col" class="n">bytes</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    )
-
-
-def _bar(count: Count, most: int) -> str:
+def _bar(count: Count) -> Bar:
     parts = [(name, getattr(count, name)) for name in DRIFTS if getattr(count, name)]
     says = ", ".join(counted(name, number) for name, number in parts)
-    name = safe(count.name) if count.name else '<span class="dim">none</span>'
-    return (
-        f'<tr title="{says}"><th scope="row" class="name"><bdi dir="ltr">{name}</bdi></th>'
-        f'<td>{stacked(parts, most)}<span class="vh">{says}</span></td>'
-        f'<td class="n">{_sum(count):,}</td><td class="n">{size(count.size_bytes)}</td></tr>'
-    )
-
-
-def stacked(parts: Sequence[tuple[str, int]], most: int) -> str:
-    """Return one bar; a part that is there can be seen, however small."""
-    drawn, at = "", 0.0
-    for name, number in parts:
-        wide = max(number / most * 100, LEAST_PERCENT)
-        drawn += f'<rect class="{name}" x="{at:.2f}" width="{wide:.2f}" height="1"/>'
-        at += wide
-    return f'<svg viewBox="0 0 {max(at, 100):.2f} 1" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
-
-
-def _sum(count: Count) -> int:
-    return sum(getattr(count, name) for name in DRIFTS)
-
-
-def _legend(counts: Sequence[Count]) -> str:
-    names = (name for name in DRIFTS if any(getattr(count, name) for count in counts))
-    return f'<ul class="legend">{"".join(f"<li>{dot(name)}{name}</li>" for name in names)}</ul>'
-
-
-def dot(name: str) -> str:
-    """Return a dot in the colour of a class."""
-    return f'<i class="dot {safe(name)}"></i>'
+    return Bar(count.name, parts, says, (f"{sum(number for _, number in parts):,}", size(count.size_bytes)))

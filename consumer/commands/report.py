@@ -12,7 +12,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.choosing import moment
 from consumer.commands.latency import clock_note, clock_of, path_rows
-from consumer.commands.status import DRIFT, drift_rows
+from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.kafka_range import RangeReader
 from reconcile import chronicle, inquiry
 from reconcile.daily import Daily, Span
@@ -22,6 +22,7 @@ from reconcile.database import Connection
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured, Unavailable
+from reconcile.pageparts import minute
 from reconcile.report import Brief, Table
 from reconcile.settings import Settings
 
@@ -98,10 +99,20 @@ def read(connection: Connection, span: Span, now: datetime) -> Daily:
             Table("restraints", RESTRAINTS, chronicle.restraints(connection, span), "Brakes, windows, rules", none=""),
             Table("decisions", ("act", "dead_letters"), list(decisions.items()), "Dead letters decided", none=""),
         ],
+        in_force=list(in_force(connection)),
         losses=len(losses),
+        uncovered=sum(one[LOSSES.index("covered_at")] is None is one[LOSSES.index("dismissed_at")] for one in losses),
         lost=sum(record[SWEEPS.index("lost_or_silent")] for record in sweeps),
         pruned=chronicle.pruned(connection),
     )
+
+
+def in_force(connection: Connection) -> Iterator[str]:
+    """Yield the brakes that are on, and the buckets that cannot be read."""
+    restraints = inquiry.records(connection, "restraints", effects=["brake", "unreadable"])
+    for number, effect, bucket, kind, at, _, _, why, _ in restraints:
+        where = f" of {bucket}" if bucket else ""
+        yield f"{restraint_name(number, effect, kind)}{where} since {minute(at)} UTC: {why}"
 
 
 def latency(connection: Connection, span: Span) -> Table:

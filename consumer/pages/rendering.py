@@ -19,9 +19,8 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from reconcile.human import age, duration, label, size, visible
+from reconcile.pageparts import house_style, minute
 from reconcile.report import iso
-from reconcile.sweeppage import house_style
-from reconcile.sweeppictures import minute
 
 
 def page(name: str, **told: Any) -> str:
