@@ -196,7 +196,7 @@ def test_a_listing_that_is_brought_is_not_what_the_next_sweep_is_compared_with(
     put(objects, bucket, "orphan")
     file.write_text(file.read_text("utf-8") + "orphan\n", "utf-8")
     assert found(swept(installed, "--listing", str(file))) == {("orphan", "orphan")}
-    assert [one[1] for one in wanted(connection)] == ["rule_removed"]
+    assert [one.reason for one in wanted(connection)] == ["rule_removed"]
     assert prune(connection, *[timedelta(hours=1)] * 3).get("sweeps") is None
     report = swept(installed)
     assert [one["is_new"] for one in report["drifts"]] == [True], "the last one that looked at the bucket had none"

@@ -1,0 +1,69 @@
+"""`sweep` over what must not be taken at its word: a bucket's name, an order, a listing that a person brought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.acceptance.test_commands import add_row
+from tests.support.proxy import Proxy
+from tests.support.sweeping import FOUND, TOTALS, put
+from tests.support.sweeps import AT_ONCE, WORDS, found, swept, told, whole
+
+
+class Disorder(Proxy):
+    """Lets one key of a listing come where it does not belong, while `lying`."""
+
+    lying = True
+
+    def _hand_on(self, chunk: bytes, source: Any, target: Any, *, asking: bool) -> None:
+        if self.lying and not asking:
+            chunk = chunk.replace(b"000080", b"999999", 1)  # as long, and before keys that are less
+        super()._hand_on(chunk, source, target, asking=asking)
+
+
+@pytest.fixture
+def disorder(minio) -> Iterator[Disorder]:
+    """Stand before MinIO, to disturb the order of its listing."""
+    host, _, port = minio.endpoint.partition(":")
+    with Disorder(host, int(port)) as proxy:
+        yield proxy
+
+
+def test_a_listing_that_descends_is_believed_in_nothing(many, connection, disorder):
+    """Status 5 names the two keys, no drift is told, and once the order is right --resume comes to the same."""
+    ended = many.run(*WORDS, **AT_ONCE, RECONCILER_MINIO__ENDPOINT=disorder.url)
+    assert ended.returncode == 5, ended.stderr
+    report = told(ended)
+    assert report["state"] == "incomplete"
+    assert "out of order" in report["reason"]
+    assert "999999" in report["reason"]
+    assert found(report) == set()
+    disorder.lying = False
+    assert whole(swept(many, "--resume", RECONCILER_MINIO__ENDPOINT=disorder.url)) == (FOUND, TOTALS)
+
+
+def test_a_bucket_that_does_not_exist_is_no_empty_one(installed, connection):
+    """Status 2 names it and the server, and no sweep is begun."""
+    add_row(connection, "a")
+    ended = installed.run(*WORDS, "--bucket", "no-such-bucket", **AT_ONCE)
+    assert ended.returncode == 2, ended.stderr
+    assert "'no-such-bucket': does not exist on" in ended.stderr
+    assert connection.execute("SELECT count(*) FROM reconciler.sweep").fetchall() == [(0,)]
+
+
+def test_what_a_brought_listing_says_is_looked_at_all_the_same(installed, connection, objects, bucket, tmp_path):
+    """An old file lacks what was uploaded since, and has what was deleted with its row: neither is a drift."""
+    listed = [f"fine/{number:02}" for number in range(30)]
+    for key in (*listed, "since"):
+        put(objects, bucket, key)
+        add_row(connection, key)
+    file = tmp_path / "listing"
+    file.write_text("".join(f"{key}\n" for key in (*listed, "deleted", "lost")), "utf-8")
+    add_row(connection, "lost")
+    report = swept(installed, "--listing", str(file))
+    assert found(report) == set(), "what is lost is in the listing and has a row, so it is no candidate"
+    assert report["totals"]["candidates"] == 2
+    assert found(swept(installed)) == {("missing", "lost")}
