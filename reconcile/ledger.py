@@ -173,10 +173,10 @@ def _look_of(row: tuple[Any, ...]) -> Hint:
 def read_restraints(connection: Connection, window: timedelta) -> Restraints:
     """Take the lock that all processes share, then read what restrains; held until the transaction ends.
 
-    Raises Crowded where others keep it for longer than we wait for a lock.
+    Raises Crowded where others keep it for long.
     """
     try:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [BRAKE_LOCK])
+        connection.execute(SQL["take_brake"], {"lock": BRAKE_LOCK})
     except errors.LockNotAvailable as error:
         raise Crowded(first_line(error)) from error
     active = connection.execute(SQL["brakes"]).fetchall()

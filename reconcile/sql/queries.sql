@@ -168,6 +168,12 @@ WHERE effect = %(effect)s AND lifted_at IS NULL AND (bucket = ANY (%(buckets)s) 
   AND (kind = ANY (%(kinds)s) OR %(kinds)s::text[] IS NULL)
 RETURNING id, bucket, kind, since, why
 
+-- name: take_brake
+-- Waits in turn for longer than for a row: only our own transactions have it, and no row is locked yet.
+WITH before AS MATERIALIZED (SELECT current_setting('lock_timeout') AS lock_timeout)
+SELECT set_config('lock_timeout', '2s', true), pg_advisory_xact_lock(%(lock)s), set_config('lock_timeout', lock_timeout, true)
+FROM before
+
 -- name: brakes
 SELECT kind, bucket FROM reconciler.restraint WHERE effect = 'brake' AND lifted_at IS NULL
 

@@ -38,6 +38,7 @@ OF_KEY = """
 SELECT h.act FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
 WHERE f.key = %s ORDER BY h.id
 """
+WAITS_FOR = "SHOW lock_timeout"
 APPROVED_SIZE = (
     "SELECT key FROM reconciler.finding WHERE state = 'deleted' AND evidence -> 'approved' -> 'size' = to_jsonb(%s)"
 )
@@ -324,5 +325,10 @@ def test_whoever_cannot_have_the_brake_waits_for_it_once(stage, worlds):
     assert (tally.busy, len(begun)) == (16, 1)
     assert {planned.in_s <= 1 for planned in stage.looks().values()} == {True}
     stage.age(timedelta(seconds=1))
-    look_again(worlds[0])
+    timeouts = []
+    seen = Meanwhile(
+        worlds[0], before_commit=lambda: timeouts.append(worlds[0].database.connection().execute(WAITS_FOR))
+    )
+    look_again(seen)
+    assert timeouts[0].fetchall() == [("200ms",)], "it waits no longer for anything else"
     assert {status for (status,) in stage.sql("SELECT status FROM version")} == {"corrupted"}
