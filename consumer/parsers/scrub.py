@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, exit_code
+from consumer.parsing import Subparsers, command, count, exit_code
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     scrub.add_argument("--bucket", metavar="NAME", help="the bucket (those that the configuration names)")
     scrub.add_argument("--prefix", default="", metavar="PREFIX", help="read only keys that begin so")
     scrub.add_argument("--rate", default="20MiB", metavar="SIZE", help="at most so many bytes a second (20MiB)")
-    scrub.add_argument("--limit", type=int, metavar="N", help="stop after so many objects; the next run goes on")
+    scrub.add_argument("--limit", type=count, metavar="N", help="stop after so many objects; the next run goes on")
     scrub.add_argument("--for", dest="lasting", metavar="DURATION", help="stop after so long, such as 2h")
     scrub.add_argument("--anew", action="store_true", help="begin at the first key again")
     scrub.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, exit_code
+from consumer.parsing import Subparsers, command, count, exit_code, identity
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -22,13 +22,13 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     sweep.add_argument("--listing", metavar="FILE", help="the bucket's keys: lines, mc ls --json, rclone lsjson, CSV")
     taking = sweep.add_mutually_exclusive_group()
     taking.add_argument("--resume", action="store_true", help="go on with a sweep that was interrupted")
-    taking.add_argument("--join", type=int, metavar="ID", help="take part in a sweep that is running")
+    taking.add_argument("--join", type=identity, metavar="ID", help="take part in a sweep that is running")
     taking.add_argument(
         "--dismiss", type=int, nargs="+", metavar="ID", help="want these no more, as status lists them (with --why)"
     )
-    sweep.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (1)")
+    sweep.add_argument("--workers", type=count, default=1, metavar="N", help="processes on this machine (1)")
     sweep.add_argument(
-        "--ranges", type=int, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
+        "--ranges", type=count, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
     )
     sweep.add_argument(
         "--margin", type=float, metavar="SECONDS", help="between the two looks at a difference (policy.missing_grace)"

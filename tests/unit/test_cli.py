@@ -59,7 +59,7 @@ def test_common_options_stand_before_or_after_the_command():
     [
         "findings show", "findings note --why x", "findings ignore", "findings reopen", "findings list --after",
         "findings rules lift", "orphans show", "orphans approve", "orphans delete", "orphans undo",
-        "orphans list --after", "restore", "purge --older-than 0s", "suppress lift",
+        "orphans list --after", "restore", "purge --older-than 0s", "suppress lift", "sweep --join",
     ],
 )  # fmt: skip
 def test_what_cannot_be_an_id_is_a_usage_error_that_names_it(words, number, capsys):
@@ -69,7 +69,9 @@ def test_what_cannot_be_an_id_is_a_usage_error_that_names_it(words, number, caps
     assert (ended.value.code, f"'{number}' is no id" in capsys.readouterr().err) == (2, True)
 
 
-@pytest.mark.parametrize("words", ["findings list", "orphans list", "restore --all", "purge --older-than 0s"])
+@pytest.mark.parametrize(
+    "words", ["findings list", "orphans list", "restore --all", "purge --older-than 0s", "scrub", "dead-letters list"]
+)
 def test_a_limit_is_bounded_as_the_databases_numbers_are(words, capsys):
     """And the value is named."""
     with pytest.raises(SystemExit):
