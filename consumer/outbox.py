@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from consumer.duties import Duty, Turn
-from consumer.kafka import Letterbox, WantedTopic, missing_topics
+from consumer.kafka import WantedTopic, missing_topics
 from consumer.kafka_faults import missing
+from consumer.kafka_letters import Letterbox
 from consumer.kafka_settings import Settings
 from consumer.letters import Letter
 from reconcile.database import queries, sql_file

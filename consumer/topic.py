@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from consumer.events import Poison, Record
 from consumer.hold import PATIENCE_MOST, Partition
-from consumer.kafka import Letterbox, Member
+from consumer.kafka import Member
 from consumer.kafka_faults import missing
+from consumer.kafka_letters import Letterbox
 from consumer.kafka_settings import Settings
 from consumer.letters import beginning_of, letter_of
 from reconcile.model import Unavailable

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 import confluent_kafka as ck
 import pytest
 
+from consumer.doctor_lanes import losses
 from consumer.duties import do_one
 from consumer.kafka_positions import positions
 from consumer.losses import Loss, Sight
@@ -13,7 +14,7 @@ from consumer.passed import Group
 from consumer.service import buckets_of
 from deploy.local import kafka as kafkas
 from reconcile import ledger
-from tests.support import consuming, databases
+from tests.support import consuming, databases, examining
 from tests.support.waiting import until
 
 
@@ -247,6 +248,9 @@ def test_a_wanted_sweep_of_a_bucket_that_is_gone_is_dismissed_by_a_person_with_a
     want(site.connection, [Loss("retention", "gone"), Loss("offset_reset", "set")], window, ["removed"], "test")
     first, second = (record[0] for record in wanted(site.connection))
     words = ("sweep", "--dismiss", str(first))
+    with examining.patient(site.settings()) as sick:
+        found = [check.found for check in losses(sick)]
+    assert found == ["removed: events may be lost (retention)", "removed: events may be lost (offset_reset)"]
     assert {one["id"] for one in site.program.json("status")["wanted"]} == {first, second}
     without = site.program.run(*words, "--apply")
     assert (without.returncode, "--why" in without.stderr) == (2, True)
