@@ -8,7 +8,7 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proof faults check fmt lock up down clean
-.PHONY: bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals
+.PHONY: bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals bench-sweeps
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ fmt: $(READY)  ## format, and mend what can be mended
 lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
-	for extra in go java postgres browser; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
+	for extra in go java postgres browser rivals; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 
 up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them
@@ -82,6 +82,9 @@ bench-replay: $(READY)  ## a day of events, again
 
 bench-rivals: $(READY)  ## what one would use instead
 	@$(BIN)/python -m benchmarks.rivals
+
+bench-sweeps: $(READY)  ## the sweep beside other ways, while an application goes on
+	@$(BIN)/python -m benchmarks.sweeps
 
 clean:  ## remove what setup and the tools made here (the servers' cache stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

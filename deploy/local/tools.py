@@ -43,6 +43,11 @@ def playwright() -> Path:
     return _wheel("browser", "playwright")
 
 
+def rucio() -> Path:
+    """Return the directory that holds the package rucio-consistency, with which the sweep is compared."""
+    return _wheel("rivals", "rucio")
+
+
 def major(program: Path) -> int:
     """Return a program's major version."""
     return _version(program, ["--version"])[0]
