@@ -15,8 +15,6 @@ DEEDS = (
     "deleted", "deletion undone", "undo failed", "not deleted", "purged", "restored", "restore begun", "adopted",
     "approved", "approval withdrawn", "ignored", "reopened",
 )  # fmt: skip
-DECISIONS = ("dead letter replayed", "dead letter discarded")
-TOLD_ELSEWHERE = (*DECISIONS, "sweep wanted")
 MOST_LINES, MOST_SAMPLES = 200, 50_000
 
 
@@ -63,15 +61,15 @@ def deeds(connection: Connection, span: Span) -> list[Record]:
     return connection.execute(SQL["deeds"], span._asdict() | {"acts": list(DEEDS), "most": MOST_LINES}).fetchall()
 
 
-def restraints(connection: Connection, span: Span) -> list[Record]:
-    """Return (when, act, of what, who, why) of brakes, suppression, rules, and the like, the latest first."""
-    given = span._asdict() | {"without": list(TOLD_ELSEWHERE), "most": MOST_LINES}
+def restraints(connection: Connection, span: Span, without: Sequence[str]) -> list[Record]:
+    """Return (when, act, of what, who, why) of brakes, suppression, rules, and other acts, the latest first."""
+    given = span._asdict() | {"without": list(without), "most": MOST_LINES}
     return connection.execute(SQL["restraints"], given).fetchall()
 
 
-def decisions(connection: Connection, span: Span) -> dict[str, int]:
-    """Return how many dead letters were replayed and discarded."""
-    return dict(connection.execute(SQL["decisions"], span._asdict() | {"acts": list(DECISIONS)}).fetchall())
+def decisions(connection: Connection, span: Span, acts: Sequence[str]) -> list[Record]:
+    """Return how often each of these was decided."""
+    return connection.execute(SQL["decisions"], span._asdict() | {"acts": list(acts)}).fetchall()
 
 
 def pruned(connection: Connection) -> Pruned:

@@ -13,6 +13,7 @@ from consumer.commands.call import Call, database
 from consumer.commands.choosing import moment
 from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
+from consumer.deadletters import DISCARDED, REPLAYED
 from consumer.kafka_range import RangeReader
 from reconcile import chronicle, inquiry
 from reconcile.daily import Daily, Span
@@ -26,6 +27,7 @@ from reconcile.pageparts import minute
 from reconcile.report import Brief, Table
 from reconcile.settings import Settings
 
+DECISIONS = (REPLAYED, DISCARDED)
 TOP = 15
 BRIEF_SWEEPS = (
     "id", "bucket", "kind", "state", "started_at", "missing", "mismatch", "orphans", "leftovers", "lost_or_silent",
@@ -82,7 +84,8 @@ def dead_letters(settings: Settings, span: Span) -> Letters:
 def read(connection: Connection, span: Span, now: datetime) -> Daily:
     """Read everything that is kept of the window."""
     sweeps, losses = chronicle.sweeps(connection, span), chronicle.losses(connection, span)
-    decisions = chronicle.decisions(connection, span)
+    acts = chronicle.restraints(connection, span, without=(*DECISIONS, "sweep wanted"))
+    decisions = chronicle.decisions(connection, span, DECISIONS)
     return Daily(
         span,
         now,
@@ -96,8 +99,8 @@ def read(connection: Connection, span: Span, now: datetime) -> Daily:
             Table("losses", LOSSES, losses, "The stream may have missed something", none=""),
             Table("sweeps", SWEEPS, sweeps, "Sweeps and scrubs", none="none", brief=Brief(BRIEF_SWEEPS, TOP)),
             Table("deeds", DEEDS, chronicle.deeds(connection, span), "What persons did to findings", none=""),
-            Table("restraints", RESTRAINTS, chronicle.restraints(connection, span), "Brakes, windows, rules", none=""),
-            Table("decisions", ("act", "dead_letters"), list(decisions.items()), "Dead letters decided", none=""),
+            Table("restraints", RESTRAINTS, acts, "Brakes, windows, rules", none=""),
+            Table("decisions", ("act", "dead_letters"), decisions, "Dead letters decided", none=""),
         ],
         in_force=list(in_force(connection)),
         losses=len(losses),

@@ -84,13 +84,19 @@ WHERE w.state = 'wanted' AND (w.facts ->> 'to')::timestamptz >= %(since)s AND (w
 ORDER BY w.id
 
 -- name: deeds
--- What persons did to findings. Why a restore was begun stands behind its way.
+-- What persons did to findings. What a restore brought back has the restore's reason, which stands behind its way.
 WITH done AS (
-    SELECT CASE WHEN c.evidence ? 'restored_by' AND c.to_state = 'resolved' THEN 'restored' ELSE c.act END AS act,
-           CASE WHEN c.to_state = 'resolved' THEN coalesce(c.evidence ->> 'restored_by', c.actor) ELSE c.actor END AS actor,
-           CASE WHEN c.act = 'restore begun' THEN regexp_replace(c.why, '^.*?\)(; |$)', '') ELSE c.why END AS why,
+    SELECT CASE WHEN begun.why IS NULL THEN c.act ELSE 'restored' END AS act,
+           CASE WHEN begun.why IS NULL THEN c.actor ELSE c.evidence ->> 'restored_by' END AS actor,
+           CASE WHEN c.act = 'restore begun' OR begun.why IS NOT NULL
+                THEN regexp_replace(coalesce(begun.why, c.why), '^.*?\)(; |$)', '') ELSE c.why END AS why,
            c.at, c.size_bytes
-    FROM reconciler.changes AS c
+    FROM reconciler.changes AS c LEFT JOIN LATERAL (
+        SELECT h.why FROM reconciler.history AS h
+        WHERE c.evidence ? 'restored_by' AND c.to_state = 'resolved' AND h.finding_id = c.finding_id
+          AND h.act = 'restore begun' AND h.id < c.id
+        ORDER BY h.id DESC LIMIT 1
+    ) AS begun ON true
     WHERE c.at >= %(since)s AND c.at < %(until)s
 )
 SELECT d.act, count(*), sum(d.size_bytes)::bigint, d.actor, d.why, min(d.at), max(d.at)

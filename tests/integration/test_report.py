@@ -173,7 +173,7 @@ def test_who_did_what_is_told_with_the_reason(program):
     assert deeds == {
         ("deleted", "ann", "old"): 1,
         ("purged", "ann", "not needed"): 1,
-        ("restored", "bob", ""): 1,
+        ("restored", "bob", "asked"): 1,
         ("restore begun", "bob", "asked"): 1,
         ("approved", "ann", "old"): 1,
         ("ignored", "ann", "a backup"): 1,
