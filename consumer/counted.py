@@ -48,7 +48,10 @@ class OfKind(msgspec.Struct):
 
 
 class Counted(msgspec.Struct):
-    """All that is kept. What could not be known is None; `groups` are the largest, of what is suspected or open."""
+    """All that is kept. What could not be known is None; `groups` are the largest, of what is suspected or open.
+
+    `swept` is what the loss meter says of each bucket's last complete sweep.
+    """
 
     at: float
     kinds: dict[str, OfKind]
@@ -57,6 +60,7 @@ class Counted(msgspec.Struct):
     lag_records: int | None = None
     lag_s: float | None = None
     dead_letters: int | None = None
+    swept: dict[str, dict[str, int]] = {}
 
 
 def kept(figures: Sequence[Figure], found: Iterable[Found]) -> str:
@@ -76,12 +80,22 @@ def kept(figures: Sequence[Figure], found: Iterable[Found]) -> str:
         lag_records=int(sum(lags)) if lags else None,
         lag_s=max(behind, default=None if any(lags) or not lags else 0.0),
         dead_letters=next(map(int, _values(figures, "reconciler_dead_letters_kept")), None),
+        swept=_swept(figures),
     )
     return msgspec.json.encode(counted).decode()
 
 
 def _values(figures: Sequence[Figure], name: str) -> list[float]:
     return [figure.value for figure in figures if figure.name == name]
+
+
+def _swept(figures: Sequence[Figure]) -> dict[str, dict[str, int]]:
+    swept: dict[str, dict[str, int]] = {}
+    for name, count, labels in figures:
+        if name == "reconciler_swept_drifts":
+            bucket, meter = labels
+            swept.setdefault(bucket, {})[meter] = int(count)
+    return swept
 
 
 def _add(kind: OfKind, one: Found) -> None:

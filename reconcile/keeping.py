@@ -55,6 +55,11 @@ def lease_of(bucket: str) -> str:
     return f"sweep of {bucket}"
 
 
+def past(connection: Connection, bucket: str, prefix: str) -> list[Past]:
+    """Return the sweeps of one place that came to an end, the latest first."""
+    return [Past(*row) for row in connection.execute(SQL["past"], {"bucket": bucket, "prefix": prefix})]
+
+
 def begin(connection: Connection, bucket: str, prefix: str, mode: str, actor: str, facts: Mapping[str, bool]) -> int:
     """Begin a sweep, and return its id; `facts` are those of its lines, and `listing` where a person brought it."""
     given = {"bucket": bucket, "prefix": prefix, "mode": mode, "actor": actor, "facts": Jsonb(facts)}
@@ -231,8 +236,7 @@ class Kept:
     def past(self) -> list[Past]:
         """Return the sweeps that came to an end, the latest first."""
         with self.database.use() as connection:
-            given = {"bucket": self.run.bucket, "prefix": self.run.prefix}
-            return [Past(*row) for row in connection.execute(SQL["past"], given)]
+            return past(connection, self.run.bucket, self.run.prefix)
 
     def drifts(self, last: int | None, *, healed: bool = False) -> Iterator[Drift]:
         """Yield all drifts in key order, each with whether it is new since the sweep `last`."""

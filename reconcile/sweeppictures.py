@@ -12,7 +12,7 @@ from reconcile.sweepreport import COMPLETE, DRIFTS, counted
 PAST = DRIFTS[:4]
 
 
-def history(pasts: Sequence[Past]) -> str:
+def history(pasts: Sequence[Past], title: str = "Drift over time") -> str:
     """Return the section of the sweeps, the oldest first; nothing if there is but one."""
     if len(pasts) < 2:  # noqa: PLR2004  # one sweep is no history
         return ""
@@ -21,7 +21,7 @@ def history(pasts: Sequence[Past]) -> str:
     pale = any(past.state != COMPLETE for past in pasts)
     told = " Pale: held or incomplete, cut off at the scale of the others." if pale else ""
     return (
-        f'<section><h2>Drift over time</h2><p class="dim">{len(pasts)} sweeps, each class on its own scale.{told}</p>'
+        f'<section><h2>{safe(title)}</h2><p class="dim">{len(pasts)} sweeps, each class on its own scale.{told}</p>'
         f"{drawn}<details><summary>As a table</summary>{_history_table(pasts)}</details></section>"
     )
 

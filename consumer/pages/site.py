@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import structlog
 
-from consumer.pages import overview, rendering
+from consumer.pages import listing, overview, rendering, single, sweeps
 from consumer.pages.asking import Desk
 from consumer.pages.troubles import Process, of_process
 from reconcile import inquiry
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("pages")
 PATIENCE_S, SLOTS = 3.0, 2
 STATEMENT_TIMEOUT, CONNECT_S = "2s", 1.0
+SIDES_S = 2.5  # for what would repair a finding: MinIO is asked
 LONGEST_QUERY = 4_096
 SELF = frozenset({"localhost", "127.0.0.1", "::1"})
 OK, BAD, NOT_FOUND = "200 OK", "400 Bad Request", "404 Not Found"
@@ -51,6 +52,7 @@ class Pages:
     settings: Settings
     process: Callable[[], Process]
     desk: Desk
+    side_desk: Desk
     lanes: Sequence[str] = ()
     program: str = "storage-reconciler"
 
@@ -75,11 +77,18 @@ class Pages:
     def close(self) -> None:
         """Close the connections."""
         self.desk.close()
+        self.side_desk.close()
 
     def _page(self, path: str) -> Callable[[Query], Reply] | None:
         match path.strip("/").split("/"):
             case [""] if path == "/":
                 return self._overview
+            case ["findings"]:
+                return self._findings
+            case ["findings", number] if listing.is_number(number):
+                return lambda _: self._finding(int(number))
+            case ["sweeps"]:
+                return lambda _: self._reply(OK, "sweeps", sweeps.told(self._read(sweeps.read)))
             case _:
                 return None
 
@@ -87,6 +96,29 @@ class Pages:
         buckets = named_buckets(self.settings)
         sight = self._read(lambda connection: overview.read(connection, self.process(), buckets, self.lanes))
         return self._reply(OK, "overview", {**overview.told(sight), "again": "again" in query})
+
+    def _findings(self, query: Query) -> Reply:
+        wanted = listing.filter_of(query)
+        if isinstance(wanted, str):
+            return self._told(BAD, "This cannot be meant", wanted)
+        after = int(query["after"]) if query.get("after") else None
+        found = self._read(lambda connection: listing.read(connection, wanted, after))
+        return self._reply(OK, "findings", listing.told(found, query, named_buckets(self.settings)))
+
+    def _finding(self, number: int) -> Reply:
+        one = self._read(lambda connection: single.read(connection, number))
+        if one is None:
+            return self._told(NOT_FOUND, f"There is no finding {number}", "Or its retention is over.")
+        return self._reply(OK, "finding", {**single.told(one, self._repairs(one.found)), "here": "findings"})
+
+    def _repairs(self, found: Mapping[str, Any]) -> Sequence[single.Repair]:
+        """Look at both sides for a moment: a server that is late or away hides what would help, and nothing else."""
+        if not single.wants_repair(found):
+            return ()
+        try:
+            return self.side_desk.ask(lambda opened: single.repairs(self.settings, self.program, opened, found))
+        except Unavailable as outage:
+            return [single.Repair(f"what would bring it back is not known: {outage}")]
 
     def _read(self, question: Callable[[Connection], Any]) -> Any:
         def read(database: Database) -> Any:
@@ -124,7 +156,8 @@ def opened(
     """Return the pages, with connections of their own that open when first asked."""
     patient = replace(database, statement_timeout=STATEMENT_TIMEOUT, patience_s=CONNECT_S, by_index=False)
     desk = Desk([patient.another() for _ in range(SLOTS)], PATIENCE_S)
-    return Pages(settings, process, desk, lanes, program)
+    side_desk = Desk([patient.another()], SIDES_S, "a server of the two sides")
+    return Pages(settings, process, desk, side_desk, lanes, program)
 
 
 def headers() -> list[tuple[str, str]]:

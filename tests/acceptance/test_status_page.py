@@ -13,7 +13,7 @@ from tests.support import command, consuming, paging
 from tests.support.browser import browser
 
 WIDTHS, SCHEMES = (360, 800, 1400), ("light", "dark")
-PATHS = ("/",)
+PATHS = ("/", "/findings", "/findings?kind=orphan&prefix=users%2F", "/findings/1", "/findings/3", "/sweeps")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_it_fits_every_window_in_light_and_dark(chromium, served, tmp_path):
         shown.on("pageerror", lambda error, said=said: said.append(str(error)))
         url = f"http://127.0.0.1:{served.port}{path}"
         shown.goto(url)
-        name = path.partition("?")[0].strip("/").replace("/", "-") or "overview"
+        name = path.strip("/").translate(str.maketrans("/?&=%", "-----")) or "overview"
         shown.screenshot(path=tmp_path / f"{name}-{width}-{scheme}.png", full_page=True)
         wide = shown.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, (path, width)

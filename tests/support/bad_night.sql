@@ -22,9 +22,11 @@ SELECT 'files', CASE i WHEN 1 THEN %(hostile)s ELSE 'users/' || i % 7 || '/repor
                           'object', jsonb_build_object('seen', 'absent', 'code', 'NoSuchKey'))
 FROM generate_series(1, 130) AS i;
 INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why, at)
-SELECT i, 'files/x', CASE i WHEN 1 THEN %(hostile)s ELSE 'consumer-1' END, act, 'suspected', 'open', %(hostile)s,
-       now() - i % 30 * interval '1 day'
-FROM generate_series(1, 130) AS i, unnest(ARRAY['suspected', 'opened', 'resolved']) AS act;
+SELECT i, 'files/x', CASE i WHEN 1 THEN %(hostile)s ELSE 'consumer-1' END, act, before, after, %(hostile)s,
+       now() - i * i % 30 * interval '1 day'
+FROM generate_series(1, 130) AS i, (VALUES ('suspected', NULL, 'suspected'), ('opened', 'suspected', 'open'),
+                                           ('resolved', 'open', 'resolved')) AS did (act, before, after)
+WHERE act <> 'resolved' OR i % 4 = 0;
 INSERT INTO reconciler.sweep (bucket, mode, state, reason, actor, totals, facts, started_at, finished_at)
 SELECT 'files', 'report', CASE WHEN n = 6 THEN 'held' ELSE 'complete' END, CASE WHEN n = 6 THEN 'a side is empty' ELSE '' END,
        'timer', jsonb_build_object('objects', 199000 + n, 'rows', 199000, 'missing', n * 7 % 23, 'orphan', n * 5 % 11,
