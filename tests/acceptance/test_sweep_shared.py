@@ -1,4 +1,4 @@
-"""`sweep` as processes that share their work, or want the same bucket."""
+"""`sweep` as several that share their work, or want the same bucket: the leader a process, the other often this one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.support.proxy import Pass, Slow, Stall
 from tests.support.sweeping import FOUND, TOTALS
 from tests.support.sweeps import AT_ONCE, WORDS, kill, number_of, report_of, swept, told, whole
 from tests.support.waiting import until
+
+POINTS = ["advanced", "looked"]  # after a checkpoint, and before one
 
 
 def test_several_processes_come_to_the_same(many, connection):
@@ -28,7 +30,7 @@ def test_a_sweep_that_is_joined_by_hand_comes_to_the_same(many, connection, list
         number = number_of(connection)
         until(lambda: leader.pid in sweeping.holders(connection), what="the leader at its first range")
         with sweeping.stopped(leader.pid):
-            joined = many.process(*WORDS, "--join", str(number), **AT_ONCE)
+            joined = many.run(*WORDS, "--join", str(number), **AT_ONCE)
         assert joined.returncode == 0, joined.stderr
         assert told(joined)["state"] == "running"
         owners = connection.execute(
@@ -38,9 +40,9 @@ def test_a_sweep_that_is_joined_by_hand_comes_to_the_same(many, connection, list
         assert whole(report_of(leader)) == (FOUND, TOTALS)
 
 
-@pytest.mark.parametrize("point", ["looked", "advanced"])
+@pytest.mark.parametrize("point", POINTS if os.environ.get("RECONCILER_TEST_LONG") else POINTS[:1])
 def test_the_range_of_a_worker_that_is_killed_is_taken_over(many, connection, lists, point):
-    """One that joined dies with a range in hand, before and after a checkpoint; the leader goes on from there."""
+    """One that joined dies with a range in hand, after a checkpoint or before; the leader goes on from there."""
     lists.set(Slow(0.1))
     slow = {"RECONCILER_MINIO__ENDPOINT": lists.url}
     with many.running(*WORDS, "--ranges", "8", **AT_ONCE, **slow) as leader:
@@ -76,7 +78,7 @@ def test_a_joined_process_outlives_its_leader_and_a_resumption_reports(many, con
         number = number_of(connection)
         until(lambda: leader.pid in sweeping.holders(connection), what="the leader at its first range")
         kill(leader)
-    joined = many.process(*WORDS, "--join", str(number), **AT_ONCE)
+    joined = many.run(*WORDS, "--join", str(number), **AT_ONCE)
     assert joined.returncode == 0, joined.stderr
     sweeping.expire(connection)
     report = swept(many, "--resume")
@@ -92,12 +94,12 @@ def test_one_bucket_has_one_sweep_at_a_time(many, connection, lists):
         number = number_of(connection)
         until(lambda: leader.pid in sweeping.holders(connection), what="the leader at its range")
         with sweeping.stopped(leader.pid):
-            second = many.process(*WORDS, **AT_ONCE)
+            second = many.run(*WORDS, **AT_ONCE)
             assert second.returncode == 7, second.stderr
             assert "--join" in second.stderr
-            assert many.process(*WORDS, "--resume", **AT_ONCE).returncode == 7
+            assert many.run(*WORDS, "--resume", **AT_ONCE).returncode == 7
         kill(leader)
-    assert many.process(*WORDS, "--resume", **AT_ONCE).returncode == 7
+    assert many.run(*WORDS, "--resume", **AT_ONCE).returncode == 7
     sweeping.expire(connection)
     report = swept(many, "--resume")
     assert whole(report) == (FOUND, TOTALS)
@@ -154,6 +156,6 @@ def test_a_page_that_comes_late_costs_no_lease(many, connection, lists):
 
         until(outlived, 30, "leases that are renewed")
         assert seen.keys() == {f"sweep {number}", f"sweep of {many.bucket}"}
-        assert many.process(*WORDS, **AT_ONCE).returncode == 7
+        assert many.run(*WORDS, **AT_ONCE).returncode == 7
         lists.set(Pass())
         assert whole(report_of(leader)) == (FOUND, TOTALS)
