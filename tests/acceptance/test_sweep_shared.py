@@ -51,6 +51,7 @@ def test_the_range_of_a_worker_that_is_killed_is_taken_over(many, connection, li
         with sweeping.stopped(leader.pid):
             sweeping.killed_at(many, point, 2, *WORDS, "--join", str(number), **AT_ONCE)
             [dead] = sweeping.holders(connection) - {leader.pid}
+            lists.set(Pass())
         until(lambda: sweeping.holders(connection) == {dead}, 30, "the leader waits for the dead worker")
         sweeping.expire(connection, dead)
         assert whole(report_of(leader)) == (FOUND, TOTALS)
@@ -65,6 +66,7 @@ def test_a_worker_of_ones_own_may_be_killed(many, connection, lists):
         with sweeping.stopped(leader.pid):
             [worker] = until(lambda: sweeping.holders(connection) - {leader.pid}, what="a worker at a range")
             os.kill(worker, signal.SIGKILL)
+            lists.set(Pass())
         until(lambda: sweeping.holders(connection) == {worker}, 30, "the leader waits for the dead worker")
         sweeping.expire(connection, worker)
         assert whole(report_of(leader)) == (FOUND, TOTALS)
@@ -118,6 +120,7 @@ def test_a_leader_that_stood_still_is_told_that_its_sweep_went_to_another(many, 
             sweeping.expire(connection)
             assert whole(swept(many, "--resume")) == (FOUND, TOTALS)
             ended = connection.execute(kept).fetchall()
+            lists.set(Pass())
         leader.communicate(timeout=60)
         assert leader.returncode == 7, many.log()
     assert "ran out" in many.log()
