@@ -144,7 +144,7 @@ class Site:
 
     def committed(self) -> dict[int, int]:
         """Return what the broker holds as committed, where that is anything."""
-        found = self.asker.committed(self._partitions(), timeout=10)
+        found = self.asker.committed(self._partitions(), timeout=30)  # the first question makes a broker create a topic
         return {place.partition: place.offset for place in found if place.offset > 0}
 
     def caught_up(self) -> bool:
