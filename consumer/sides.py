@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -106,7 +106,8 @@ def copied(connection: Connection, mapping: Mapping, scope: Scope, facts: Facts)
     with connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute("SET LOCAL statement_timeout = 0")
-        return Spool(scope.directory).write(spool.copied(connection, mapping, scope.bucket, scope.prefix, facts))
+        with closing(spool.copied(connection, mapping, scope.bucket, scope.prefix, facts)) as lines:
+            return Spool(scope.directory).write(lines)
 
 
 def from_bucket(store: Objects, scope: Scope, facts: Facts) -> Source:

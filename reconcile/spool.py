@@ -10,6 +10,7 @@ import heapq
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,7 @@ from reconcile.model import Misconfigured, RowState
 from reconcile.selection import Parameters
 
 BLOCK_BYTES = 1 << 20
+NO_ROOM = "has no room for a copy"
 RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
 RUN_BYTES = 1 << 15  # read at once of each run when they are merged
 
@@ -34,14 +36,19 @@ def _opened(directory: Path | None) -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(dir=directory, buffering=RUN_BYTES)
     except OSError as error:
-        place = directory or "TMPDIR"
-        raise Misconfigured(f"--spool {place}: takes no file ({error.strerror}); name another directory") from error
+        raise _no_place(directory, "takes no file", error) from error
+
+
+def _no_place(directory: Path | None, why: str, error: OSError) -> Misconfigured:
+    place = directory or "TMPDIR"
+    return Misconfigured(f"--spool {place}: {why} ({error.strerror}); name another directory")
 
 
 class Spool:
     """Lines on disk, and the place of a key every megabyte or so."""
 
     def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
         self._file = _opened(directory)
         self._keys: list[bytes] = []
         self._places: list[int] = []
@@ -50,23 +57,30 @@ class Spool:
         self.size_bytes = 0
 
     def write(self, lines: Iterable[bytes]) -> Spool:
-        """Append lines that end with a newline, and return the spool."""
+        """Append lines that end with a newline, and return the spool; raises Misconfigured where there is no room."""
         written = self.size_bytes
         for line in lines:
             if written >= self._marked:
                 self._keys.append(key_of(line))
                 self._places.append(written)
                 self._marked = written + BLOCK_BYTES
-            self._file.write(line)
+            try:
+                self._file.write(line)
+            except OSError as error:
+                raise _no_place(self._directory, NO_ROOM, error) from error
             written += len(line)
             self.lines += 1
         self.size_bytes = written
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _no_place(self._directory, NO_ROOM, error) from error
         return self
 
     def close(self) -> None:
         """Give the space back."""
-        self._file.close()
+        with suppress(OSError):  # what there was no room for is not missed
+            self._file.close()
 
     def blocks(self, lower: str = "", upper: str | None = None, size: int = 0) -> Blocks:
         """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of about a megabyte or a size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,8 +73,9 @@ def copied_out(walk: Walk, after: str) -> Spool:
     with walk.database.use() as connection, connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute("SET LOCAL statement_timeout = 0")
-        lines = spool.copied(connection, walk.mapping, walk.bucket, walk.prefix, NOTHING_COMPARED, lower)
-        return Spool(walk.directory).write(lines)
+        copy = spool.copied(connection, walk.mapping, walk.bucket, walk.prefix, NOTHING_COMPARED, lower)
+        with closing(copy) as lines:
+            return Spool(walk.directory).write(lines)
 
 
 def by_spool(copied: Spool) -> Keys:
