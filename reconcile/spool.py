@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -116,7 +116,7 @@ def first_after(lines: Lines, key: bytes) -> int:
 
 def copied(
     connection: Connection, mapping: Mapping, bucket: str, prefix: str, facts: Facts, lower: str = ""
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """Yield a line for each row of the bucket that claims an object, in the byte order of the keys, from `lower` on.
 
     The database sorts, unless an index in that order spares it; catalog.in_order() tells. Rows that expect absence
