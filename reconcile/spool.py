@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
