@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from consumer.parsers import doctor, findings, orphans, repair, scrub, stream, suppress, sweep, watching
+from consumer.parsers import doctor, findings, orphans, repair, roles, scrub, stream, suppress, sweep, watching
 from consumer.parsing import Subparsers, changes, command, common_options, exit_code, family
 
-FAMILIES = (doctor, sweep, scrub, stream, findings, orphans, suppress, watching, repair)
+FAMILIES = (doctor, roles, sweep, scrub, stream, findings, orphans, suppress, watching, repair)
 
 DEFAULTS = {
     "config": None,

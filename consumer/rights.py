@@ -45,7 +45,7 @@ def rights(connection: Connection) -> Rights:
     """Return what may be done over this connection."""
     [(standby, _, there)] = connection.execute(STATE).fetchall()
     reads = may_read(connection)
-    refusal = cannot_write(connection) or ("" if _may(connection, WRITTEN) else NO_SCHEMA)
+    refusal = cannot_write(connection) or ("" if may_write(connection) else NO_SCHEMA)
     return Rights(refusal, reads, standby, UNREAD if there and not reads else "")
 
 
@@ -53,6 +53,11 @@ def cannot_write(connection: Connection) -> str:
     """Return why this database takes no writes at all, `''` if it does."""
     [(standby, read_only, _)] = connection.execute(STATE).fetchall()
     return STANDBY if standby else READ_ONLY if read_only else ""
+
+
+def may_write(connection: Connection) -> bool:
+    """Tell whether our schema is there, up to date, and ours to write."""
+    return _may(connection, WRITTEN)
 
 
 def may_read(connection: Connection) -> bool:

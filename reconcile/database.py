@@ -17,7 +17,7 @@ import psycopg
 from psycopg import errors
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from reconcile.model import Unavailable
+from reconcile.model import Misconfigured, Unavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 MIGRATION_LOCK = 0x5EC0_0001
@@ -122,7 +122,7 @@ class Database:
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
-        """Lend the connection, and wrap what the driver raises: whatever is not a defect is Unavailable."""
+        """Lend the connection, and wrap what the driver raises: Unavailable, or Misconfigured where a grant lacks."""
         try:
             yield self.connection()
         except BUSY as error:
@@ -130,6 +130,11 @@ class Database:
         except UNAVAILABLE as error:
             self.close()
             raise Unavailable("postgresql", first_line(error)) from error
+        except errors.InsufficientPrivilege as error:
+            raise Misconfigured(
+                f"the database does not let this user do that ({first_line(error)}); "
+                "storage-reconciler roles sql prints the grants for its owner to run"
+            ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

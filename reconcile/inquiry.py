@@ -62,17 +62,12 @@ def reading(database: Database) -> Iterator[Connection]:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Say what is to be done where our schema is not there, or not ours to read."""
+    """Say what is to be done where our schema is not there."""
     try:
         yield
     except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn) as error:
         raise Misconfigured(
             f"the database lacks what this needs ({first_line(error)}); run storage-reconciler init --apply"
-        ) from error
-    except errors.InsufficientPrivilege as error:
-        raise Misconfigured(
-            f"the database does not let this user do that ({first_line(error)}); "
-            "storage-reconciler init --sql prints the grants for its owner to run"
         ) from error
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from consumer.commands.answer import Answer, Exit
 from consumer.commands.call import Call, database
+from consumer.rights import may_write
 from consumer.service import serve, words
 from reconcile import inquiry
 from reconcile.catalog import check
@@ -52,6 +53,8 @@ def preconditions(settings: Settings) -> list[str]:
         if missing:
             numbers = ", ".join(f"{migration.number:04d}" for migration in missing)
             faults.append(f"schema reconciler: lacks migrations {numbers}; run storage-reconciler migrate --apply")
+        elif not may_write(connection):
+            faults.append("schema reconciler: may not be written; storage-reconciler roles sql prints the grants")
         faults += check(connection, settings.mapping, flagging=settings.flagging)
     return faults
 

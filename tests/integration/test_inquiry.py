@@ -84,7 +84,7 @@ def test_who_may_not_read_is_told_the_way_out(kept, database):
     """A user without a grant learns where the grants are printed."""
     kept.execute("CREATE ROLE nobody_here LOGIN PASSWORD 'x'")
     stranger = Database(re.sub(r"//[^@]*@", "//nobody_here:x@", database))
-    with pytest.raises(Misconfigured, match="--sql prints the grants"), inquiry.reading(stranger) as connection:
+    with pytest.raises(Misconfigured, match="roles sql prints the grants"), inquiry.reading(stranger) as connection:
         inquiry.records(connection, "looks")
     stranger.close()
     kept.execute("DROP ROLE nobody_here")

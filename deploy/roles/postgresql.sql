@@ -1,0 +1,59 @@
+-- owner: makes and brings up to date (init, migrate, uninstall)
+CREATE ROLE "reconciler_owner" LOGIN;
+
+-- reader: sees, and changes nothing (sweep without --fix, explain, findings list, show, orphans list, show, status, doctor, config check)
+CREATE ROLE "reconciler_reader" LOGIN;
+
+-- consumer: keeps findings and marks versions, and can delete nothing (consume, sweep --fix, scrub, replay, dead-letters, findings, orphans approve, suppress, brake)
+CREATE ROLE "reconciler_consumer" LOGIN;
+
+-- purger: gives up versions that stayed flagged (purge)
+CREATE ROLE "reconciler_purger" LOGIN;
+
+-- deleter: deletes what was approved (orphans delete, orphans undo)
+CREATE ROLE "reconciler_deleter" LOGIN;
+
+-- restorer: brings objects back (restore)
+CREATE ROLE "reconciler_restorer" LOGIN;
+
+-- before the grants: our schema, which the owner's init fills
+GRANT CREATE ON DATABASE "application" TO "reconciler_owner";
+CREATE SCHEMA IF NOT EXISTS reconciler AUTHORIZATION "reconciler_owner";
+
+GRANT SELECT ("id", "file_id", "size", "status", "created_at", "version_number", "object_key") ON "file_versions" TO "reconciler_owner";
+GRANT SELECT ("id", "bucket_type", "owner_id") ON "storage_files" TO "reconciler_owner";
+
+GRANT USAGE ON SCHEMA reconciler TO "reconciler_reader";
+GRANT SELECT ON ALL TABLES IN SCHEMA reconciler TO "reconciler_reader";
+ALTER DEFAULT PRIVILEGES FOR ROLE "reconciler_owner" IN SCHEMA reconciler GRANT SELECT ON TABLES TO "reconciler_reader";
+GRANT SELECT ("id", "file_id", "size", "status", "created_at", "version_number", "object_key") ON "file_versions" TO "reconciler_reader";
+GRANT SELECT ("id", "bucket_type", "owner_id") ON "storage_files" TO "reconciler_reader";
+
+GRANT USAGE ON SCHEMA reconciler TO "reconciler_consumer";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO "reconciler_consumer";
+ALTER DEFAULT PRIVILEGES FOR ROLE "reconciler_owner" IN SCHEMA reconciler GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO "reconciler_consumer";
+GRANT SELECT ("id", "file_id", "size", "status", "created_at", "version_number", "object_key") ON "file_versions" TO "reconciler_consumer";
+GRANT UPDATE ("status") ON "file_versions" TO "reconciler_consumer";
+GRANT SELECT ("id", "bucket_type", "owner_id") ON "storage_files" TO "reconciler_consumer";
+
+GRANT USAGE ON SCHEMA reconciler TO "reconciler_purger";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO "reconciler_purger";
+ALTER DEFAULT PRIVILEGES FOR ROLE "reconciler_owner" IN SCHEMA reconciler GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO "reconciler_purger";
+GRANT SELECT ("id", "file_id", "size", "status", "created_at", "version_number", "object_key") ON "file_versions" TO "reconciler_purger";
+GRANT UPDATE ("status") ON "file_versions" TO "reconciler_purger";
+GRANT DELETE ON "file_versions" TO "reconciler_purger";
+GRANT SELECT ("id", "bucket_type", "owner_id") ON "storage_files" TO "reconciler_purger";
+
+GRANT USAGE ON SCHEMA reconciler TO "reconciler_deleter";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO "reconciler_deleter";
+ALTER DEFAULT PRIVILEGES FOR ROLE "reconciler_owner" IN SCHEMA reconciler GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO "reconciler_deleter";
+GRANT SELECT ("id", "file_id", "size", "status", "created_at", "version_number", "object_key") ON "file_versions" TO "reconciler_deleter";
+GRANT UPDATE ("status") ON "file_versions" TO "reconciler_deleter";
+GRANT SELECT ("id", "bucket_type", "owner_id") ON "storage_files" TO "reconciler_deleter";
+
+GRANT USAGE ON SCHEMA reconciler TO "reconciler_restorer";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO "reconciler_restorer";
+ALTER DEFAULT PRIVILEGES FOR ROLE "reconciler_owner" IN SCHEMA reconciler GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO "reconciler_restorer";
+GRANT SELECT ("id", "file_id", "size", "status", "created_at", "version_number", "object_key") ON "file_versions" TO "reconciler_restorer";
+GRANT UPDATE ("status") ON "file_versions" TO "reconciler_restorer";
+GRANT SELECT ("id", "bucket_type", "owner_id") ON "storage_files" TO "reconciler_restorer";

@@ -1,0 +1,72 @@
+"""The users that `roles` describes, made on real servers by what it prints, and the command as each of them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
+from psycopg import sql
+
+from consumer.roles import ROLES
+from deploy.local.minio import Minio
+from tests.support.command import Program
+
+
+@dataclass(frozen=True)
+class Staff:
+    """One application's users, each with its part on PostgreSQL and MinIO, and no more."""
+
+    program: Program
+    prefix: str
+    word: str
+
+    def role(self, name: str) -> Program:
+        """Return the command as a role on both servers."""
+        return replace(self.program, environ=self.program.environ | self.rows(name) | self.objects(name))
+
+    def rows(self, name: str) -> dict[str, str]:
+        """Return what makes a command a role on PostgreSQL."""
+        url = urlsplit(self.program.environ["RECONCILER_DATABASE__URL"])
+        there = url.netloc.rpartition("@")[2]
+        named = url._replace(netloc=f"{self.prefix}{name}:{self.word}@{there}")
+        return {"RECONCILER_DATABASE__URL": urlunsplit(named)}
+
+    def objects(self, name: str) -> dict[str, str]:
+        """Return what makes a command a role on MinIO."""
+        return {"RECONCILER_MINIO__ACCESS_KEY": f"{self.prefix}{name}", "RECONCILER_MINIO__SECRET_KEY": self.word}
+
+
+@contextmanager
+def staff(program: Program, connection: psycopg.Connection[Any], minio: Minio) -> Iterator[Staff]:
+    """Make every role's user by what the command prints, and one that may do nothing; take them away afterwards."""
+    made = Staff(program, f"s{secrets.token_hex(4)}_", secrets.token_hex(12))
+    provider = StaticProvider(minio.user, minio.password)
+    admin = MinioAdmin(endpoint=minio.endpoint, credentials=provider, secure=minio.secure)
+    users = [f"{made.prefix}{name}" for name in (*ROLES, "nobody")]
+    connection.execute(program.run("roles", "sql", "--user-prefix", made.prefix).stdout.encode())
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(users[-1])))
+    for user in users:
+        login = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        connection.execute(login.format(sql.Identifier(user), sql.Literal(made.word)))
+        admin.user_add(user, made.word)
+    for name in ROLES:
+        printed = json.loads(program.run("roles", "policy", name).stdout)
+        admin.policy_add(f"{made.prefix}{name}", policy=printed)
+        admin.attach_policy([f"{made.prefix}{name}"], user=f"{made.prefix}{name}")
+    try:
+        yield made
+    finally:
+        for user in users:
+            admin.user_remove(user)
+            for statement in ("DROP OWNED BY {} CASCADE", "DROP ROLE {}"):
+                connection.execute(sql.SQL(statement).format(sql.Identifier(user)))
+        for name in ROLES:
+            admin.policy_remove(f"{made.prefix}{name}")
