@@ -45,7 +45,8 @@ def _history_table(pasts: Sequence[Past]) -> str:
         for past in reversed(pasts)
     )
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Sweeps"><table class="plain"><thead><tr>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Sweeps"><table class="plain">'
+        '<caption class="vh">What each sweep found, the latest first</caption><thead><tr>'
         f'<th scope="col">began</th><th scope="col">state</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
