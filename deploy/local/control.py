@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -179,7 +180,8 @@ class Native:
 
     def _signal(self, number: int) -> None:
         if self._runs():
-            os.killpg(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and its supervisor has not seen it yet
+                os.killpg(self.pid, number)
 
     def _runs(self) -> bool:
         return self._supervisor is not None and self._supervisor.poll() is None
