@@ -72,6 +72,17 @@ class Slot(NamedTuple):
     closed: int
 
 
+class Around(NamedTuple):
+    """What else a window had; dead letters are None where nobody could tell."""
+
+    loss_windows: int = 0
+    lost_or_silent: int = 0
+    dead_letters: int | None = None
+    sweeps_complete: int = 0
+    sweeps_not_complete: int = 0
+    brakes_set: int = 0
+
+
 class Pruned(NamedTuple):
     """Before which times changes of closed findings, and sweeps, are gone; None where nothing was pruned yet."""
 
@@ -98,10 +109,9 @@ class Daily:
     slots: Sequence[Slot]
     tables: Sequence[Table]
     in_force: Sequence[str] = ()
-    losses: int = 0
     uncovered: int = 0
-    lost: int = 0
-    dead_letters: int | None = None
+    around: Around = field(default_factory=Around)
+    around_before: Around = field(default_factory=Around)
     dead_letters_unknown: str = ""
     pruned: Pruned = field(default_factory=Pruned)
 

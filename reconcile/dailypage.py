@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reconcile import pageparts
 from reconcile.daily import Daily, Flow, Line, Slot, total
-from reconcile.dailyreport import KINDS, changes, headline, notes, ordered, table_of, warnings
+from reconcile.dailyreport import KINDS, around, changes, headline, notes, ordered, table_of, warnings
 from reconcile.human import duration, label
 from reconcile.pageparts import Bar, Caption, Column, bars, figure, minute, panel, safe, table, time_of
 from reconcile.report import Table, shortened
@@ -115,7 +115,7 @@ def _lines(report: Daily, what: str) -> Iterator[Bar]:
 
 
 def _tables(report: Daily) -> str:
-    shown: Iterable[Table] = (changes(report), table_of(report, "kind"), *report.tables)
+    shown: Iterable[Table] = (changes(report), around(report), table_of(report, "kind"), *report.tables)
     return "".join(table(shortened(each)) for each in shown)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconcile.daily import Cell, Daily, Flow, Line, Span, by, total
+from reconcile.daily import Around, Cell, Daily, Flow, Line, Span, by, total
 from reconcile.human import Value, duration, label
 from reconcile.pageparts import minute
 from reconcile.report import Brief, Section, Table
@@ -25,7 +25,7 @@ CHANGES = ("measure", "findings", "before", "means")
 FLOWS = (*Flow._fields, "open", "opened_before", "resolved_before", "net_before")
 BRIEF = ("opened", "flagged", "given_back", "resolved", "net", "open", "opened_before")
 KINDS = ("missing", "mismatch", "orphan", "leftover")
-FACTS = ("headline", "in_force", "loss_windows", "loss_windows_uncovered", "lost_or_silent", "dead_letters")
+FACTS = ("headline", "in_force", "loss_windows_uncovered")
 TOP = 15
 
 LATENCY = ("until", "path", "found", "p50_ms", "p99_ms", "most_ms", "found_before", "p99_before_ms")
@@ -47,6 +47,7 @@ def shown(report: Daily) -> Section:
         facts,
         (
             changes(report),
+            around(report),
             *(table_of(report, what) for what in ("kind", "group", "cause")),
             *report.tables,
             _slots(report),
@@ -86,10 +87,7 @@ def _facts(report: Daily) -> dict[str, Value]:
         "before_since_at": report.span.before.since,
         "open": report.open,
         "in_force": list(report.in_force) or None,
-        "loss_windows": report.losses,
-        "loss_windows_uncovered": report.uncovered,
-        "lost_or_silent": report.lost,
-        "dead_letters": report.dead_letters,
+        "loss_windows_uncovered": report.uncovered or None,
         "pruned_changes_at": report.pruned.changes,
         "pruned_sweeps_at": report.pruned.sweeps,
     }
@@ -112,6 +110,12 @@ def changes(report: Daily) -> Table:
     return Table(
         "changes", CHANGES, rows, "Findings that were", notes=("before: in the window before, of the same length",)
     )
+
+
+def around(report: Daily) -> Table:
+    """Return what else the window had, beside the window before."""
+    rows = list(zip(map(label, Around._fields), report.around, report.around_before, strict=True))
+    return Table("around", ("of", "count", "before"), rows, "Stream, sweeps, brakes")
 
 
 def table_of(report: Daily, what: str) -> Table:

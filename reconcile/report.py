@@ -140,8 +140,8 @@ def _text_section(section: Section, now: datetime | None, cells: int | None) -> 
 
 def _is_told(part: Shown) -> bool:
     match part:
-        case Table(rows=rows, none=none):
-            return bool(rows or none)
+        case Table(rows=rows, none=none, brief=brief):
+            return bool(none or (rows and (brief is None or brief.rows)))
         case Section(brief=brief, parts=parts, notes=notes):
             return brief != () or bool(parts or notes)
 

@@ -16,7 +16,7 @@ from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.deadletters import DISCARDED, REPLAYED
 from consumer.kafka_range import RangeReader
 from reconcile import chronicle, inquiry
-from reconcile.daily import Daily, Span
+from reconcile.daily import Around, Daily, Span
 from reconcile.dailypage import page
 from reconcile.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS, lines, shown
 from reconcile.database import Connection
@@ -35,11 +35,23 @@ BRIEF_SWEEPS = (
 
 
 class Letters(NamedTuple):
-    """How many dead letters were buried, or why that is not known; `trouble` tells that it should be."""
+    """How many dead letters were buried, and in the window before; or why that is not known.
 
-    buried: int | None
+    `trouble` tells that it should be.
+    """
+
+    buried: int | None = None
+    before: int | None = None
     unknown: str = ""
     trouble: bool = False
+
+
+class Read(NamedTuple):
+    """What was kept of a window besides its findings."""
+
+    sweeps: Sequence[Record]
+    losses: Sequence[Record]
+    acts: Sequence[Record]
 
 
 def report(call: Call) -> Answer:
@@ -50,7 +62,12 @@ def report(call: Call) -> Answer:
         span = span_of(options.since, options.until, now)
         kept = read(connection, span, now)
     letters = dead_letters(settings, span)  # no transaction is open while the broker is asked
-    found = replace(kept, dead_letters=letters.buried, dead_letters_unknown=letters.unknown)
+    found = replace(
+        kept,
+        around=kept.around._replace(dead_letters=letters.buried),
+        around_before=kept.around_before._replace(dead_letters=letters.before),
+        dead_letters_unknown=letters.unknown,
+    )
     return Answer(
         shown(found),
         now,
@@ -73,19 +90,18 @@ def span_of(since: str, until: str | None, now: datetime) -> Span:
 def dead_letters(settings: Settings, span: Span) -> Letters:
     """Count the dead letters of the window, by the broker's time; a broker that is away does not hide the rest."""
     if not settings.kafka:
-        return Letters(None, "no [kafka] is configured")
+        return Letters(unknown="no [kafka] is configured")
     try:
         with RangeReader(settings.stream.dead_letter_topic, settings.kafka) as reader:
-            return Letters(sum(map(len, reader.ranges(span.since, span.until))))
+            buried, before = (sum(map(len, reader.ranges(*one))) for one in (span, span.before))
+            return Letters(buried, before)
     except (Unavailable, Misconfigured) as error:
-        return Letters(None, str(error), trouble=True)
+        return Letters(unknown=str(error), trouble=True)
 
 
 def read(connection: Connection, span: Span, now: datetime) -> Daily:
     """Read everything that is kept of the window."""
-    sweeps, losses = chronicle.sweeps(connection, span), chronicle.losses(connection, span)
-    acts = chronicle.restraints(connection, span, without=(*DECISIONS, "sweep wanted"))
-    decisions = chronicle.decisions(connection, span, DECISIONS)
+    here, before = besides(connection, span), besides(connection, span.before)
     return Daily(
         span,
         now,
@@ -96,18 +112,47 @@ def read(connection: Connection, span: Span, now: datetime) -> Daily:
         [
             Table("now", DRIFT, drift_rows(inquiry.records(connection, "drift")), "Not closed now", none="no drift"),
             latency(connection, span),
-            Table("losses", LOSSES, losses, "The stream may have missed something", none=""),
-            Table("sweeps", SWEEPS, sweeps, "Sweeps and scrubs", none="none", brief=Brief(BRIEF_SWEEPS, TOP)),
+            Table("losses", LOSSES, here.losses, "The stream may have missed something", none=""),
+            Table("sweeps", SWEEPS, here.sweeps, "Sweeps and scrubs", none="none", brief=Brief(BRIEF_SWEEPS, TOP)),
             Table("deeds", DEEDS, chronicle.deeds(connection, span), "What persons did to findings", none=""),
-            Table("restraints", RESTRAINTS, acts, "Brakes, windows, rules", none=""),
-            Table("decisions", ("act", "dead_letters"), decisions, "Dead letters decided", none=""),
+            Table("restraints", RESTRAINTS, here.acts, "Brakes, windows, rules, other acts", none=""),
+            decisions(connection, span),
         ],
         in_force=list(in_force(connection)),
-        losses=len(losses),
-        uncovered=sum(one[LOSSES.index("covered_at")] is None is one[LOSSES.index("dismissed_at")] for one in losses),
-        lost=sum(record[SWEEPS.index("lost_or_silent")] for record in sweeps),
+        uncovered=sum(
+            one[LOSSES.index("covered_at")] is None is one[LOSSES.index("dismissed_at")] for one in here.losses
+        ),
+        around=around(here),
+        around_before=around(before),
         pruned=chronicle.pruned(connection),
     )
+
+
+def besides(connection: Connection, span: Span) -> Read:
+    """Read sweeps, loss windows and acts."""
+    return Read(
+        chronicle.sweeps(connection, span),
+        chronicle.losses(connection, span),
+        chronicle.restraints(connection, span, without=(*DECISIONS, "sweep wanted")),
+    )
+
+
+def around(kept: Read) -> Around:
+    """Count them."""
+    states = [record[SWEEPS.index("state")] for record in kept.sweeps]
+    return Around(
+        loss_windows=len(kept.losses),
+        lost_or_silent=sum(record[SWEEPS.index("lost_or_silent")] for record in kept.sweeps),
+        sweeps_complete=states.count("complete"),
+        sweeps_not_complete=len(states) - states.count("complete"),
+        brakes_set=sum(record[RESTRAINTS.index("act")] == "brake set" for record in kept.acts),
+    )
+
+
+def decisions(connection: Connection, span: Span) -> Table:
+    """Return how many dead letters were replayed and discarded."""
+    rows = chronicle.decisions(connection, span, DECISIONS)
+    return Table("decisions", ("act", "dead_letters"), rows, "Dead letters decided", none="")
 
 
 def in_force(connection: Connection) -> Iterator[str]:

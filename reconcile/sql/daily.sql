@@ -23,7 +23,8 @@ WITH later AS (
     WHERE h.at >= %(until)s AND h.finding_id IS NOT NULL AND h.to_state IS NOT NULL
     ORDER BY h.finding_id, h.at, h.id
 ), were_open AS (
-    SELECT coalesce(o.kind, n.kind) AS kind, coalesce(o.cause, n.cause) AS cause, coalesce(n.group_name, '') AS group_name
+    SELECT coalesce(o.kind, n.kind) AS kind, coalesce(o.cause, n.cause) AS cause, coalesce(n.group_name, '') AS group_name,
+           count(*) AS findings
     FROM reconciler.finding AS n
     LEFT JOIN later ON later.finding_id = n.id
     LEFT JOIN LATERAL (
@@ -32,8 +33,9 @@ WITH later AS (
         ORDER BY h.at DESC, h.id DESC LIMIT 1
     ) AS o ON true
     WHERE CASE WHEN later.finding_id IS NULL THEN n.state ELSE later.from_state END = 'open'
+    GROUP BY 1, 2, 3
 )
-SELECT f.kind, {cause}, f.group_name, count(*) FROM were_open AS f GROUP BY 1, 2, 3
+SELECT f.kind, {cause}, f.group_name, sum(f.findings)::bigint FROM were_open AS f GROUP BY 1, 2, 3
 
 -- name: slots
 SELECT floor(extract(epoch FROM c.at - %(since)s) / %(slot_s)s)::int, count(*) FILTER (WHERE c.opens = 1),

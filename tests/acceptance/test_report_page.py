@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconcile.daily import Cell, Daily, Flow, Pruned, Span, slots
+from reconcile.daily import Around, Cell, Daily, Flow, Pruned, Span, slots
 from reconcile.dailypage import page
 from reconcile.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS
 from reconcile.report import Table
@@ -61,9 +61,8 @@ REPORT = Daily(
         Table("restraints", RESTRAINTS, [(NOW - HOUR, "brake set", "missing", "consumer-1", "101 in 10 m")], "Brakes"),
     ],
     in_force=["brake on missing since 2025-06-02 23:00 UTC: 101 in 10 m"],
-    losses=1,
     uncovered=1,
-    lost=1,
+    around=Around(loss_windows=1, lost_or_silent=1, sweeps_complete=1, brakes_set=1),
     dead_letters_unknown="no [kafka] is configured",
     pruned=Pruned(NOW - 20 * HOUR),
 )  # fmt: skip

@@ -209,7 +209,15 @@ def test_sweeps_losses_and_what_held_changes_back_are_told(told, program):
     insert(told, "history", {"subject": "t/0:1", "at": at, "actor": "ann", "act": "dead letter discarded"})
     report = program.json(*WINDOW)
     assert [(each["missing"], each["lost_or_silent"]) for each in report["sweeps"]] == [(1, 0), (1, 2)]
-    assert (report["loss_windows"], report["lost_or_silent"]) == (1, 2)
+    assert {each["of"]: (each["count"], each["before"]) for each in report["around"]} == {
+        "loss windows": (1, 0),
+        "lost or silent": (2, 0),
+        "dead letters": (None, None),
+        "sweeps complete": (2, 0),
+        "sweeps not complete": (0, 0),
+        "brakes set": (1, 0),
+    }
+    assert report["loss_windows_uncovered"] is None
     [loss] = report["losses"]
     assert (loss["reason"], loss["times"], loss["covered_at"]) == ("minio_restarted", 2, "2025-06-02T03:01:00.000Z")
     assert [(each["act"], each["of"], each["who"], each["why"]) for each in report["restraints"]] == [
@@ -222,7 +230,7 @@ def test_sweeps_losses_and_what_held_changes_back_are_told(told, program):
 def test_dead_letters_are_unknown_without_kafka_and_that_is_said(program):
     """A number that is not known is none; the exit status is that of a report that is whole."""
     report = program.json(*WINDOW)
-    assert report["dead_letters"] is None
+    assert next(each["count"] for each in report["around"] if each["of"] == "dead letters") is None
     assert report["notes"] == ["dead letters are not counted: no [kafka] is configured"]
     away = program.run(*WINDOW, "-o", "json", RECONCILER_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert away.returncode == 5
@@ -274,6 +282,7 @@ def test_it_comes_in_every_form_and_a_file_is_replaced_as_a_whole(program, tmp_p
     """Text for a person, one line a cell for CSV and JSON lines, and a page."""
     text = program.run(*WINDOW).stdout
     assert text.startswith("Report of 1 d: 2025-06-02 00:00 to 2025-06-03 00:00 UTC\n")
+    assert not re.search(r"\n\n\n|\n\n$", text)
     assert re.search(r"^missing +4 +4 +1 +1 +2 +5 +4$", text, re.MULTILINE)
     cells = list(csv.DictReader(program.run(*WINDOW, "-o", "csv").stdout.splitlines()))
     assert sum(int(cell["opened"]) for cell in cells) == 8
