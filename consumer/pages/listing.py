@@ -79,5 +79,7 @@ def told(found: Read, query: Query, buckets: Sequence[str]) -> Mapping[str, Any]
 
 def command(kept: Query) -> str:
     """Return the command that lists the same."""
-    words = [f"--{name} {quote(word)}" for name, word in kept.items() if name != "held"]
+    words = [
+        f"--{name}{'=' if word.startswith('-') else ' '}{quote(word)}" for name, word in kept.items() if name != "held"
+    ]
     return " ".join(["findings list", *words, *(["--held"] if kept.get("held") else [])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from consumer import canary, counted
 from consumer.commands.status import lane_rows, restraint_rows, sweep_rows
@@ -56,6 +57,7 @@ def told(sight: Sight) -> Mapping[str, Any]:
         "counted": sight.counted,
         "counted_at": datetime.fromtimestamp(sight.counted.at, UTC) if sight.counted else None,
         "meant": MEANT,
+        "groups": groups(sight.counted),
         "swept_at": swept_at(sight),
         "restraints": list(restraint_rows(sight.restraints)),
         "lanes": list(lane_rows(sight.leases)),
@@ -64,6 +66,14 @@ def told(sight: Sight) -> Mapping[str, Any]:
         "sweeps": sight.sweeps,
         "wanted": sight.wanted,
     }
+
+
+def groups(told: counted.Counted | None) -> Sequence[tuple[str, int, str]]:
+    """Return the largest groups, each with its findings and the page that lists them; nothing where there is but one."""
+    named = told.groups if told else {}
+    if len(named) < 2:  # noqa: PLR2004 - one group says nothing
+        return ()
+    return [(name, count, f"/findings?{urlencode({'group': name})}" if name else "") for name, count in named.items()]
 
 
 def headline(found: Sequence[Trouble]) -> str:

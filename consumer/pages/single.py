@@ -96,7 +96,8 @@ def explain(found: Mapping[str, Any]) -> str:
     if found["version_id"]:
         return f"explain {quote(found['version_id'])}"
     if visible(found["key"]) == found["key"]:
-        return f"explain --bucket {quote(found['bucket'])} {quote(found['key'])}"
+        dashes = "-- " if found["key"].startswith("-") else ""
+        return f"explain --bucket {quote(found['bucket'])} {dashes}{quote(found['key'])}"
     return f"findings show {found['id']}"
 
 

@@ -70,7 +70,7 @@ class Pages:
             return show(query)
         except Unavailable as outage:
             log.warning("page.unanswered", path=environ["PATH_INFO"], why=str(outage))
-            return self._away(f"{outage.server} does not answer", outage.detail)
+            return self._away(*in_words(outage))
         except Misconfigured as fault:
             return self._away("The database cannot be read", str(fault))
 
@@ -173,6 +173,13 @@ def headers() -> list[tuple[str, str]]:
         ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
         ("Cache-Control", "no-store"),
     ]
+
+
+def in_words(outage: Unavailable) -> tuple[str, str]:
+    """Return a title and a sentence: a server that works on it is not away."""
+    if "statement timeout" in outage.detail:
+        return "That takes too long", "Narrow it: by kind, bucket, or what the key begins with."
+    return f"{outage.server} does not answer", outage.detail
 
 
 def asked(written: str) -> Query | str:

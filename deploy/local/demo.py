@@ -6,6 +6,7 @@ Every line it prints was asked of the database. It exits 0 only if all of it was
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -171,6 +172,7 @@ def how_to_go_on(demo: Demo, page: Page) -> None:
     consumer = demo.consumer.pid if demo.consumer else "?"
     print(f"""
 application  {page.url}  (upload, list, download)
+status page  {status_page(demo.directory)}
 PostgreSQL   psql {demo.servers.postgres.database_url(demo.bucket)}
 Kafka        {kafka.bootstrap}, topic {kafka.topic}
 MinIO        {minio.url}, bucket {demo.bucket}, user {minio.user}, password {minio.password}
@@ -185,6 +187,12 @@ export RECONCILER_CONFIG={demo.directory}/reconciler.toml
 # logs: consumer.log and page.log in {demo.directory}
 kill {consumer} {page.process.pid}  # ends the consumer and the application's page
 make down  # ends the servers""")
+
+
+def status_page(directory: Path) -> str:
+    """Return where the consumer serves its status page, as its log tells."""
+    found = re.search(r"web\.listening\W.*?port\W+(\d+)", (directory / "consumer.log").read_text("utf-8"))
+    return f"http://127.0.0.1:{found[1]}/" if found else "?"
 
 
 def main() -> int:

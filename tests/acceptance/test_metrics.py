@@ -34,6 +34,7 @@ def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):
         until(lambda: page.value("reconciler_corrupted_versions", group="user") == 1, 25, "the figures are read")
         until(lambda: page.value("reconciler_rules_refused", bucket=site.bucket) == 0, 25, "and the rules")
         series = page.series()
+        first, listed = page.ask("/"), page.ask("/findings?kind=missing")
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     names = {name for name, _ in series}
@@ -57,6 +58,17 @@ def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):
     assert 0 <= told["reconciler_clock_uncertainty_seconds"] <= 0.6
     for partition in range(4):
         assert ("reconciler_lag_records", frozenset({("partition", str(partition))})) in series
+    assert "1 version has no object" in first.text
+    assert "2 records never decoded" in first.text
+    assert "gone</code>" in listed.text
+
+
+def test_the_status_page_can_be_off(site):
+    """Then metrics and probes are served, and nothing that shows a key."""
+    with site.program.running(*JSON, RECONCILER_WEB__STATUS="false"):
+        page = scraping.page(site.program)
+        assert page.ask("/metrics").status == 200
+        assert [page.ask(path).status for path in ("/", "/findings", "/sweeps")] == [404, 404, 404]
 
 
 def test_a_real_consumer_times_its_lanes_by_the_canary(tmp_path, database, minio, kafka, bucket):

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from consumer import metrics
+from consumer import counted, metrics
 from consumer.counting import UNKNOWN, Counting, Figure
 from consumer.duties import do_one, let_go
 from consumer.figures import INTERVAL_S, Reader, Topics, lag_figures
@@ -14,7 +14,7 @@ from consumer.kafka_positions import Asker, Lag
 from consumer.losses import Loss, Sight
 from consumer.losswatch import want
 from consumer.web import LIVE_WITHIN_S, Probes, Site, Web
-from reconcile import ledger
+from reconcile import inquiry, ledger
 from reconcile.database import Database
 from reconcile.model import Misconfigured
 from reconcile.steps import Tally
@@ -218,6 +218,9 @@ def test_the_figures_are_those_of_the_database_and_of_the_topic(site, reader):
     assert found["reconciler_sweep_wanted", ("topic_recreated",)] == 0
     assert found["reconciler_express_lanes", (site.bucket,)] == 0
     assert made.duty().lease_s > INTERVAL_S
+    kept = counted.read(inquiry.records(site.connection, "leases"))
+    assert (kept.kinds["missing"].open, kept.kinds["missing"].flagged, kept.kinds["orphan"].size_bytes) == (1, 1, 7)
+    assert (kept.lag_records, kept.dead_letters) == (2, 1)
 
 
 def test_figures_of_the_servers_are_shown_by_one_process_alone(reader):

@@ -11,6 +11,7 @@ from consumer.counted import Counted, OfKind
 from consumer.losswatch import LossWindow
 from consumer.pages import overview, rendering, site
 from consumer.pages.troubles import Process, Sight, troubles
+from reconcile.model import Unavailable
 
 NOW = datetime(2025, 6, 1, 3, tzinfo=UTC)
 FOREIGN = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")) | st.sampled_from(
@@ -106,9 +107,9 @@ def test_what_is_wrong_is_said(changed, said):
 
 def test_what_cannot_wait_comes_first():
     """A brake is above an orphan, whatever was found first."""
-    counted = Counted(NOW.timestamp(), {"orphan": OfKind(open=9), "missing": OfKind(open=1)}, {}, lag_records=0)
+    told = Counted(NOW.timestamp(), {"orphan": OfKind(open=9), "missing": OfKind(open=1)}, {}, lag_records=0)
     brake = (1, "brake", "files", "missing", NOW, None, "x", "many", None)
-    found = troubles(sight(counted=counted, restraints=[brake]))
+    found = troubles(sight(counted=told, restraints=[brake]))
     assert [one.level for one in found] == ["act", "act", "soon"]
     assert found[0].do == ("brake status", 'brake release --kind missing --why "..."')
 
@@ -129,6 +130,85 @@ def test_what_cannot_wait_comes_first():
 def test_a_name_that_was_made_to_lead_here_is_not_answered(bind, host, is_meant):
     """Bound to this machine alone, only its own names are meant."""
     assert (not site.is_own(bind) or site.name_of(host) in site.SELF) is is_meant
+
+
+def test_what_takes_too_long_is_not_told_as_an_outage():
+    """A database that works on a question is not away: the way out is to ask for less."""
+    slow = Unavailable("postgresql", "canceling statement due to statement timeout")
+    assert site.in_words(slow)[0] == "That takes too long"
+    assert site.in_words(Unavailable("postgresql", "connection refused"))[0] == "postgresql does not answer"
+
+
+def test_what_is_counted_is_kept_for_every_process():
+    """Findings by kind and group, the lag, the loss meter; what the broker did not say is not known, and not 0."""
+    found = [
+        Found("missing", "open", "crm", flagged=True, held=False, count=2, size_bytes=20, oldest_at=50.0),
+        Found(
+            "missing", "suspected", "crm", flagged=False, held=True, count=3, size_bytes=1, refused=1, oldest_at=40.0
+        ),
+        Found("orphan", "ignored", "", flagged=False, held=False, count=5, size_bytes=7),
+    ]
+    figures = [
+        Figure("reconciler_figures_timestamp_seconds", 99.0),
+        Figure("reconciler_lag_records", 4, ("0",)),
+        Figure("reconciler_lag_records", 0, ("1",)),
+        Figure("reconciler_lag_seconds", 2.5, ("0",)),
+        Figure("reconciler_dead_letters_kept", 6),
+        Figure("reconciler_looks_due", 8),
+        Figure("reconciler_swept_drifts", 3, ("files", "lost_or_silent")),
+    ]
+    kept = counted.read([(counted.TASK, "one", counted.kept(figures, found), NOW)])
+    assert kept is not None
+    assert kept.kinds["missing"] == OfKind(3, 2, 0, 2, 3, 1, 21, 40.0)
+    assert kept.kinds["orphan"].set_aside == 5
+    assert kept.groups == {"crm": 5}
+    assert (kept.lag_records, kept.lag_s, kept.dead_letters, kept.looks_due) == (4, 2.5, 6, 8)
+    assert kept.swept == {"files": {"lost_or_silent": 3}}
+    away = counted.read([(counted.TASK, "one", counted.kept(figures[:1], found), NOW)])
+    assert away is not None
+    assert (away.lag_records, away.lag_s, away.dead_letters) == (None, None, None)
+    assert counted.read([(counted.TASK, "one", "of another version", NOW)]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "command"),
+    [
+        ("give the version up: p purge 1 --older-than 0s", "give the version up", "p purge 1 --older-than 0s"),
+        ("restore would do nothing: no backup", "restore would do nothing: no backup", ""),
+    ],
+)
+def test_a_remedy_is_a_sentence_and_its_command(line, said, command):
+    """What can be typed stands apart from what it does."""
+    assert single.of_line(line, "p") == single.Repair(said, command)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "commands"),
+    [
+        ("orphan", "open", ["orphans show 7", 'orphans approve 7 --why "..."', 'findings ignore 7 --why "..."']),
+        ("orphan", "approved", ["orphans show 7", "orphans delete 7", 'findings reopen 7 --why "..."']),
+        ("orphan", "deleted", ["explain --bucket b 'a b'", "orphans undo 7"]),
+        ("mismatch", "open", ["explain 42", 'findings ignore 7 --why "..."']),
+        ("missing", "ignored", ["explain 42", 'findings reopen 7 --why "..."']),
+        ("missing", "resolved", ["explain 42"]),
+    ],
+)
+def test_what_a_person_can_do_follows_from_kind_and_state(kind, state, commands):
+    """Each command is one that the state allows, and quoted for a shell."""
+    row = None if kind == "orphan" else "42"
+    found = {"id": 7, "kind": kind, "state": state, "bucket": "b", "key": "a b", "version_id": row}
+    assert [one.command for one in single.steps(found)] == commands
+
+
+def test_the_command_that_lists_the_same_is_quoted_for_a_shell():
+    """A prefix is foreign text, too."""
+    assert listing.command({"kind": "orphan", "prefix": "a'; rm", "held": "1"}) == (
+        "findings list --kind orphan --prefix 'a'\"'\"'; rm' --held"
+    )
+    assert listing.command({"prefix": "-x"}) == "findings list --prefix=-x"
+    found = {"id": 7, "version_id": None, "bucket": "b", "key": "-x"}
+    assert single.explain(found) == "explain --bucket b -- -x"
+    assert single.explain({**found, "key": "a\u202eb"}) == "findings show 7"
 
 
 def test_no_page_may_run_or_load_anything():
