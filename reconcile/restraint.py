@@ -203,10 +203,10 @@ def _held(step: Step, active: frozenset[tuple[str, str]]) -> Step:
 def _hold(change: Change, by: str) -> Change | None:
     """Turn a change into one that waits; one that waits already, for this or for a release, changes nothing.
 
-    Nor does one that was released from a brake, and meets another: it would be counted once more after that.
+    Nor does one that was released, and meets another brake or a window: it would be counted once more after that.
     """
     before = change.before
-    if before is not None and (before.held_by in {"brake", by} or (before.held_by, by) == ("released", "brake")):
+    if before is not None and before.held_by in {"brake", "released", by}:
         return None
     state, status = (before.state, before.previous_status) if before else (State.SUSPECTED, None)
     return replace(change, state=state, act="held", effect=None, held_by=by, previous_status=status)

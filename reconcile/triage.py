@@ -29,6 +29,7 @@ from reconcile.model import (
 )
 from reconcile.reconciler import Decide, Hear, World, apply, reconcile
 from reconcile.reconciler import Look as Glanced
+from reconcile.restraint import WINDOW
 from reconcile.steps import NOT_ASKED, Change, Effect, Step, Tally
 from reconcile.steps import Look as Next
 
@@ -178,12 +179,18 @@ class Deed:
 
     def hear(self, steps: Sequence[Step]) -> None:
         """Take down what was committed; of what was meant and is not there, that it is still held back."""
-        written = {one.ref: one.changes for one in steps}
+        written = {one.ref: one for one in steps}
         for (ref, row_id), named in self.wanted.items():
             if ref not in written or named in self.outcomes or named not in self.meant:
                 continue
-            mine = (one for one in written[ref] if one.row_id == row_id and _is_of(one, named))
-            self.outcomes[named] = _committed(named, next(mine, None), self.meant[named])
+            mine = (one for one in written[ref].changes if one.row_id == row_id and _is_of(one, named))
+            self.outcomes[named] = _committed(named, next(mine, None), self._holder(named, written[ref]))
+
+    def _holder(self, named: Named, step: Step) -> str | None:
+        """Return what holds back a change that is not there: what held it before, or a window that its look names."""
+        before = self.meant[named]
+        waits = step.look.reason if step.look else ""
+        return waits if before == "released" and waits.startswith(WINDOW) else before
 
 
 def _is_of(change: Change, named: Named) -> bool:

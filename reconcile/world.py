@@ -30,6 +30,7 @@ from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import IGNORE, Restraint, Restraints, Trip
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
+from reconcile.superseded import good, has_others
 from reconcile.verdict import rows_of
 
 log = structlog.get_logger("reconciler")
@@ -175,16 +176,22 @@ class LiveTxn:
         with refusing():
             given = rows.give_back(self.connection, mapping, backs)
             flagged = rows.flag(self.connection, mapping, flags)
-            purged = rows.purge(self.connection, mapping, [(one.row_id, one.alone) for one in purges])
+            purged = rows.purge(self.connection, mapping, self._purgeable(purges))
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would refuse at the commit
         left = rows.by_id(self.connection, mapping, sorted({row_id for row_id, _ in backs} - given))
         if len(purged) < len(purges):
             raise Refused(
-                "the purge had no effect: the file has no other live version any more, a trigger, a row policy"
+                "the purge had no effect: the file has no other good version any more, a trigger, a row policy"
             )
         if len(flagged) < len(flags) or any(row.status == self.world.policy.flag for row in left):
             raise Refused("the write had no effect, as by a trigger or a row policy")
         return given
+
+    def _purgeable(self, purges: Sequence[Purge]) -> list[tuple[str, bool]]:
+        """Leave out what would be its file's only good version now, whatever was read before the look."""
+        careful = [one.row_id for one in purges if not one.alone]
+        others = has_others(good(self.connection, self.world.mapping, careful)) if careful else set()
+        return [(one.row_id, one.alone) for one in purges if one.alone or one.row_id in others]
 
     def _elsewhere(self, steps: Sequence[Step], given: set[str]) -> list[Hint]:
         """Name where rows are now that were given back under another key or version."""

@@ -1,5 +1,6 @@
 """A purge and what others do in the same moment, on real servers."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -75,7 +76,18 @@ def test_the_other_version_may_go_until_the_last_moment(live, flagged):
     gone = Meanwhile(world, in_transaction=lambda: live.delete_row("row of other"))
     told = purged(gone, careful)
     assert (told["a"], told["c"]) == (ALONE, ALONE)
-    assert "no other live version any more" in told["b"]
+    assert "no other good version any more" in told["b"]
+    assert live.status("row of b") == "corrupted"
+
+
+def test_a_finding_of_the_other_version_is_seen_until_the_last_moment(live, flagged):
+    """One that began after the versions were read has it stand in for none: the purge is refused, and its row stays."""
+    world, _ = flagged
+    live.row("other")
+    live.sql("UPDATE version SET parent_id = 'row of b' WHERE id = 'row of other'")
+    careful = Aims(timedelta(0), timedelta(0))
+    lost = Meanwhile(world, in_transaction=lambda: look(live.world(), ObjectRef(live.bucket, "other")))
+    assert "no other good version any more" in purged(lost, careful)["b"]
     assert live.status("row of b") == "corrupted"
 
 
@@ -129,3 +141,18 @@ def test_nothing_is_purged_while_a_window_is_on(live, flagged):
     assert (len(live.history()), live.status("row of a")) == (lines, "corrupted")
     live.sql("UPDATE reconciler.restraint SET lifted_at = now()")
     assert set(purged(world).values()) == {"purged"}
+
+
+@pytest.mark.invariant(7)
+def test_what_was_released_is_so_after_a_window_too(live, flagged):
+    """The window is told as what holds it, and once it is over the purge is not counted again."""
+    world, _ = flagged
+    live.sql("UPDATE reconciler.finding SET held_by = 'released'")
+    live.sql("INSERT INTO reconciler.restraint (effect, actor) VALUES ('suppress', 'test')")
+    [(window,)] = live.sql("SELECT id FROM reconciler.restraint")
+    assert set(purged(world).values()) == {f"held by window {window}"}
+    assert {one.held_by for one in live.findings()} == {"released"}
+    live.sql("UPDATE reconciler.restraint SET lifted_at = now()")
+    world.brake = replace(THREE, floor=2)
+    assert set(purged(world).values()) == {"purged"}
+    assert live.restraints("brake") == set()
