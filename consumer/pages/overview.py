@@ -69,7 +69,7 @@ def told(sight: Sight) -> Mapping[str, Any]:
 
 
 def groups(told: counted.Counted | None) -> Sequence[tuple[str, int, str]]:
-    """Return the largest groups, each with its findings and the page that lists them; nothing where there is but one."""
+    """Return the largest groups, each with its findings and the page of them; nothing where there is but one."""
     named = told.groups if told else {}
     if len(named) < 2:  # noqa: PLR2004 - one group says nothing
         return ()

@@ -57,7 +57,7 @@ def test_every_page_is_quick_over_100_000_findings(settings, connection):
     connection.execute(MANY)
     connection.execute("VACUUM ANALYZE reconciler.finding")
     with paging.serving(settings) as page:
-        for path in (*PATHS, "/findings/50000", "/findings?kind=missing&after=50000"):
+        for path in (*PATHS, "/findings/50001", "/findings?kind=missing&after=50000"):
             until(lambda path=path: took(page, path) < AT_MOST_S, 60, f"{path} within {AT_MOST_S} s")
 
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.counted import Counted, OfKind
+from consumer import counted
+from consumer.counted import Counted, Found, OfKind
+from consumer.counting import Figure
 from consumer.losswatch import LossWindow
-from consumer.pages import overview, rendering, site
+from consumer.pages import listing, overview, rendering, single, site
 from consumer.pages.troubles import Process, Sight, troubles
 from reconcile.model import Unavailable
 
