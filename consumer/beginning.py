@@ -17,6 +17,7 @@ from reconcile.objects import Objects
 
 log = structlog.get_logger("sweep")
 RANGES_A_WORKER = 4
+RUNNING = -1  # to be joined: whichever sweep of the bucket is running
 
 
 class Leased(Exception):
@@ -37,7 +38,10 @@ class Beginning:
         if wanted.join is None and not keeping.led(self.database, wanted.scope.bucket, self.owner):
             raise Leased(f"another sweep of {wanted.scope.bucket!r} is running; take part in it with --join, or wait")
         with self.database.use() as connection:
-            old = keeping.unfinished(connection, wanted.scope.bucket) if wanted.resume else wanted.join
+            by_bucket = wanted.resume or wanted.join == RUNNING
+            old = keeping.unfinished(connection, wanted.scope.bucket) if by_bucket else wanted.join
+            if old is None and wanted.join is not None:
+                raise Misconfigured(f"--join running: no sweep of bucket {wanted.scope.bucket!r} is running")
             number = self.begin(connection, wanted) if old is None else old
             run = checked(keeping.run_of(connection, number), number, wanted)
             if wanted.resume and old is not None:

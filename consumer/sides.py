@@ -35,7 +35,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to take part in.
+    """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to join, or RUNNING.
 
     `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
     worker, since MinIO lists on past the end of a range. `believe` is in whose words the guards are overruled.

@@ -6,6 +6,13 @@ import argparse
 
 from consumer.parsing import Subparsers, command, count, exit_code, identity
 
+RUNNING = -1  # as in beginning.py, which is not imported for --help
+
+
+def joined(word: str) -> int:
+    """Read the id of a sweep, or `running`."""
+    return RUNNING if word == "running" else identity(word)
+
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Add the commands."""
@@ -22,7 +29,12 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     sweep.add_argument("--listing", metavar="FILE", help="the bucket's keys: lines, mc ls --json, rclone lsjson, CSV")
     taking = sweep.add_mutually_exclusive_group()
     taking.add_argument("--resume", action="store_true", help="go on with a sweep that was interrupted")
-    taking.add_argument("--join", type=identity, metavar="ID", help="take part in a sweep that is running")
+    taking.add_argument(
+        "--join",
+        type=joined,
+        metavar="ID",
+        help="take part in this sweep; running: in the bucket's, whose id nobody knows yet",
+    )
     taking.add_argument(
         "--dismiss", type=int, nargs="+", metavar="ID", help="want these no more, as status lists them (with --why)"
     )

@@ -22,7 +22,14 @@ def test_several_processes_come_to_the_same(many, connection):
     assert whole(swept(many, "--workers", "2")) == (FOUND, TOTALS)
 
 
-def test_a_sweep_that_is_joined_by_hand_comes_to_the_same(many, connection, lists):
+def test_a_sweep_that_nobody_runs_cannot_be_joined(many):
+    """Without an id either: status 2 says so, and nothing is begun."""
+    ended = many.run(*WORDS, "--join", "running", **AT_ONCE)
+    assert (ended.returncode, "is running" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("named", ["by its id", "running"])
+def test_a_sweep_that_is_joined_by_hand_comes_to_the_same(many, connection, lists, named):
     """Who joins takes ranges that the leader then does not; only the leader reports drifts."""
     lists.set(Slow(0.1))
     slow = {"RECONCILER_MINIO__ENDPOINT": lists.url}
@@ -30,7 +37,7 @@ def test_a_sweep_that_is_joined_by_hand_comes_to_the_same(many, connection, list
         number = number_of(connection)
         until(lambda: leader.pid in sweeping.holders(connection), what="the leader at its first range")
         with sweeping.stopped(leader.pid):
-            joined = many.run(*WORDS, "--join", str(number), **AT_ONCE)
+            joined = many.run(*WORDS, "--join", str(number) if named == "by its id" else named, **AT_ONCE)
         assert joined.returncode == 0, joined.stderr
         assert told(joined)["state"] == "running"
         owners = connection.execute(

@@ -3,20 +3,18 @@
 import re
 import subprocess
 
-from consumer.metrics import CATALOGUE, HISTOGRAM
-from tests.support import promtool
+from tests.support import promql
 from tests.support.command import ROOT
 
 HERE = ROOT / "deploy" / "prometheus"
 RULES = (HERE / "rules.yml").read_text("utf-8")
 CASES = (HERE / "rules_test.yml").read_text("utf-8")
 ALERTS = re.findall(r"alert: (\w+)", RULES)
-SUFFIXES = ("_bucket", "_count", "_sum")
 
 
 def test_promtool_finds_the_rules_well_formed_and_right_in_each_case():
     """Each alert is there when it should be, and only then: rules_test.yml holds the cases."""
-    program = promtool.program()
+    program = promql.program("promtool")
     for words in (("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")):
         ended = subprocess.run([program, *words], cwd=HERE, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -35,15 +33,4 @@ def test_every_alert_is_tried_and_has_its_section_in_the_runbook():
 
 def test_rules_name_only_metrics_and_labels_of_the_catalogue():
     """A name that is exported by nobody would never alert."""
-    families = {one.name: one for one in CATALOGUE}
-    for one in CATALOGUE:
-        if one.kind == HISTOGRAM:
-            families |= {one.name + suffix: one for suffix in SUFFIXES}
-    for name, labels in re.findall(r"\b(reconciler_\w+)(?:\{([^}]*)\})?", RULES):
-        assert name in families, name
-        one = families[name]
-        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
-            if label == "le":
-                assert value in {str(end) for end in one.buckets}
-            else:
-                assert value in (one.labels[label] or [value]), (name, label, value)
+    promql.names_what_is_exported(RULES)
