@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from pathlib import Path
 
 
@@ -16,3 +17,14 @@ def machine() -> str:
     processor = names[0].partition(":")[2].strip() if names else platform.processor()
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores, {processor}, {memory_gib:.0f} GiB, Python {platform.python_version()}"
+
+
+def peak_mb() -> float:
+    """Return this process's resident memory at its highest, in MB.
+
+    Where the kernel tells of the program alone, that is taken: the usual figure holds what started it as well, and that
+    may be the larger.
+    """
+    status = Path("/proc/self/status")
+    told = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")] if status.exists() else []
+    return int(told[0].split()[1]) / 1024 if told else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -6,7 +6,6 @@ a process of its own.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import psycopg
 
 from benchmarks import filling
 from benchmarks.committing import EACH, PARTITIONS
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_mb
 from benchmarks.stream import BUCKET, ROWS, Place, bare, commanded, measure, place_of
 from consumer.kafka_range import RangeReader
 from consumer.replaying import Chosen, replaying
@@ -39,7 +38,7 @@ def replay(place: Place) -> dict[str, float]:
         took = time.perf_counter() - began
     if outcome.totals["records"] != place.events:
         raise RuntimeError(f"{outcome.totals['records']} records were read, not {place.events}")
-    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rss_mb = peak_mb()
     return {"rate": place.events / took, "rss_mb": rss_mb, "looked_at": outcome.totals["looked_at"]}
 
 

@@ -24,7 +24,7 @@ from psycopg import sql
 from benchmarks import filling, sweep
 from benchmarks.afternoon import by_batch, by_event
 from benchmarks.committing import EACH, PARTITIONS
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_mb
 from benchmarks.stream import Place, consumed, place_of, precedes
 from deploy.local.stack import Servers, stack
 from reconcile.settings import Settings, load
@@ -88,7 +88,7 @@ def measured(name: str, place: Place) -> dict[str, float]:
     return {
         "rate": found["rate"],
         "cpu_s_a_million": spent / place.events * 1e6,
-        "rss_mb": after.ru_maxrss / 1024,
+        "rss_mb": peak_mb(),
     }
 
 

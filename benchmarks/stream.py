@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import threading
@@ -26,7 +25,7 @@ from psycopg import sql
 
 from benchmarks import filling
 from benchmarks.committing import EACH, PARTITIONS, committing
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_mb
 from consumer.events import decode_minio
 from consumer.hold import Hold
 from consumer.loop import Consumer
@@ -131,7 +130,7 @@ def consumed(
     exits.close()
     return {
         "rate": place.events / took,
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rss_mb": peak_mb(),
         "settled": settled,
     }
 

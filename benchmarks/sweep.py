@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import psycopg
 from minio import Minio
 
 from benchmarks import filling
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_mb
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
@@ -111,7 +110,7 @@ def sweep(place: Place) -> dict[str, float]:
         report = Sweeping(settings, wanted, database, store).run()
     took = time.perf_counter() - began
     database.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     return {
         "rate": report.totals["objects"] / took,
         "objects": report.totals["objects"],
