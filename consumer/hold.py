@@ -33,7 +33,7 @@ class Patience:
 
     tries: tuple[float, ...] = (0.02, 0.1, 0.4, 1.0, 2.0)
     behind: int = 2
-    held_most: int = 100_000
+    held_most: int = 36_000  # about 1 kB each
     removed_most: int = 100_000
     removed_for: float = 10.0
     whole_least: int = 50
@@ -154,6 +154,10 @@ class Hold:
         """Return the seconds until the next try is due, within what a wait for records may take."""
         due = min((queue[0][0] for queue in self._queues if queue), default=now + PATIENCE_MOST)
         return min(max(due - now, 0.0), PATIENCE_MOST)
+
+    def room(self) -> int:
+        """Return how many more may be held."""
+        return max(self._patience.held_most - self._count, 0)
 
     @property
     def removed(self) -> KeysView[ObjectRef]:

@@ -14,7 +14,7 @@ CONSUMER_DEFAULTS: Settings = {
     "auto.offset.reset": "earliest",
     "fetch.queue.backoff.ms": 5,  # librdkafka's own second would idle us each time so small a queue is full
     "group.id": "storage-reconciler",
-    "queued.max.messages.kbytes": 6144,
+    "queued.max.messages.kbytes": 4096,
 }
 PRODUCER_DEFAULTS: Settings = {
     "message.timeout.ms": 10_000,

@@ -90,7 +90,7 @@ class Consumer:
 
     `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
     `waits_for` is told which server is waited for, and `""` when it is waited for no longer; `arrived` which deletions
-    below our own prefix were read.
+    below our own prefix were read; `pause` waits so many seconds.
     """
 
     topic: Topic
@@ -102,6 +102,7 @@ class Consumer:
     waits_for: Callable[[str], object] = lambda _: None
     latency: Latency = field(default_factory=Latency)
     arrived: Callable[[Sequence[ObjectRef]], object] = lambda _: None
+    pause: Callable[[float], object] = time.sleep
     busy: bool = False
     early: bool = False
     due_at: float = 0.0
@@ -110,15 +111,16 @@ class Consumer:
     most: int = 0
 
     def __post_init__(self) -> None:
-        self.most = self.stream.batch
+        self.most = self.modest
 
     def turn(self) -> Tally:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
-        batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()), self.most)
+        most = self.how_many()
+        batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()), most)
         began = self.now()
         self.hold.forget(batch.revoked)
         self.latency.forget(batch.revoked)
-        self.hold.behind = behind = len(batch.records) >= self.most
+        self.hold.behind = behind = len(batch.records) >= most
         self.set_clock()
         self.hold.read(batch.next_offsets, (), self.now())
         reading = Reading(self.stream, self.now(), self.topic.bury)
@@ -136,7 +138,7 @@ class Consumer:
         self.topic.commit(offsets)
         self.latency.committed(offsets, self.server_now(self.now()))
         self.busy = behind or bool(due)
-        self.set_pace(self.now() - began)
+        self.set_pace(self.now() - began, behind=behind)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
         buried = Counter(one.reason for one in reading.poison)
         return tally + Tally(0, settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts, buried=buried)
@@ -152,12 +154,28 @@ class Consumer:
         """Return a moment of ours by MinIO's clock, in seconds since 1970; None while that is not known."""
         return None if self.hold.server_ahead is None else at + self.hold.server_ahead
 
-    def set_pace(self, took: float) -> None:
-        """Read less at once while turns take long, so that fresh events are soon done beside a burst of others."""
+    def how_many(self) -> int:
+        """Return how many records to read: no more than may be held, and where that is little, a moment later."""
+        if self.hold.room() < CHUNK:
+            self.pause(self.hold.patience(self.now()))
+        return min(self.most, max(self.hold.room(), 1))
+
+    def set_pace(self, took: float, *, behind: bool) -> None:
+        """Read less at once while turns take long, so that fresh events are soon done beside a burst of others.
+
+        What a burst is of is not known before it is read, so that each begins with less.
+        """
         if took > TURN_S:
             self.most = max(self.most // 2, min(MOST_LEAST, self.stream.batch))
+        elif not behind:
+            self.most = min(self.most, self.modest)
         elif took < TURN_S / 2:
             self.most = min(self.most * 2, self.stream.batch)
+
+    @property
+    def modest(self) -> int:
+        """How many records a burst begins with."""
+        return max(self.stream.batch // 4, 1)
 
     def due(self, limit: int) -> list[Hint]:
         """Claim looks that are due; asked for twenty times a second at the most, while more follow at once."""

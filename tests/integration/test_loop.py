@@ -9,12 +9,18 @@ from time import monotonic
 
 import pytest
 
+from consumer.hold import Hold, Patience
 from tests.support import consuming, databases
 from tests.support.consuming import after, turning
 from tests.support.waiting import until
 
 FLAGGING = {"RECONCILER_FLAGGING": "true"}
 QUICK = {"RECONCILER_POLICY__MISSING_GRACE": "300ms", "RECONCILER_POLICY__ORPHAN_GRACE": "300ms"}
+FOLLOWED = """
+WITH f AS (INSERT INTO storage_files (bucket_type, name) VALUES ('user', 'one') RETURNING id)
+INSERT INTO file_versions (file_id, version_number, object_key, size)
+SELECT f.id, n, format('followed/%s', n), 10 FROM f, generate_series(1, 9000) AS n
+"""
 
 
 @pytest.fixture
@@ -213,11 +219,6 @@ def test_more_than_one_turn_can_look_at_is_kept_and_not_lost(site):
 def test_where_rows_follow_their_events_a_backlog_is_glanced_at_once(site):
     """Only the first of a turn's batches is glanced at in vain; nothing is lost, and no healthy upload is written."""
     keys = [f"followed/{number}" for number in range(1, 9_001)]
-    insert = """
-        WITH f AS (INSERT INTO storage_files (bucket_type, name) VALUES ('user', 'one') RETURNING id)
-        INSERT INTO file_versions (file_id, version_number, object_key, size)
-        SELECT f.id, n, format('followed/%s', n), 10 FROM f, generate_series(1, 9000) AS n
-    """
     site.spread([site.created(key) for key in keys])
     glances: Counter[str] = Counter()
     with consuming.consuming(site.settings(RECONCILER_STREAM__BATCH="3000")) as consumer, ExitStack() as exits:
@@ -229,13 +230,45 @@ def test_where_rows_follow_their_events_a_backlog_is_glanced_at_once(site):
         consumer.world.unsettled = counted
         consumer.server_ahead = lambda: None  # nothing is too old to be held
         rows = exits.enter_context(site.uncommitted())
-        rows.execute(insert)
+        rows.execute(FOLLOWED)
         turning(consumer, until_true=lambda: len(consumer.hold) == len(keys), what="all is held")
         rows.commit()
         turning(consumer, until_true=site.caught_up, what="all is settled")
     assert site.nothing_written()
     seldom = sum(1 for key in keys if glances[key] == 1)
     assert seldom >= 1_000, "of a full turn only the first batch is glanced at twice"  # slow turns read less at once
+
+
+@pytest.mark.invariant(2)
+def test_no_more_is_read_than_may_be_held(site):
+    """Where the hold is full, what is held comes first: healthy uploads beyond its bound are not written either."""
+    keys = [f"followed/{number}" for number in range(1, 9_001)]
+    site.spread([site.created(key) for key in keys])
+    with consuming.consuming(site.settings(RECONCILER_STREAM__BATCH="3000")) as consumer, ExitStack() as exits:
+        consumer.hold = Hold(Patience(held_most=2_000))
+        consumer.server_ahead = lambda: None  # nothing is too old to be held
+        pauses: list[float] = []
+        consumer.pause = pauses.append
+        rows = exits.enter_context(site.uncommitted())
+        rows.execute(FOLLOWED)
+        turning(consumer, until_true=lambda: pauses, what="the hold is full")
+        assert 1_500 < len(consumer.hold) <= 2_000
+        rows.commit()
+        turning(consumer, until_true=site.caught_up, what="all is settled")
+    assert site.nothing_written()
+
+
+def test_a_burst_begins_with_few_records(site):
+    """Whatever it turns out to be of, the first turn is soon over; then as many are read as turns allow."""
+    site.row("here")
+    site.put("here")
+    with consuming.consuming(site.settings(RECONCILER_STREAM__BATCH="400")) as consumer:
+        turning(consumer, until_true=consumer.topic.assigned, what="a partition is ours")
+        site.send([site.created("here")] * 2_000)
+        read = []
+        until(lambda: read.append(consumer.turn().acts["read"]) or site.caught_up(), what="all are committed")
+    assert next(filter(None, read)) <= 100
+    assert max(read) == 400
 
 
 @pytest.mark.invariant(2)
