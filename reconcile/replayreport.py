@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from reconcile.drift import SweepReport
+from reconcile.drift import HELD_BY_BRAKE, SweepReport
 from reconcile.human import Value
 from reconcile.report import Section, Table
 from reconcile.sums import Sums
@@ -13,7 +13,8 @@ from reconcile.sweepreport import counted, counts, drifts
 
 RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention")
 CHANGES = ("change", "findings", "of_them_known")
-NAMED = ("records", "settled", "looked_at", "repeated", "skipped", "poison", "young", "flagged_by_others", "unknown")
+SEEN = ("records", "settled", "looked_at", "repeated", "skipped", "poison", "young", "flagged_by_others")
+NAMED = (*SEEN, "unknown", "not_asked", HELD_BY_BRAKE)
 EATEN = "what retention has eaten is gone from the topic; only a sweep finds what it told: storage-reconciler sweep"
 
 

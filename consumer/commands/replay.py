@@ -14,6 +14,7 @@ from consumer.kafka_range import Range, RangeReader
 from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
 from reconcile import acts, replayreport
 from reconcile.acts import Who
+from reconcile.drift import HELD_BY_BRAKE
 from reconcile.human import duration
 from reconcile.model import Misconfigured
 from reconcile.settings import NEEDED, Settings
@@ -69,7 +70,8 @@ def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bo
         shown,
         outcome.finished_at,
         drift=bool(outcome.drifts.total or outcome.tally.acts),
-        incomplete=bool(outcome.totals["unknown"]),
+        held=bool(outcome.totals[HELD_BY_BRAKE]),
+        incomplete=bool(outcome.totals["unknown"] or outcome.totals["not_asked"]),
     )
 
 

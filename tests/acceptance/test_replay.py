@@ -2,11 +2,14 @@
 
 import json
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support import consuming
+from tests.support.proxy import FORBIDDEN, Proxy
 from tests.support.waiting import until
 
 OPEN_SOON = {
@@ -160,6 +163,31 @@ def test_a_killed_replay_costs_time_and_nothing_else(site):
         process.wait(10)
     told(site.program.run(*words, **OPEN_SOON))
     assert {key for key, _, _ in site.open()} == {"missing", "orphan"}
+
+
+def test_a_replay_that_is_applied_tells_of_what_it_could_not_see(site, minio):
+    """Invariant 1: what MinIO refuses to tell is unknown; it is counted, kept for a later look, and the status is 5."""
+    site.row("missing", created_at=OLD)
+    site.send([site.removed("missing")])
+    host, port = urlsplit(minio.url).netloc.split(":")
+    with Proxy(host, int(port)) as proxy:
+        proxy.set(replace(FORBIDDEN, method="HEAD"))
+        words = ("replay", "--from", "earliest", "--apply", "-o", "json")
+        ended = site.program.run(*words, RECONCILER_MINIO__ENDPOINT=proxy.url)
+    assert ended.returncode == 5, ended.stderr
+    assert json.loads(ended.stdout)["unknown"] == 1
+    assert site.sql("SELECT key FROM reconciler.look") == [("missing",)]
+
+
+def test_a_replay_that_the_brake_holds_says_so(site):
+    """Invariant 7: the status is 4, as that of a sweep; nothing is flagged."""
+    ids = [site.row(f"missing{number}", created_at=OLD) for number in range(30)]
+    site.send([site.removed(f"missing{number}") for number in range(30)])
+    braked = {**OPEN_SOON, "RECONCILER_BRAKE__BUCKET_FLOOR": "5", "RECONCILER_BRAKE__FLOOR": "5"}
+    ended = site.program.run("replay", "--from", "earliest", "--apply", "-o", "json", **braked)
+    assert ended.returncode == 4, ended.stdout
+    assert json.loads(ended.stdout)["held_by_brake"] == 30
+    assert {site.status(one) for one in ids} == {"active"}
 
 
 def test_dead_letters_are_listed_shown_and_discarded(site):
