@@ -18,7 +18,7 @@ from html import escape
 from importlib import resources
 from typing import NamedTuple
 
-from reconcile.human import Value, human, label, visible
+from reconcile.human import NOTHING, Value, human, label, visible
 from reconcile.report import Table, iso
 
 TOP, SLOTS = 20, 14
@@ -206,13 +206,13 @@ def table(shown: Table, note: str = "") -> str:
 
 def _row(columns: Sequence[str], row: Sequence[Value], numeric: Sequence[bool]) -> str:
     cells = zip(columns, row, numeric, strict=True)
-    return f"<tr>{''.join(f'<td{_right(right)}>{_cell(name, value)}</td>' for name, value, right in cells)}</tr>"
+    return f"<tr>{''.join(f'<td{_right(right)}>{_cell(name, value, right)}</td>' for name, value, right in cells)}</tr>"
 
 
-def _cell(name: str, value: Value) -> str:
+def _cell(name: str, value: Value, right: bool) -> str:  # noqa: FBT001 - a style
     match value:
         case None | "":
-            return ""
+            return f'<span class="dim">{NOTHING}</span>' if right else ""
         case datetime():
             return time_of(value)
         case _:

@@ -99,7 +99,7 @@ WITH done AS (
           AND h.act = 'restore begun' AND h.id < c.id
         ORDER BY h.id DESC LIMIT 1
     ) AS begun ON true
-    WHERE c.at >= %(since)s AND c.at < %(until)s
+    WHERE c.at >= %(since)s AND c.at < %(until)s AND (c.act = ANY (%(acts)s::text[]) OR c.evidence ? 'restored_by')
 )
 SELECT d.act, count(*), sum(d.size_bytes)::bigint, d.actor, d.why, min(d.at), max(d.at)
 FROM done AS d

@@ -117,6 +117,8 @@ def test_it_says_first_what_nobody_may_overlook(chromium, tmp_path):
     assert "1 window in which the stream may have missed something" in alarm.text_content()
     assert shown.locator("h1").text_content() == "35 opened, 15 closed; 130 open, 110 before"
     assert shown.locator(".figures").first.locator(".missing b").text_content() == "31"
+    letters = shown.get_by_role("row", name="dead letters")
+    assert letters.locator("td.n").all_text_contents() == ["-", "-"]  # not known, which is no zero
     notes = shown.locator(".notes").text_content()
     assert "dead letters are not counted" in notes
     assert "this window is not whole" in notes
