@@ -8,7 +8,7 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proof faults check fmt lock up down clean
-.PHONY: bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals bench-sweeps
+.PHONY: bench bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,11 +80,11 @@ bench-poison: $(READY)  ## the same where every second record is poison
 bench-replay: $(READY)  ## a day of events, again
 	@$(BIN)/python -m benchmarks.replay
 
-bench-rivals: $(READY)  ## what one would use instead
+bench-rivals: $(READY)  ## what one would use instead of the stream, and of the sweep
 	@$(BIN)/python -m benchmarks.rivals
-
-bench-sweeps: $(READY)  ## the sweep beside other ways, while an application goes on
 	@$(BIN)/python -m benchmarks.sweeps
+
+bench: bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals  ## all of them (hours)
 
 clean:  ## remove what setup and the tools made here (the servers' cache stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,6 +1,6 @@
 """The sweep beside what one would use instead, while an application goes on: time, memory, and what is told falsely.
 
-`make bench-sweeps`. Three rounds; in each, of the same bucket and tables: `storage-reconciler sweep`; `mc ls` with COPY
+`make bench-rivals`. Three rounds; in each, of the same bucket and tables: `storage-reconciler sweep`; `mc ls` with COPY
 and an anti-join in SQL; `rclone lsf` with sort and comm, if rclone is installed; rucio-consistency on dumped lists, the
 rows dumped before and after. A hundred rows without an object and a hundred objects without a row are to be found;
 meanwhile another process uploads and deletes, in the recommended order, so that nothing of its is drift.
