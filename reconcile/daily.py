@@ -98,7 +98,8 @@ class Pruned(NamedTuple):
 class Daily:
     """The report. `stock` is what was open at the window's end; the tables tell the rest as it was kept.
 
-    `in_force` names the brakes that are on now, `uncovered` counts the loss windows that no sweep has covered.
+    `in_force` names the brakes that are on now, `uncovered` counts the loss windows that no sweep has covered,
+    however old.
     """
 
     span: Span

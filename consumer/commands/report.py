@@ -15,6 +15,7 @@ from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.deadletters import DISCARDED, REPLAYED
 from consumer.kafka_range import RangeReader
+from consumer.losswatch import wanted
 from reconcile import chronicle, inquiry
 from reconcile.daily import Around, Daily, Span
 from reconcile.dailypage import page
@@ -119,9 +120,7 @@ def read(connection: Connection, span: Span, now: datetime) -> Daily:
             decisions(connection, span),
         ],
         in_force=list(in_force(connection)),
-        uncovered=sum(
-            one[LOSSES.index("covered_at")] is None is one[LOSSES.index("dismissed_at")] for one in here.losses
-        ),
+        uncovered=len(wanted(connection)),
         around=around(here),
         around_before=around(before),
         pruned=chronicle.pruned(connection),

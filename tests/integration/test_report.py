@@ -224,7 +224,24 @@ def test_sweeps_losses_and_what_held_changes_back_are_told(told, program):
         ("brake released", "brake missing", "ann", "ok"),
         ("brake set", "missing", "consumer-1", "101 in ten minutes"),
     ]
+    assert "brake on" not in str(report["in_force"])  # it was lifted
     assert report["decisions"] == [{"act": "dead letter discarded", "dead_letters": 1}]
+
+
+def test_what_is_to_be_looked_at_is_told_however_old_it_is(told, program):
+    """A brake that is on and a loss window that no sweep covered, from long before; then neither is."""
+    at = START - 40 * 24 * HOUR
+    facts = Jsonb({"from": f"{at}", "to": f"{at}", "times": 1, "detail": ""})
+    sweep = {"bucket": "files", "mode": "report", "actor": "cron"}
+    insert(told, "sweep", sweep | {"state": "wanted", "reason": "retention", "facts": facts})
+    insert(told, "restraint", {"effect": "brake", "kind": "missing", "actor": "c", "why": "a mass", "since": at})
+    report = program.json(*WINDOW)
+    assert report["in_force"] == ["brake on flags of missing objects since 2025-04-23 00:00 UTC: a mass"]
+    assert (report["loss_windows_uncovered"], report["losses"]) == (1, [])
+    insert(told, "sweep", sweep | {"state": "complete", "started_at": START})
+    told.execute("UPDATE reconciler.restraint SET lifted_at = now()")
+    report = program.json(*WINDOW)
+    assert (report["in_force"], report["loss_windows_uncovered"]) == (None, None)
 
 
 def test_dead_letters_are_unknown_without_kafka_and_that_is_said(program):
