@@ -30,7 +30,7 @@ class Wanted:
 
     def takes(self, letter: Buried) -> bool:
         """Tell whether a letter is meant."""
-        return self.reason in {None, letter.reason} and (not self.names or str(letter.origin) in self.names)
+        return self.reason in {None, letter.reason} and (not self.names or any(map(letter.origin.is_named, self.names)))
 
 
 def letters(reader: RangeReader, wanted: Wanted) -> Iterator[Buried]:

@@ -51,7 +51,7 @@ def beginning_of(letter: Letter) -> Letter:
 class Origin(NamedTuple):
     """Where a dead letter's record came from last; its name for a person is PARTITION:OFFSET.
 
-    A topic that was recreated counts its offsets anew, so the time of the record tells two of one name apart.
+    A topic that was recreated counts its offsets anew, so topic and time of the record tell two of one name apart.
     """
 
     topic: str
@@ -61,6 +61,15 @@ class Origin(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.partition}:{self.offset}"
+
+    @property
+    def exact(self) -> str:
+        """Return the name that no other letter has: TOPIC/PARTITION:OFFSET@TIMESTAMP."""
+        return f"{self.topic}/{self}@{self.timestamp_ms}"
+
+    def is_named(self, name: str) -> bool:
+        """Tell whether a person may mean this one."""
+        return name in {str(self), self.exact}
 
 
 class Buried(NamedTuple):

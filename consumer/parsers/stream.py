@@ -37,5 +37,5 @@ def _dead_letters(named: Subparsers, common: argparse.ArgumentParser) -> None:
         act = command(named, name, f"dead_letters:{name}", common, help_text)
         act.add_argument("ids", nargs="*", metavar="ID", help="as listed; none: all that are left")
         act.add_argument("--reason", metavar="WORD", help="buried for this reason")
-        act.add_argument("--limit", type=count, default=10_000, metavar="N", help="at most so many at once (10000)")
+        act.add_argument("--limit", type=count, default=10_000, metavar="N", help="at most so many not named (10000)")
         changes(act)

@@ -240,7 +240,36 @@ def test_a_decision_about_a_letter_of_a_topic_that_was_recreated_hides_no_other(
     told(site.program.run("dead-letters", "discard", "--apply", "-o", "json"))
     site.bury([consuming.letter(site, b"[", offset=17, at_ms=1_800_000_000_000)])
     [left] = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
-    assert (left["id"], left["decision"]) == ("0:17", None)
+    assert (left["id"], left["decision"]) == (f"{site.topic}/0:17@1800000000000", None)
     assert told(site.program.run("dead-letters", "show", "0:17", "-o", "json"))["value"] == "["
     told(site.program.run("dead-letters", "discard", "--apply", "-o", "json"))
     assert told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"] == []
+
+
+def test_letters_of_one_place_are_told_apart_by_exact_names(site):
+    """A short name that fits two is refused with both; an exact one takes that letter, and leaves the other."""
+    for value, at_ms in ((b"{", 1_700_000_000_000), (b"[", 1_800_000_000_000)):
+        site.bury([consuming.letter(site, value, offset=17, at_ms=at_ms)])
+    older, newer = (f"{site.topic}/0:17@{at_ms}" for at_ms in (1_700_000_000_000, 1_800_000_000_000))
+    listed = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
+    assert [one["id"] for one in listed] == [newer, older]
+    refused = site.program.run("dead-letters", "discard", "0:17", "--apply")
+    assert refused.returncode == 2
+    assert older in refused.stderr
+    assert newer in refused.stderr
+    told(site.program.run("dead-letters", "discard", older, "--apply", "-o", "json"))
+    [left] = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
+    assert left["id"] == newer
+    assert told(site.program.run("dead-letters", "show", older, "-o", "json"))["value"] == "{"
+    shown = told(site.program.run("dead-letters", "show", "0:17", "-o", "json"))
+    assert (shown["id"], shown["value"]) == (newer, "[")
+
+
+@pytest.mark.parametrize("act", ["replay", "discard"])
+def test_a_limit_hides_no_dead_letter(site, act):
+    """None at all is a fault, and not as if there was nothing; a letter that is named is found beyond it."""
+    site.bury([consuming.letter(site, site.removed("gone"), offset=offset) for offset in (1, 2)])
+    none = site.program.run("dead-letters", act, "--limit", "0")
+    assert (none.returncode, "--limit 0" in none.stderr) == (2, True)
+    plan = told(site.program.run("dead-letters", act, "0:1", "0:2", "--limit", "1", "-o", "json"))
+    assert "0:1, 0:2" in json.dumps(plan)
