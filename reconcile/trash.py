@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from reconcile.erasing import NULL, Erasure, How, changed, facts_of
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present
@@ -88,13 +89,16 @@ class Bin:
     def uncover(self, ref: ObjectRef, erasure: Erasure) -> bool:
         """Take away a marker that hides an upload from the moment of its removal; tells whether there was one.
 
-        That upload lies between the marker and what was to be hidden: a run that died had no time to look.
+        That upload lies between the marker and what was to be hidden, and no other marker does: a run that died had no
+        time to look. Beside a marker of ours the latest is the application's own.
         """
         if erasure.how is not How.MARKER:
             return False
         latest, *below = self.storing.versions(ref.bucket, ref.key) or [NOTHING]
-        lies_below = any(one.s3_version == version_of(erasure.seen) for one in below[1:])
-        if not latest.is_marker or latest.s3_version == NULL or not lies_below or below[0].is_marker:
+        between = list(takewhile(lambda one: one.s3_version != version_of(erasure.seen), below))
+        if not latest.is_marker or latest.s3_version == NULL or any(one.is_marker for one in between):
+            return False
+        if not between or len(between) == len(below):
             return False
         self.hold()
         self.storing.remove(ref._replace(s3_version=latest.s3_version))

@@ -241,3 +241,17 @@ def test_an_upload_that_a_killed_run_hid_comes_to_light(office, has_row, seen_fi
     told = office.program.json("orphans", "delete", "--apply")
     assert (told["done"], told["left_alone"]) == (0, 1)
     assert (office.content("a"), office.versions("a")) == (b"NEW", [False, False])
+
+
+@pytest.mark.invariant(6)
+def test_what_the_application_deleted_later_under_the_same_key_stays_deleted(office):
+    """Its upload and its marker came after ours: no run takes that marker for one that hid an upload."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    assert office.program.json("orphans", "delete", "--apply")["done"] == 1
+    office.put("a", b"NEW")
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
+    assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 0
+    assert office.versions("a") == [True, False, True, False]
