@@ -107,6 +107,14 @@ def test_what_is_wrong_is_said(changed, said):
     assert "All is well" not in page
 
 
+def test_no_element_stands_where_only_a_word_may():
+    """A time is an element of its own; put into an attribute it would end that."""
+    swept = ("files", None, datetime(2025, 6, 1, tzinfo=UTC), 0, None, None, None, None)
+    found = Elements(shown(sight(sweeps=[swept])))
+    assert "3 h ago" in found.text
+    assert '">' not in found.text
+
+
 def test_what_cannot_wait_comes_first():
     """A brake is above an orphan, whatever was found first."""
     told = Counted(NOW.timestamp(), {"orphan": OfKind(open=9), "missing": OfKind(open=1)}, {}, lag_records=0)
