@@ -85,7 +85,7 @@ def show(call: Call) -> Answer:
     of_place, letter = Counter[str](), None
     with reading(call) as (settings, opened, reader):
         decisions = deadletters.decided(opened)
-        for letter in deadletters.letters(reader, wanted):  # noqa: B007 - of a recreated topic the latest
+        for letter in deadletters.letters(reader, wanted):  # of a recreated topic the latest
             of_place[str(letter.origin)] += 1
     if letter is None:
         raise Misconfigured(f"{call.options.id!r}: {NO_LETTER}")
