@@ -30,6 +30,7 @@ class Range:
     """The offsets [first, end) of one partition; of those that were asked for, retention has eaten `eaten` at most.
 
     By offset that number is exact; by a time it is how many records there ever were before the first.
+    `is_beyond`: it was to begin behind the topic's end, which was emptied or recreated, or never held so many.
     """
 
     partition: int
@@ -37,6 +38,7 @@ class Range:
     end: int
     eaten: int = 0
     exact: bool = True
+    is_beyond: bool = False
 
     def __len__(self) -> int:
         return max(self.end - self.first, 0)
@@ -54,6 +56,7 @@ class RangeReader:
         self._ends: dict[int, int] = {}
         self._next: dict[int, int] = {}
         self.eaten: Counter[int] = Counter()  # by partition, while it was read
+        self.beyond: set[int] = set()  # partitions that were emptied or recreated while they were read
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +74,8 @@ class RangeReader:
             begin, end = (self._offset(place, edge, low, high) for edge in (first, last))
             by_time = isinstance(first, datetime) and begin <= low
             eaten = low if by_time else max(low - begin, 0) if isinstance(first, int) else 0
-            found.append(Range(number, min(max(begin, low), high), max(min(end, high), low), eaten, exact=not by_time))
+            places = (min(max(begin, low), high), max(min(end, high), low))
+            found.append(Range(number, *places, eaten, exact=not by_time, is_beyond=begin > high))
         return found
 
     def start(self, ranges: Iterable[Range]) -> None:
@@ -135,7 +139,13 @@ class RangeReader:
         """Count what retention ate while it was to be read, and read on behind it."""
         end = self._ends.get(partition, 0)
         with asking(self._topic):
-            low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ASK_SECONDS)
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), timeout=ASK_SECONDS
+            )
+        if high < self._next.get(partition, 0):
+            self.beyond.add(partition)
+            self._end(partition)
+            return
         self.eaten[partition] += max(min(low, end) - self._next.get(partition, 0), 0)
         self._next[partition] = low
         if low >= end:

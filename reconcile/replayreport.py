@@ -11,33 +11,37 @@ from reconcile.report import Section, Table
 from reconcile.sums import Sums
 from reconcile.sweepreport import counted, counts, drifts
 
-RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention")
+RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention", "beyond_the_end")
 CHANGES = ("change", "findings", "of_them_known")
 SEEN = ("records", "settled", "looked_at", "repeated", "skipped", "poison", "young", "flagged_by_others")
 NAMED = (*SEEN, "unknown", "not_asked", HELD_BY_BRAKE)
 EATEN = "what retention has eaten is gone from the topic; only a sweep finds what it told: storage-reconciler sweep"
+BEYOND = (
+    "a partition ends before its range: it was emptied or recreated, or never held so many; only a sweep finds more"
+)
+PartOfTopic = tuple[int, int, int, int, bool, bool]  # partition, first, end, eaten, is it exact, is it beyond
 
 
 def report(
     topic: str,
-    ranges: Sequence[tuple[int, int, int, int, bool]],
+    ranges: Sequence[PartOfTopic],
     totals: Mapping[str, int],
     times: tuple[datetime, datetime],
     parts: Sequence[Table | Section],
     outcome: str,
 ) -> Section:
-    """Return the whole report; `ranges` are (partition, first, end, eaten, whether that is exact)."""
+    """Return the whole report."""
     facts: dict[str, Value] = {"topic": topic, "started_at": times[0], "took_s": (times[1] - times[0]).total_seconds()}
     facts |= {name: totals[name] for name in NAMED if totals.get(name)}
     return Section("replay", f"Replay of {topic}: {outcome}", facts, (_ranges(ranges), *parts))
 
 
-def _ranges(ranges: Sequence[tuple[int, int, int, int, bool]]) -> Table:
+def _ranges(ranges: Sequence[PartOfTopic]) -> Table:
     rows = [
-        (partition, first, end, max(end - first, 0), eaten if exact or not eaten else f"at most {eaten:,}")
-        for partition, first, end, eaten, exact in ranges
+        (partition, first, end, max(end - first, 0), eaten if exact or not eaten else f"at most {eaten:,}", is_beyond)
+        for partition, first, end, eaten, exact, is_beyond in ranges
     ]
-    notes = (EATEN,) if any(eaten for *_, eaten, _ in ranges) else ()
+    notes = (*([EATEN] if any(one[3] for one in ranges) else []), *([BEYOND] if any(one[5] for one in ranges) else []))
     return Table("ranges", RANGES, rows, "Ranges", none="the topic has no partition", notes=notes)
 
 

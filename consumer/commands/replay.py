@@ -43,7 +43,14 @@ def replay(call: Call) -> Answer:
                 acts.tell(found.live.database, Who(call.who(), options.why), "replayed", topic, done)
             else:
                 outcome = found.plan(reader, tell)
-    ranges = [changed(one, eaten=one.eaten + reader.eaten[one.partition]) for one in ranges]
+    ranges = [
+        changed(
+            one,
+            eaten=one.eaten + reader.eaten[one.partition],
+            is_beyond=one.is_beyond or one.partition in reader.beyond,
+        )
+        for one in ranges
+    ]
     return answer(topic, ranges, outcome, applied=options.apply)
 
 
@@ -60,7 +67,7 @@ def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bo
         parts, told = replayreport.planned(topic, outcome.drifts, len(outcome.healed))
     shown = replayreport.report(
         topic,
-        [(one.partition, one.first, one.end, one.eaten, one.exact) for one in ranges],
+        [(one.partition, one.first, one.end, one.eaten, one.exact, one.is_beyond) for one in ranges],
         outcome.totals,
         (outcome.started_at, outcome.finished_at),
         parts,
@@ -71,7 +78,9 @@ def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bo
         outcome.finished_at,
         drift=bool(outcome.drifts.total or outcome.tally.acts),
         held=bool(outcome.totals[HELD_BY_BRAKE]),
-        incomplete=bool(outcome.totals["unknown"] or outcome.totals["not_asked"]),
+        incomplete=bool(
+            outcome.totals["unknown"] or outcome.totals["not_asked"] or any(one.is_beyond for one in ranges)
+        ),
     )
 
 

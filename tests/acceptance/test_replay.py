@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support import consuming
-from tests.support.proxy import FORBIDDEN, Proxy
+from tests.support.proxy import FORBIDDEN, Pass, Proxy, Stall
 from tests.support.waiting import until
 
 OPEN_SOON = {
@@ -151,6 +151,37 @@ def test_what_retention_has_eaten_is_said_with_how_much(site):
     assert (part["eaten_by_retention"], part["from_offset"], part["records"]) == (4, 6, 4)
     shown = site.program.run("replay", "--from", "2", "--partition", "0").stdout
     assert "only a sweep finds" in shown
+
+
+def test_a_range_behind_the_end_is_not_taken_for_nothing_happened(site):
+    """Offsets of before the topic was emptied or recreated: it is said, and the status is 5."""
+    site.send([site.created("k")])
+    ended = site.program.run("replay", "--from", "1200", "--partition", "0", "-o", "json")
+    assert ended.returncode == 5
+    assert json.loads(ended.stdout)["ranges"][0]["beyond_the_end"] is True
+    shown = site.program.run("replay", "--from", "1200", "--partition", "0").stdout
+    assert "emptied or recreated" in shown
+
+
+@pytest.mark.timeout(90)
+def test_a_replay_that_loses_its_broker_says_so_and_ends(site, minio, kafka):
+    """Status 6 and the server's name, from the midst of reading: the driver by itself would wait for ever."""
+    site.send([site.created(f"k{number}") for number in range(6000)])
+    little = {"QUEUED_MIN_MESSAGES": "1", "QUEUED_MAX_MESSAGES_KBYTES": "64", "FETCH_MESSAGE_MAX_BYTES": "65536"}
+    host, port = urlsplit(minio.url).netloc.split(":")
+    with Proxy(host, int(port)) as between:
+        between.set(Stall())
+        changed = {f"RECONCILER_KAFKA__{name}": value for name, value in little.items()}
+        changed["RECONCILER_MINIO__ENDPOINT"] = between.url
+        with site.program.running("replay", "--from", "earliest", **changed) as process:
+            try:
+                until(lambda: between.requests or process.poll() is not None, 20, "it looks at what it has read")
+                kafka.control.freeze()
+                between.set(Pass())
+                assert process.wait(60) == 6, site.program.log()
+            finally:
+                kafka.control.thaw()
+    assert "kafka" in site.program.log()
 
 
 def test_a_killed_replay_costs_time_and_nothing_else(site):

@@ -3,8 +3,10 @@
 import secrets
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from consumer.kafka_range import RangeReader
+from deploy.local import kafka as kafkas
 from reconcile.model import Unavailable
 from tests.support import consuming
 from tests.support.waiting import until
@@ -48,6 +50,20 @@ def test_what_retention_eats_while_it_is_read_is_counted_and_the_rest_is_read(si
         site.delete_records(0, 20)
         assert read(reader, ranges) == []
         assert reader.eaten == {0: 6}
+
+
+def test_a_topic_that_is_recreated_while_it_is_read_is_not_taken_for_read(site, kafka):
+    """What it held is gone, and what it holds now is another range."""
+    site.send([b"x"] * 10)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    with RangeReader(site.topic, site.kafka) as reader:
+        ranges = reader.ranges(5, partition=0)
+        admin.delete_topics([site.topic])[site.topic].result()
+        until(lambda: site.topic not in admin.list_topics(timeout=10).topics, 20, "it is gone")
+        kafkas.create_topic(kafka.bootstrap, site.topic, 4)
+        until(lambda: site.topic in admin.list_topics(timeout=10).topics, 20, "it is there again")
+        assert read(reader, ranges) == []
+        assert reader.beyond == {0}
 
 
 @pytest.mark.timeout(60)
