@@ -15,7 +15,7 @@ from reconcile.erasing import Erasure, How, changed, erasure, erasure_of
 from reconcile.filters import OURS
 from reconcile.human import duration
 from reconcile.life import Input, Subject
-from reconcile.model import Facts, Hint, Misconfigured, ObjectSide, Present, State
+from reconcile.model import Facts, Hint, Misconfigured, ObjectSide, Present, State, Unavailable
 from reconcile.orphans import Kept
 from reconcile.reconciler import World, reconcile
 from reconcile.settings import Trash
@@ -141,6 +141,8 @@ class Erasing:
             return self.bin.take(one.ref, self.erasures[_id(one)]) or self._undone(one)
         except Misconfigured as refused:
             return str(refused)
+        except Unavailable as silent:  # of this object alone, or it ends the run
+            return self.bin.live.alone(one.ref, silent)
 
     def _ended(self, gone: Sequence[Named]) -> Iterator[Outcome]:
         """Note what was removed, and read the rows once more after that, too."""

@@ -113,7 +113,10 @@ class Restoring:
     def _brought_back(
         self, batch: Sequence[Named]
     ) -> tuple[dict[ObjectRef, Way], dict[ObjectRef, NoWay], Exception | None]:
-        """Do what is to be done of each; returns what was done, what was not, and what ended it half-way."""
+        """Do what is to be done of each; returns what was done, what was not, and what ended it half-way.
+
+        An object that alone cannot be read or stored ends nothing: else what comes behind it would never have its turn.
+        """
         done: dict[ObjectRef, Way] = {}
         left: dict[ObjectRef, NoWay] = {}
         try:
@@ -125,6 +128,8 @@ class Restoring:
                     lost = self._bring_back(ref, way)
                 except Gone as error:
                     lost = NoWay(str(error), again=True)
+                except Unavailable as error:
+                    lost = NoWay(self.ways.live.alone(ref, error), again=True)
                 del left[ref]
                 if lost is None:
                     done[ref] = way

@@ -25,6 +25,7 @@ from reconcile.model import (
     ObjectRef,
     ObjectSide,
     Policy,
+    Unavailable,
 )
 from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
@@ -76,6 +77,13 @@ class LiveWorld:
         sides = self.objects.heads(refs, self.look_deadline_s)
         self.objects.probe_silent(sides)
         return sides
+
+    def alone(self, ref: ObjectRef, error: Unavailable) -> str:
+        """Say what one object alone answered, where its bucket does; raises Unavailable where nothing answers."""
+        if error.server != "minio":
+            raise error
+        self.objects.probe(ref.bucket)
+        return error.detail
 
     def due(self, limit: int, among: Collection[ObjectRef] | None = None) -> list[Hint]:
         """Claim at most `limit` looks that are due, of all or of these alone."""

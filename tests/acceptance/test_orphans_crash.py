@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +15,7 @@ from reconcile.trash import Bin
 from reconcile.triage import Named, Outcome
 from tests.support import command
 from tests.support.orphans import Office, killed
+from tests.support.proxy import BUSY, Pass, Proxy
 
 both = pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
 
@@ -255,3 +257,28 @@ def test_what_the_application_deleted_later_under_the_same_key_stays_deleted(off
     office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
     assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 0
     assert office.versions("a") == [True, False, True, False]
+
+
+@both
+def test_an_object_that_alone_cannot_be_removed_keeps_no_other_from_its_turn(office, versioned):
+    """Its bucket answers: it is told, stays approved, and the run goes on; the next one begins it again."""
+    if versioned:
+        office.keep_versions()
+    first, second = office.find({"a": b"AAA", "b": b"BB"})
+    office.approve(first, second)
+    settings = office.settings()
+    place = urlsplit(settings.minio.endpoint)
+    with Proxy(place.hostname, place.port) as between:
+        there = replace(settings, minio=replace(settings.minio, endpoint=between.url))
+        with office.world() as world, opening.storing(there) as storing:
+            faults = [BUSY]
+            bin_ = Bin(world, storing, lambda: between.set(faults.pop() if faults else Pass()))
+            run = Erasing(bin_, settings.policy.orphan_grace, settings.trash, frozenset([office.bucket]))
+            both_of = [Named(number, ObjectRef(office.bucket, key)) for number, key in ((first, "a"), (second, "b"))]
+            outcomes = run.erased(both_of)
+            silent = next(outcomes)
+            between.set(Pass())
+            [gone] = outcomes
+    assert (silent.done, silent.again, gone.done) == (False, True, True)
+    assert (office.state(first), office.state(second)) == ("approved", "deleted")
+    assert "not deleted" in office.acts(first)

@@ -13,7 +13,7 @@ from reconcile.storing import Storing
 from reconcile.triage import Named
 from reconcile.ways import Place, Wanted
 from tests.contract.stages import HOUR, NEVER_A_VERSION, Meanwhile, flag, look, look_again
-from tests.support.proxy import Proxy
+from tests.support.proxy import BUSY, Pass, Proxy
 
 BACKUP = Wanted(Place("", "backup/"), is_named=True)
 
@@ -183,3 +183,38 @@ def test_an_outage_in_the_middle_tells_what_was_done_and_what_was_not(live, mome
     assert live.status("row of a") == "corrupted"
     [first, *_] = Restoring(Ways(world, Storing(live.server), BACKUP), Who("ann")).apply(named)
     assert first.told == "the object is there; given back"
+
+
+class Trying(Storing):
+    """Hands with which something happens right after an object was brought, or was not, once."""
+
+    after_try = staticmethod(lambda: None)
+
+    def bring(self, *given, **named):
+        """Try it; then something happens, once."""
+        try:
+            return super().bring(*given, **named)
+        finally:
+            happens, self.after_try = self.after_try, lambda: None
+            happens()
+
+
+def test_an_object_that_alone_cannot_be_read_keeps_no_other_from_coming_back(live):
+    """A backup whose content is lost on the disk: its bucket answers, so the others have their turn in the same run."""
+    world = live.world()
+    refs = flag(live, world, "a", "b")
+    for ref in refs:
+        live.put(f"backup/{ref.key}", b"AAA")
+    numbers = dict(live.sql("SELECT key, id FROM reconciler.finding"))
+    named = [Named(numbers[ref.key], ref, f"row of {ref.key}") for ref in refs]
+    place = urlsplit(live.server.endpoint)
+    with (
+        Proxy(place.hostname, place.port) as between,
+        Trying(replace(live.server, endpoint=between.url)) as hands,
+    ):
+        between.set(replace(BUSY, method="GET"))
+        hands.after_try = lambda: between.set(Pass())
+        broken, whole = Restoring(Ways(world, hands, BACKUP), Who("ann")).apply(named)
+    assert (broken.done, broken.again, "503" in broken.told) == (False, True, True)
+    assert whole.told == "copied from the backup, compared by size alone; given back"
+    assert [live.status(f"row of {key}") for key in "ab"] == ["corrupted", "active"]
