@@ -106,8 +106,9 @@ def copied(connection: Connection, mapping: Mapping, scope: Scope, facts: Facts)
     with connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute("SET LOCAL statement_timeout = 0")
-        with closing(spool.copied(connection, mapping, scope.bucket, scope.prefix, facts)) as lines:
-            return Spool(scope.directory).write(lines)
+        lines = spool.copied(connection, mapping, scope.bucket, scope.prefix, facts)
+        with closing(lines), spool.begun(scope.directory) as rows:
+            return rows.write(lines)
 
 
 def from_bucket(store: Objects, scope: Scope, facts: Facts) -> Source:

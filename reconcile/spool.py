@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 import tempfile
 from bisect import bisect_right
-from collections.abc import Generator, Iterable
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
@@ -100,6 +100,17 @@ class Spool:
                 return
 
 
+@contextmanager
+def begun(directory: Path | None = None) -> Iterator[Spool]:
+    """Lend a spool to whoever writes it, and close it if that fails."""
+    spool = Spool(directory)
+    try:
+        yield spool
+    except BaseException:
+        spool.close()
+        raise
+
+
 def within(block: Lines, low: bytes, high: bytes | None) -> Lines:
     """Return the lines of keys above `low`, up to and with `high`."""
     first = first_after(block, low) if low else 0
@@ -159,24 +170,25 @@ def lines(mapping: Mapping, facts: Facts) -> sql.Composed:
 
 def brought(pages: Iterable[list[Entry]], facts: Facts, directory: Path | None = None) -> Spool:
     """Return a spool of a listing in ascending order, whatever order it has; few bring one that is not sorted."""
-    spool, last, ascending = Spool(directory), b"", True
+    last, ascending = b"", True
     lines = (lines_of(page, facts) for page in pages)
-    for block in lines:
-        keys = [last, *map(key_of, block)]
-        ascending = ascending and sorted(keys) == keys
-        last = keys[-1]
-        spool.write(line + b"\n" for line in block)
+    with begun(directory) as spool:
+        for block in lines:
+            keys = [last, *map(key_of, block)]
+            ascending = ascending and sorted(keys) == keys
+            last = keys[-1]
+            spool.write(line + b"\n" for line in block)
     return spool if ascending else in_order(spool, directory)
 
 
 def in_order(spool: Spool, directory: Path | None = None) -> Spool:
-    """Return a spool with the lines of another in ascending order: sorted runs on disk, merged."""
-    lines = chain.from_iterable(spool.blocks())
-    runs: list[Spool] = []
-    while run := sorted(islice(lines, RUN_LINES), key=key_of):
-        runs.append(Spool(directory).write(line + b"\n" for line in run))
-    merged = heapq.merge(*(chain.from_iterable(one.blocks(size=RUN_BYTES)) for one in runs), key=key_of)
-    whole = Spool(directory).write(line + b"\n" for line in merged)
-    for one in (spool, *runs):
-        one.close()
-    return whole
+    """Return a spool with the lines of another, which is closed, in ascending order: sorted runs on disk, merged."""
+    with ExitStack() as runs:
+        lines = chain.from_iterable(runs.enter_context(closing(spool)).blocks())
+        blocks: list[Blocks] = []
+        while run := sorted(islice(lines, RUN_LINES), key=key_of):
+            one = runs.enter_context(closing(Spool(directory))).write(line + b"\n" for line in run)
+            blocks.append(one.blocks(size=RUN_BYTES))
+        merged = heapq.merge(*map(chain.from_iterable, blocks), key=key_of)
+        with begun(directory) as whole:
+            return whole.write(line + b"\n" for line in merged)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+from typing import IO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,3 +77,35 @@ def test_runs_beyond_memory_are_merged(monkeypatch):
     one = spool.brought([[Entry(key, 1) for key in keys]], FACTS)
     assert keys_of(one.blocks()) == sorted(keys)
     one.close()
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[IO[bytes]]:
+    """Tell which files were opened; from the third on the disk is full."""
+    files: list[IO[bytes]] = []
+
+    def one(_: Path | None) -> IO[bytes]:
+        files.append(tempfile.TemporaryFile() if len(files) < 2 else Path("/dev/full").open("wb"))
+        return files[-1]
+
+    monkeypatch.setattr(spool, "_opened", one)
+    return files
+
+
+def test_a_listing_that_breaks_off_leaves_no_file_open(opened):
+    """What was written of it is closed at once, and not when somebody happens to collect it."""
+
+    def broken():
+        yield [Entry("a")]
+        raise Misconfigured("it cannot be read")
+
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        spool.brought(broken(), FACTS)
+    assert [one.closed for one in opened] == [True]
+
+
+def test_a_listing_without_room_to_be_sorted_leaves_no_file_open(opened):
+    """Neither what was read, nor a run, nor the merged whole."""
+    with pytest.raises(Misconfigured, match=spool.NO_ROOM):
+        spool.brought([[Entry("b"), Entry("a")]], FACTS)
+    assert [one.closed for one in opened] == [True] * 3
