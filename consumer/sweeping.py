@@ -261,6 +261,7 @@ class Sweeping:
             started_at=started_at,
             finished_at=self.now(),
             prefix=self.wanted.scope.prefix,
+            brought=self.wanted.scope.listing is not None,
             reason="; ".join(filter(None, (self.wanted.believe, end.reason))),
             totals={**totals, **kinds, "new": new, "still": sums.total - new},
             by_kind=sums.by_kind(),

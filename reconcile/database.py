@@ -15,6 +15,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from reconcile.model import Misconfigured, Unavailable
@@ -93,7 +94,9 @@ class Database:
         return self._connection
 
     def _connect(self) -> Connection:
-        settings = f"-c statement_timeout={self.statement_timeout} -c lock_timeout={self.lock_timeout}"
+        """Connect with the options of the URL, such as a search_path, and with ours, which go before them."""
+        settings = str(conninfo_to_dict(self.url).get("options", ""))
+        settings += f" -c statement_timeout={self.statement_timeout} -c lock_timeout={self.lock_timeout}"
         settings += " -c idle_in_transaction_session_timeout=10s -c TimeZone=UTC"
         settings += " -c enable_seqscan=off" if self.by_index else ""
         try:

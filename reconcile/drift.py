@@ -105,7 +105,7 @@ class Metered(NamedTuple):
 
 
 class Past(NamedTuple):
-    """One sweep of the history, the latest first."""
+    """One sweep of the history, the latest first; `brought` is one over a listing that a person had."""
 
     id: int
     started_at: datetime
@@ -116,15 +116,17 @@ class Past(NamedTuple):
     mismatch: int
     orphan: int
     leftover: int
+    brought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
     """What a sweep came to. `drifts` may be the first of many; `counts` are of all.
 
-    `state` is complete, incomplete, held or running; `reason` says why it is not complete. `totals` by name: objects,
-    object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still,
-    held_by_brake.
+    `state` is complete, incomplete, held or running; `reason` says why it is not complete. `brought` is whether the
+    listing was a person's, which may be of any time: such a sweep is never the last complete one. `totals` by name:
+    objects, object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new,
+    still, held_by_brake.
     """
 
     bucket: str
@@ -135,6 +137,7 @@ class SweepReport:
     id: int | None = None
     prefix: str = ""
     reason: str = ""
+    brought: bool = False
     totals: Mapping[str, int] = field(default_factory=dict)
     by_kind: Sequence[OfKind] = ()
     by_group: Sequence[Count] = ()

@@ -52,11 +52,11 @@ def _families(report: SweepReport) -> Iterator[tuple[str, str, Iterable[Sample]]
 
 
 def _complete(report: SweepReport) -> Iterator[Sample]:
-    if report.state == COMPLETE:
+    if report.state == COMPLETE and not report.brought:
         yield Sample(report.started_at.timestamp())
         return
     for past in report.history:
-        if past.state == COMPLETE:
+        if past.state == COMPLETE and not past.brought:
             yield Sample(past.started_at.timestamp())
             return
 

@@ -37,7 +37,7 @@ def _panel(name: str, pasts: Sequence[Past]) -> str:
 
 
 def _history_table(pasts: Sequence[Past]) -> str:
-    names = Past._fields[3:]
+    names = Past._fields[3:-1]
     heads = "".join(f'<th scope="col" class="n">{name}</th>' for name in names)
     rows = "".join(
         f'<tr><th scope="row">{time_of(past.started_at)}</th><td>{safe(past.state)}</td>'

@@ -214,7 +214,7 @@ def _meter(report: SweepReport) -> Table:
 
 
 def _history(report: SweepReport) -> Table:
-    brief = Brief(Past._fields, TOP // 2)
+    brief = Brief(Past._fields[:-1], TOP // 2)
     return Table("history", Past._fields, report.history, "Sweeps before", none="", brief=brief)
 
 

@@ -15,9 +15,10 @@ WHERE r.lifted_at IS NULL AND (r.effect IN ('brake', 'unreadable') OR r.until IS
 GROUP BY 1, 2
 
 -- name: swept
--- Of each bucket's last complete sweep what the loss meter says.
+-- Of each bucket's last complete sweep what the loss meter says; a listing that a person brought may be of any time.
 SELECT s.bucket, d.meter, count(*)
 FROM (SELECT bucket, max(id) AS id FROM reconciler.sweep
-      WHERE kind = 'sweep' AND state = 'complete' AND prefix = '' GROUP BY 1) AS s
+      WHERE kind = 'sweep' AND state = 'complete' AND prefix = '' AND NOT facts ? 'listing'
+      GROUP BY 1) AS s
 JOIN reconciler.drift AS d ON d.sweep_id = s.id AND d.seen_again AND d.kind <> 'healed'
 GROUP BY 1, 2

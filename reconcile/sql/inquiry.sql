@@ -157,19 +157,23 @@ WHERE l.task <> 'live_rows' AND l.until > now() ORDER BY l.task
 
 -- name: sweeps
 -- Of each bucket the last complete sweep; and what became of the latest one since, from the first that was not complete on.
-WITH latest AS (
+-- A listing that a person brought may be of any time, so its sweep is none of these.
+WITH own AS (
+    SELECT s.id, s.bucket, s.prefix, s.state, s.started_at, s.reason
+    FROM reconciler.sweep AS s WHERE s.kind = 'sweep' AND s.state <> 'wanted' AND NOT s.facts ? 'listing'
+), latest AS (
     SELECT s.bucket, s.prefix, max(s.id) AS last, max(s.id) FILTER (WHERE s.state = 'complete') AS complete
-    FROM reconciler.sweep AS s WHERE s.kind = 'sweep' AND s.state <> 'wanted' GROUP BY 1, 2
+    FROM own AS s GROUP BY 1, 2
 )
 SELECT g.bucket, nullif(g.prefix, '') AS prefix, c.started_at,
        c.missing + c.mismatch + c.orphans + c.leftovers + c.lookalikes,
        l.state, since.at, since.tries, nullif(l.reason, '')
 FROM latest AS g
 LEFT JOIN reconciler.sweeps AS c ON c.id = g.complete
-LEFT JOIN reconciler.sweep AS l ON l.id = g.last AND l.state <> 'complete'
+LEFT JOIN own AS l ON l.id = g.last AND l.state <> 'complete'
 LEFT JOIN LATERAL (
-    SELECT min(s.started_at) AS at, nullif(count(*), 0) AS tries FROM reconciler.sweep AS s
-    WHERE s.kind = 'sweep' AND s.state <> 'wanted' AND s.bucket = g.bucket AND s.prefix = g.prefix AND s.id > coalesce(g.complete, 0)
+    SELECT min(s.started_at) AS at, nullif(count(*), 0) AS tries FROM own AS s
+    WHERE s.bucket = g.bucket AND s.prefix = g.prefix AND s.id > coalesce(g.complete, 0)
 ) AS since ON true
 ORDER BY g.bucket, g.prefix
 

@@ -39,11 +39,11 @@ WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state =
 ORDER BY id DESC LIMIT 1
 
 -- name: past
-SELECT id, started_at, state, coalesce(objects, 0), coalesce(rows, 0), coalesce(missing, 0), coalesce(mismatch, 0),
-       coalesce(orphans, 0), coalesce(leftovers, 0)
-FROM reconciler.sweeps
-WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'sweep' AND state NOT IN ('running', 'wanted')
-ORDER BY id DESC LIMIT 60
+SELECT v.id, v.started_at, v.state, coalesce(v.objects, 0), coalesce(v.rows, 0), coalesce(v.missing, 0),
+       coalesce(v.mismatch, 0), coalesce(v.orphans, 0), coalesce(v.leftovers, 0), s.facts ? 'listing'
+FROM reconciler.sweeps AS v JOIN reconciler.sweep AS s ON s.id = v.id
+WHERE v.bucket = %(bucket)s AND v.prefix = %(prefix)s AND v.kind = 'sweep' AND v.state NOT IN ('running', 'wanted')
+ORDER BY v.id DESC LIMIT 60
 
 -- name: take
 -- A range that nobody has, or whose owner is gone.

@@ -1,10 +1,16 @@
-"""What the acceptance tests of sweeps share: the command over a bucket, a large bucket, a listing that breaks."""
+"""What the acceptance tests of sweeps share: the command over a bucket, a large one, a broken listing, a reader."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
+from psycopg import sql
 
 from reconcile.database import migrate
 from tests.support import command, sweeping
@@ -43,3 +49,32 @@ def lists(minio) -> Iterator[Lists]:
     """Stand before MinIO, to break its listing."""
     with Lists(minio) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def reader(program, connection, minio, bucket) -> Iterator[command.Program]:
+    """Give the command as a role with SELECT on two tables and a MinIO user who may list and read one bucket."""
+    name, word = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
+    role = sql.Identifier(name)
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(word)))
+    connection.execute(sql.SQL("GRANT SELECT ON storage_files, file_versions TO {}").format(role))
+    admin = MinioAdmin(
+        endpoint=minio.endpoint, credentials=StaticProvider(minio.user, minio.password), secure=minio.secure
+    )
+    admin.user_add(name, word)
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    may = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": resources}
+    admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": [may]})
+    admin.attach_policy([name], user=name)
+    url = urlsplit(program.environ["RECONCILER_DATABASE__URL"])
+    there = url.netloc.rpartition("@")[2]
+    changed = {
+        "RECONCILER_DATABASE__URL": urlunsplit(url._replace(netloc=f"{name}:{word}@{there}")),
+        "RECONCILER_MINIO__ACCESS_KEY": name,
+        "RECONCILER_MINIO__SECRET_KEY": word,
+    }
+    yield replace(program, environ=program.environ | changed)
+    admin.user_remove(name)
+    admin.policy_remove(name)
+    connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
+    connection.execute(sql.SQL("DROP ROLE {}").format(role))

@@ -400,19 +400,29 @@ def test_a_terminal_gets_colours_and_no_line_too_wide(installed, connection, buc
 
 
 def test_status_tells_the_last_complete_sweep_of_each_bucket(installed, connection, bucket):
-    """A night that was missed, held or given up is seen: when the last complete one was, and what came since."""
+    """A night that was missed, held or given up is seen: when the last complete one was, and what came since.
+
+    One over a listing that somebody brought, which may be of any time, is none of them.
+    """
     assert [(one["bucket"], one["since_then"]) for one in installed.json("status")["sweeps"]] == [
         (bucket, "never swept")
     ]
     connection.execute(
-        "INSERT INTO reconciler.sweep (bucket, prefix, mode, state, reason, actor, totals, started_at)"
-        " SELECT bucket, prefix, 'report', state, reason, 'me', totals::jsonb, now() - ago::interval"
-        " FROM (VALUES (%(bucket)s, '', 'complete', '', '{}', '9 days'),"
-        " (%(bucket)s, '', 'complete', '', %(totals)s, '3 days'),"
-        " (%(bucket)s, '', 'incomplete', 'away', '{}', '2 days'), (%(bucket)s, '', 'held', 'too many', '{}', '1 day'),"
-        " (%(bucket)s, 'part/', 'complete', '', %(totals)s, '1 hour'),"
-        " ('other', '', 'held', 'empty', '{}', '1 hour')) AS v (bucket, prefix, state, reason, totals, ago)",
-        {"bucket": bucket, "totals": '{"missing": 2, "mismatch": 0, "orphan": 3, "leftover": 0, "lookalike": 1}'},
+        "INSERT INTO reconciler.sweep (bucket, prefix, mode, state, reason, actor, totals, started_at, facts)"
+        " SELECT bucket, prefix, 'report', state, reason, 'me', totals::jsonb, now() - ago::interval, facts::jsonb"
+        " FROM (VALUES (%(bucket)s, '', 'complete', '', '{}', '9 days', '{}'),"
+        " (%(bucket)s, '', 'complete', '', %(totals)s, '3 days', '{}'),"
+        " (%(bucket)s, '', 'incomplete', 'away', '{}', '2 days', '{}'),"
+        " (%(bucket)s, '', 'held', 'too many', '{}', '1 day', '{}'),"
+        " (%(bucket)s, '', 'complete', '', %(totals)s, '2 hours', %(brought)s),"
+        " (%(bucket)s, 'part/', 'complete', '', %(totals)s, '1 hour', '{}'),"
+        " ('other', '', 'held', 'empty', '{}', '1 hour', '{}'))"
+        " AS v (bucket, prefix, state, reason, totals, ago, facts)",
+        {
+            "bucket": bucket,
+            "brought": '{"listing": true}',
+            "totals": '{"missing": 2, "mismatch": 0, "orphan": 3, "leftover": 0, "lookalike": 1}',
+        },
     )
     rows = {(one["bucket"], one["prefix"]): one for one in installed.json("status")["sweeps"]}
     told = {at: (one["drifts"], one["since_then"], one["tries"], one["why"]) for at, one in rows.items()}

@@ -195,7 +195,9 @@ def test_a_listing_that_is_brought_is_not_what_the_next_sweep_is_compared_with(
     connection.execute("UPDATE reconciler.sweep SET started_at = now() - interval '2 hours' WHERE id = %s", [own["id"]])
     put(objects, bucket, "orphan")
     file.write_text(file.read_text("utf-8") + "orphan\n", "utf-8")
-    assert found(swept(installed, "--listing", str(file))) == {("orphan", "orphan")}
+    brought = swept(installed, "--listing", str(file))
+    assert found(brought) == {("orphan", "orphan")}
+    assert [one["brought"] for one in brought["history"]] == [True, False]
     assert [one.reason for one in wanted(connection)] == ["rule_removed"]
     assert prune(connection, *[timedelta(hours=1)] * 3).get("sweeps") is None
     report = swept(installed)

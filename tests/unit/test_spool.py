@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -80,12 +79,13 @@ def test_runs_beyond_memory_are_merged(monkeypatch):
 
 
 @pytest.fixture
-def opened(monkeypatch) -> list[IO[bytes]]:
+def opened(tmp_path, monkeypatch) -> list[IO[bytes]]:
     """Tell which files were opened; from the third on the disk is full."""
     files: list[IO[bytes]] = []
 
     def one(_: Path | None) -> IO[bytes]:
-        files.append(tempfile.TemporaryFile() if len(files) < 2 else Path("/dev/full").open("wb"))
+        path = tmp_path / str(len(files)) if len(files) < 2 else Path("/dev/full")
+        files.append(path.open("w+b" if len(files) < 2 else "wb"))
         return files[-1]
 
     monkeypatch.setattr(spool, "_opened", one)

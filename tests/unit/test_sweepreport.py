@@ -197,6 +197,18 @@ def test_metrics_claim_nothing_that_was_not_counted():
     assert parsed(metrics(HELD))["held", ("bucket", "files")] == 1
 
 
+def test_metrics_take_no_listing_that_was_brought_for_the_last_complete_sweep():
+    """It may be of any time: neither this one nor one of the history; what it found is told all the same."""
+    name, past = ("last_complete_timestamp_seconds", ("bucket", "files")), Past(3, NOW, "complete", 9, 9, 0, 0, 0, 0)
+    brought = replace(FULL, brought=True, history=[past._replace(brought=True)])
+    samples = parsed(metrics(brought))
+    assert name not in samples
+    assert samples["objects", ("bucket", "files")] == 200_000
+    own = past._replace(id=2, started_at=NOW - timedelta(days=3))
+    samples = parsed(metrics(replace(brought, history=[*brought.history, own])))
+    assert samples[name] == own.started_at.timestamp()
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_metrics_escape_labels(bucket):
     """Any bucket's name survives the format."""
