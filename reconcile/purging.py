@@ -22,7 +22,7 @@ from reconcile.life import Input, Subject
 from reconcile.mapping import Mapping
 from reconcile.model import Absent, Facts, Hint, Kind, Misconfigured, ObjectRef, ObjectSide, RowState
 from reconcile.reconciler import Look, World, reconcile
-from reconcile.restraint import PURGES, Trip, covered, foreseen
+from reconcile.restraint import ALL_BUCKETS, PURGES, Trip, foreseen
 from reconcile.steps import Effect, Purge
 from reconcile.superseded import good, has_others, in_words
 from reconcile.triage import HELD, Deed, Named, Outcome, batches, carried_out, still_drifting
@@ -30,6 +30,7 @@ from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
 log = structlog.get_logger("reconciler")
+_OF = {PURGES: "purges", Kind.MISSING.value: "flags"}
 ALONE = "its file has no other good version; --even-alone takes it, too"
 
 
@@ -57,11 +58,15 @@ class Aims(NamedTuple):
 
 @dataclass
 class Purging:
-    """One run on one world. `hidden` counts those that only a delete marker hides: restore would bring them back."""
+    """One run on one world. `hidden` counts those that only a delete marker hides: restore would bring them back.
+
+    `brakes` are those that must be released before what is held goes.
+    """
 
     live: LiveWorld
     aims: Aims
     hidden: int = 0
+    brakes: set[str] = field(default_factory=set)
     _since: dict[int, datetime] = field(default_factory=dict)
     _others: set[str] = field(default_factory=set)
     _later: dict[str, str] = field(default_factory=dict)
@@ -132,6 +137,7 @@ class Purging:
         if finding is None or finding.previous_status is None or row is None or row.state != RowState.FLAGGED:
             return "its row carries no flag of ours"
         if finding.held_by == "brake":
+            self.brakes.add(PURGES)
             return f"{HELD} the brake"
         if self._is_alone(row.row_id):
             return ALONE
@@ -169,14 +175,25 @@ class Purging:
                 txn.write([], trips, Look([], {}, {}, {}), set())
         for trip in trips if apply else ():
             log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
-        met = sorted({pair[1] for pair in counts.keys() | freed if covered(pair, restraints.active)})
-        return [*(f"{bucket}: a brake is on" for bucket in met), *map(_said, trips)]
+        active = restraints.active
+        met = {(brake, bucket) for kind, bucket in counts.keys() | freed for brake in _on((kind, bucket), active)}
+        self.brakes |= {brake for brake, _ in met} | ({PURGES} if counts and (met or trips) else set())
+        return [
+            *(f"{bucket}: the brake of {_OF[brake]} is on" for brake, bucket in sorted(met)),
+            *map(_said, trips),
+        ]
 
 
 def action(mapping: Mapping) -> str:
     """Say what a purge does to a row."""
     word = mapping.tables.settings.status.purged
     return f"status set to {word!r}" if word else "row deleted"
+
+
+def _on(pair: tuple[str, str], active: frozenset[tuple[str, str]]) -> set[str]:
+    """Return the brakes that hold this pair now."""
+    kind, bucket = pair
+    return {one for one in (kind, Kind.MISSING.value) if (one, bucket) in active or (one, ALL_BUCKETS) in active}
 
 
 def _candidate(found: Record) -> Candidate:

@@ -78,5 +78,6 @@ def notes(run: Purging, held: list[str]) -> Iterator[str]:
         yield f"{run.hidden:,} of those looked at are hidden by a delete marker only: storage-reconciler restore"
     for one in held:
         yield f"held by the brake: {one}"
-    if held:
-        yield "storage-reconciler brake release --kind purge lets the next purge take them"
+    if run.brakes:
+        released = " and ".join(f"storage-reconciler brake release --kind {brake}" for brake in sorted(run.brakes))
+        yield f"{released} lets the next purge take them"

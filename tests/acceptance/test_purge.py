@@ -1,6 +1,7 @@
 """`purge` on real servers: what is given up, what is left alone and why, and what a mass of it comes to."""
 
 import json
+import re
 
 import psycopg
 import pytest
@@ -177,6 +178,27 @@ def test_a_mass_of_purges_is_held_as_a_whole_until_it_is_released(app):
     assert app.program.json("brake", "status")["brake"] == "off"
 
 
+def told_of_brakes(app):
+    """Return which brake a plan says to be on, and of which kinds it names a release."""
+    told = " ".join(app.program.run(*OLD).stdout.split())
+    [brake] = re.findall("the brake of ([a-z]+) is on", told) or [""]
+    return brake, re.findall("brake release --kind ([a-z]+)", told)
+
+
+def test_a_release_is_named_by_the_brakes_that_hold_what_is_held(app):
+    """That of flags, and then that of purges, which holds what met the other one: as long as either does."""
+    superseded(app, "old")
+    app.connection.execute(
+        "INSERT INTO reconciler.restraint (effect, bucket, kind, actor, why) VALUES ('brake', '', 'missing', 'a', 'm')"
+    )
+    assert told_of_brakes(app) == ("flags", ["missing", "purge"])
+    assert app.program.run(*OLD, "--apply").returncode == 4
+    assert app.program.json("brake", "release", "--kind", "missing", "--apply")
+    assert told_of_brakes(app) == ("", ["purge"])
+    assert app.program.json("brake", "release", "--kind", "purge", "--apply")
+    assert app.program.json(*OLD, "--apply")["done"] == 1
+
+
 def test_what_was_released_waits_while_flags_are_held(app):
     """The plan says so, the run ends with 4; after that it passes the brake that it was released from, uncounted."""
     superseded(app, "old")
@@ -184,7 +206,7 @@ def test_what_was_released_waits_while_flags_are_held(app):
     app.connection.execute(
         "INSERT INTO reconciler.restraint (effect, bucket, kind, actor, why) VALUES ('brake', '', 'missing', 'a', 'm')"
     )
-    assert "a brake is on" in app.program.run(*OLD).stdout
+    assert told_of_brakes(app) == ("flags", ["missing"])
     held = app.program.run(*OLD, "--apply", "-o", "json")
     assert (held.returncode, details(json.loads(held.stdout))) == (
         4,

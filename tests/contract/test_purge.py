@@ -127,7 +127,7 @@ def test_a_run_is_counted_as_a_whole_before_its_first_row(live, flagged):
     assert (run.restrained(mass, apply=False), live.restraints("brake")) == (said, set())
     assert (run.restrained(mass, apply=True), live.restraints("brake")) == (said, {("purge", "")})
     assert set(purged(world).values()) == {"held by the brake"}
-    assert run.restrained(mass, apply=False) == [f"{live.bucket}: a brake is on"]
+    assert run.restrained(mass, apply=False) == [f"{live.bucket}: the brake of purges is on"]
 
 
 def test_nothing_is_purged_while_a_window_is_on(live, flagged):
