@@ -15,6 +15,8 @@ from consumer.pages.troubles import Level, Process, Sight, Trouble, troubles
 from consumer.rulewatch import NAME as RULES
 from reconcile import inquiry
 from reconcile.database import Connection
+from reconcile.opening import named_buckets
+from reconcile.settings import Settings
 
 EFFECTS = ["brake", "unreadable", "suppress", "ignore"]
 MEANT = {
@@ -25,8 +27,11 @@ MEANT = {
 }
 
 
-def read(connection: Connection, process: Process, buckets: Sequence[str], lanes: Sequence[str]) -> Sight:
-    """Read what is kept, without counting anything: it costs the same with any number of findings."""
+def read(connection: Connection, process: Process, settings: Settings, lanes: Sequence[str]) -> Sight:
+    """Read what is kept, without counting anything: it costs the same with any number of findings.
+
+    What a canary left that is off now says nothing any more.
+    """
     leases = inquiry.records(connection, "leases")
     [outbox] = inquiry.records(connection, "outbox")
     sweeps, live = inquiry.records(connection, "sweeps"), inquiry.records(connection, "live_rows")
@@ -36,10 +41,10 @@ def read(connection: Connection, process: Process, buckets: Sequence[str], lanes
         counted=counted.read(leases),
         restraints=inquiry.records(connection, "restraints", effects=EFFECTS),
         leases=leases,
-        sweeps=list(sweep_rows(sweeps, live, buckets)),
+        sweeps=list(sweep_rows(sweeps, live, named_buckets(settings))),
         wanted=wanted(connection),
         outbox=outbox,
-        canaries=canary.kept(connection),
+        canaries=canary.kept(connection) if settings.canary.interval else {},
         lanes=lanes,
     )
 

@@ -93,8 +93,7 @@ class Pages:
                 return None
 
     def _overview(self, query: Query) -> Reply:
-        buckets = named_buckets(self.settings)
-        sight = self._read(lambda connection: overview.read(connection, self.process(), buckets, self.lanes))
+        sight = self._read(lambda connection: overview.read(connection, self.process(), self.settings, self.lanes))
         return self._reply(OK, "overview", {**overview.told(sight), "again": "again" in query})
 
     def _findings(self, query: Query) -> Reply:

@@ -5,9 +5,11 @@ import socket
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from consumer.canary import Arrival, Canary, Judged
 from consumer.pages.site import PATIENCE_S, SLOTS
 from reconcile.database import migrate
 from tests.support import command, consuming, paging, proxy
@@ -50,6 +52,21 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do(settings, connection):
     assert "storage-reconciler --config /etc/reconciler.toml brake release --kind missing" in answer.text
     assert "200 flags in 10 min" in answer.text
     assert "<script" not in answer.text
+
+
+def test_a_canary_is_told_while_it_is_on(settings, connection):
+    """A lane that is silent wants somebody now, with its likely cause; what was kept of one that is off is old."""
+    judged = Judged(silent={"durable": ("rule_removed", "no rule sends deletions")})
+    told = paging.encoded(Canary(number=5, sent={"5": 1.7e9}, lanes={"durable": Arrival()}, judged=judged))
+    connection.execute(
+        "INSERT INTO reconciler.lease (task, lower, tally, owner, until) VALUES ('canary', 'files', %s, 'x', now())",
+        [told],
+    )
+    with paging.serving(settings) as page:
+        assert "canary" not in page.ask("/").text.lower()
+    is_on = replace(settings, canary=replace(settings.canary, interval=timedelta(minutes=1)))
+    with paging.serving(is_on) as page:
+        assert "The durable lane of bucket files is silent: rule_removed" in page.ask("/").text
 
 
 def test_every_page_is_quick_over_100_000_findings(settings, connection):
