@@ -17,7 +17,7 @@ from consumer.seen import Seen
 from consumer.service import Service, stream_of
 from reconcile.confirm import Confirmed
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, Drift
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Drift
 from reconcile.feeding import drain
 from reconcile.looker import Looker
 from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, State
@@ -92,7 +92,8 @@ class Replaying:
 
         totals = self.read(records, self.live, look, tell)
         tally += drain(self.live, suspected)
-        left = {"unknown": tally.unknown, "not_asked": tally.not_asked, HELD_BY_BRAKE: tally.acts.get("held", 0)}
+        left = {"unknown": tally.unknown, "not_asked": tally.not_asked, HELD_BY_BRAKE: tally.braked}
+        left |= {HELD_BY_WINDOW: tally.suppressed}
         totals += Counter(left)
         return Outcome(self.began, now(), totals, Sums(self.began), tally=tally)
 

@@ -20,7 +20,7 @@ from consumer.sides import Sides, Wanted, facts_of, opened
 from reconcile import belief, ignoring, keeping, meter, opening
 from reconcile.compare import Facts
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, Class, SweepReport
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, SweepReport
 from reconcile.feeding import feed, keep_as_known
 from reconcile.filters import watched
 from reconcile.heartbeat import Heartbeat
@@ -40,6 +40,7 @@ WAIT_S = 0.5
 LOOK_S = 10.0
 GO_ON = "go on with --resume once it answers"
 WAY_OUT = "if all of this is so, sweep again with --believe --why WORDS, which are kept; the brake stays as it is"
+BRAKE_HELP = "brake status, and brake release if they are so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +280,16 @@ class Sweeping:
 
 
 def braked(report: SweepReport, tally: Tally) -> SweepReport:
-    """Return the report with what the brake held back of --fix."""
-    held = tally.acts.get("held", 0)
-    if not held:
-        return report
-    note = f"the brake holds {held:,} of them, so they are not flagged: brake status, and brake release if they are so"
-    return replace(report, totals={**report.totals, HELD_BY_BRAKE: held}, notes=(*report.notes, note))
+    """Return the report with what the brake, or a suppression window, held back of --fix."""
+    held = {
+        HELD_BY_BRAKE: (tally.braked, "the brake holds {:,} of them, so they are not flagged: " + BRAKE_HELP),
+        HELD_BY_WINDOW: (tally.suppressed, "a suppression window holds {:,} of them, until it ends: suppress list"),
+    }
+    for name, (count, note) in held.items():
+        if count:
+            totals, notes = {**report.totals, name: count}, (*report.notes, note.format(count))
+            report = replace(report, totals=totals, notes=notes)
+    return report
 
 
 def known(report: SweepReport, flagged: int) -> SweepReport:

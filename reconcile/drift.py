@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 HELD_BY_BRAKE = "held_by_brake"  # the total of what --fix would have opened or flagged
+HELD_BY_WINDOW = "held_by_window"  # the same of suppression windows
 
 
 class Entry(NamedTuple):
@@ -126,7 +127,7 @@ class SweepReport:
     `state` is complete, incomplete, held or running; `reason` says why it is not complete. `brought` is whether the
     listing was a person's, which may be of any time: such a sweep is never the last complete one. `totals` by name:
     objects, object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new,
-    still, held_by_brake.
+    still, held_by_brake, held_by_window.
     """
 
     bucket: str

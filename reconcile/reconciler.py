@@ -39,6 +39,7 @@ from reconcile.restraint import (
     Restraints,
     Trip,
     begins,
+    by_window,
     ignore,
     restrain,
     restrainable,
@@ -254,11 +255,12 @@ def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> No
 
 def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:
     """Add up what a batch came to."""
-    acts = Counter(change.act for one in steps for change in one.changes)
+    changes = [change for one in steps for change in one.changes]
+    acts, suppressed = Counter(change.act for change in changes), sum(map(by_window, changes))
     answers = Counter(answer_of(look.objects[ref]) for ref in look.refs)
     unknown = answers["unknown"]
     del answers[""]
-    return Tally(looks=len(look.refs), busy=busy, unknown=unknown, acts=acts, answers=answers)
+    return Tally(looks=len(look.refs), busy=busy, unknown=unknown, acts=acts, answers=answers, suppressed=suppressed)
 
 
 def answer_of(side: ObjectSide) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from reconcile.drift import HELD_BY_BRAKE, SweepReport
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, SweepReport
 from reconcile.human import Value
 from reconcile.report import Section, Table
 from reconcile.sums import Sums
@@ -14,7 +14,7 @@ from reconcile.sweepreport import counted, counts, drifts
 RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention", "beyond_the_end")
 CHANGES = ("change", "findings", "of_them_known")
 SEEN = ("records", "settled", "looked_at", "repeated", "skipped", "poison", "young", "flagged_by_others")
-NAMED = (*SEEN, "unknown", "not_asked", HELD_BY_BRAKE)
+NAMED = (*SEEN, "unknown", "not_asked", HELD_BY_BRAKE, HELD_BY_WINDOW)
 EATEN = "what retention has eaten is gone from the topic; only a sweep finds what it told: storage-reconciler sweep"
 BEYOND = (
     "a partition ends before its range: it was emptied or recreated, or never held so many; only a sweep finds more"

@@ -212,6 +212,11 @@ def _hold(change: Change, by: str) -> Change | None:
     return replace(change, state=state, act="held", effect=None, held_by=by, previous_status=status)
 
 
+def by_window(change: Change) -> bool:
+    """Tell whether a suppression window holds this change back."""
+    return change.act == "held" and change.held_by is not None and change.held_by.startswith(WINDOW)
+
+
 def silence(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[Counter[str], set[str]]:
     """Tell how many keys of each bucket that gave no answer were asked for, and which buckets answered."""
     answered = {ref.bucket for ref, side in objects.items() if isinstance(side, Present | Absent)}

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 
@@ -75,6 +76,21 @@ def test_the_stream_observes_under_a_window_and_flags_when_it_is_lifted(site):
     [ended] = site.program.json("suppress", "list", "--all")
     assert ended["state"] == "ended by bob"
     assert site.program.run("suppress", "lift", "1", "--apply").returncode == 2
+
+
+@pytest.mark.parametrize("words", [("replay", "--from", "earliest", "--apply"), ("sweep", "--fix")])
+def test_what_a_window_holds_is_not_told_as_held_by_the_brake(site, words):
+    """It is counted by its own name and is no refusal: the status is 0, and no brake is to be released."""
+    site.row("a", created_at=datetime(2025, 9, 7, tzinfo=UTC))
+    site.row("b", created_at=datetime(2025, 9, 7, tzinfo=UTC))
+    site.put("b")
+    site.send([site.removed("a")])
+    assert add(site, "--until", "1d", "--apply").returncode == 0
+    ended = site.program.run(*words, "-o", "json", RECONCILER_FLAGGING="true", RECONCILER_POLICY__MISSING_GRACE="0s")
+    report = json.loads(ended.stdout)
+    assert report.get("totals", report)["held_by_window"] == 1
+    assert "brake" not in ended.stdout
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_duty_ends_the_window_whose_time_is_over(site):
