@@ -39,7 +39,7 @@ from reconcile.restraint import (
     Restraints,
     Trip,
     begins,
-    by_window,
+    holder,
     ignore,
     restrain,
     restrainable,
@@ -255,12 +255,12 @@ def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> No
 
 def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:
     """Add up what a batch came to."""
-    changes = [change for one in steps for change in one.changes]
-    acts, suppressed = Counter(change.act for change in changes), sum(map(by_window, changes))
+    acts = Counter(change.act for one in steps for change in one.changes)
+    held = Counter(map(holder, steps))
     answers = Counter(answer_of(look.objects[ref]) for ref in look.refs)
-    unknown = answers["unknown"]
     del answers[""]
-    return Tally(looks=len(look.refs), busy=busy, unknown=unknown, acts=acts, answers=answers, suppressed=suppressed)
+    tally = Tally(looks=len(look.refs), busy=busy, unknown=answers["unknown"], acts=acts, answers=answers)
+    return replace(tally, braked=held["braked"], suppressed=held["suppressed"])
 
 
 def answer_of(side: ObjectSide) -> str:

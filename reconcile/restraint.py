@@ -212,9 +212,12 @@ def _hold(change: Change, by: str) -> Change | None:
     return replace(change, state=state, act="held", effect=None, held_by=by, previous_status=status)
 
 
-def by_window(change: Change) -> bool:
-    """Tell whether a suppression window holds this change back."""
-    return change.act == "held" and change.held_by is not None and change.held_by.startswith(WINDOW)
+def holder(step: Step) -> str:
+    """Return what holds a reference, newly or still: `braked` or `suppressed`, `''` for nothing."""
+    reason = step.look.reason if step.look else ""
+    if reason == HELD_LOOK.reason:
+        return "braked"
+    return "suppressed" if reason.startswith(WINDOW) else ""
 
 
 def silence(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[Counter[str], set[str]]:

@@ -95,7 +95,7 @@ class Tally:
     """What a batch came to; added up and counted by others. `held` is how many records wait, as of the latest.
 
     `answers` counts what MinIO's answers proved (`present`, `absent`, `unknown`), `buried` dead letters by reason.
-    `suppressed` is how many of the acts `held` are a suppression window's; all others are a brake's.
+    `braked` and `suppressed` are how many references a brake or a suppression window holds, newly or still.
     """
 
     looks: int = 0
@@ -107,12 +107,8 @@ class Tally:
     acts: Mapping[str, int] = field(default_factory=dict)
     answers: Mapping[str, int] = field(default_factory=dict)
     buried: Mapping[str, int] = field(default_factory=dict)
+    braked: int = 0
     suppressed: int = 0
-
-    @property
-    def braked(self) -> int:
-        """How many changes a brake held back."""
-        return self.acts.get("held", 0) - self.suppressed
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -125,6 +121,7 @@ class Tally:
             _added(self.acts, other.acts),
             _added(self.answers, other.answers),
             _added(self.buried, other.buried),
+            self.braked + other.braked,
             self.suppressed + other.suppressed,
         )
 

@@ -211,13 +211,14 @@ def test_a_replay_that_is_applied_tells_of_what_it_could_not_see(site, minio):
 
 
 def test_a_replay_that_the_brake_holds_says_so(site):
-    """Invariant 7: the status is 4, as that of a sweep; nothing is flagged."""
+    """Invariant 7: the status is 4, as that of a sweep; nothing is flagged, and it is so while the brake is on."""
     ids = [site.row(f"missing{number}", created_at=OLD) for number in range(30)]
     site.send([site.removed(f"missing{number}") for number in range(30)])
     braked = {**OPEN_SOON, "RECONCILER_BRAKE__BUCKET_FLOOR": "5", "RECONCILER_BRAKE__FLOOR": "5"}
-    ended = site.program.run("replay", "--from", "earliest", "--apply", "-o", "json", **braked)
-    assert ended.returncode == 4, ended.stdout
-    assert json.loads(ended.stdout)["held_by_brake"] == 30
+    for _ in range(2):
+        ended = site.program.run("replay", "--from", "earliest", "--apply", "-o", "json", **braked)
+        assert ended.returncode == 4, ended.stdout
+        assert json.loads(ended.stdout)["held_by_brake"] == 30
     assert {site.status(one) for one in ids} == {"active"}
 
 

@@ -53,13 +53,14 @@ def test_what_is_held_names_the_way_out_and_is_believed_by_name(connection, inst
 @pytest.mark.invariant(7)
 def test_believing_leaves_the_brake_as_it_is(connection, installed, emptied):
     """With --fix the brake holds what it always holds: nothing is flagged, and status 4 says so."""
-    ended = installed.run(*WORDS, "--fix", *WHY, **AT_ONCE | {"RECONCILER_BRAKE__FLOOR": "10"})
-    assert connection.execute(FLAGGED).fetchall() == [(0,)]
-    assert ended.returncode == 4, ended.stderr
-    report = told(ended)
-    assert report["state"] == "complete"
-    assert report["totals"]["held_by_brake"] == 30
-    assert any("brake release" in note for note in report["notes"])
+    for _ in range(2):  # what is held already is held still
+        ended = installed.run(*WORDS, "--fix", *WHY, **AT_ONCE | {"RECONCILER_BRAKE__FLOOR": "10"})
+        assert connection.execute(FLAGGED).fetchall() == [(0,)]
+        assert ended.returncode == 4, ended.stderr
+        report = told(ended)
+        assert report["state"] == "complete"
+        assert report["totals"]["held_by_brake"] == 30
+        assert any("brake release" in note for note in report["notes"])
 
 
 def test_sides_with_nothing_in_common_are_given_up_unless_believed(connection, installed, objects, bucket, monkeypatch):
