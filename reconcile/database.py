@@ -21,6 +21,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from reconcile.model import Misconfigured, Unavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+DEFAULTS = (  # whatever the database or the role has: the driver reads no other, and our transactions stand on the last
+    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c default_transaction_isolation=read\\ committed"
+)
 MIGRATION_LOCK = 0x5EC0_0001
 BRAKE_LOCK = 0x5EC0_0002
 
@@ -97,7 +100,7 @@ class Database:
         """Connect with the options of the URL, such as a search_path, and with ours, which go before them."""
         settings = str(conninfo_to_dict(self.url).get("options", ""))
         settings += f" -c statement_timeout={self.statement_timeout} -c lock_timeout={self.lock_timeout}"
-        settings += " -c idle_in_transaction_session_timeout=10s -c TimeZone=UTC"
+        settings += f" -c idle_in_transaction_session_timeout=10s {DEFAULTS}"
         settings += " -c enable_seqscan=off" if self.by_index else ""
         try:
             for attempt in Retrying(
@@ -111,6 +114,7 @@ class Database:
                         self.url,
                         autocommit=True,
                         application_name=self.name,
+                        client_encoding="UTF8",
                         connect_timeout=3,
                         tcp_user_timeout=15_000,  # a host that vanished is an outage, not a wait without end
                         keepalives_idle=10,

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from reconcile.database import Database
 from tests.acceptance.test_commands import add_row
 from tests.acceptance.test_sweep_rights import DRIFTS, fill
 from tests.support.sweeps import AT_ONCE, WORDS, found, swept, told
@@ -96,6 +97,22 @@ def test_a_search_path_that_leads_to_other_tables_holds_the_sweep(installed, con
     assert why in told(ended)["reason"]
     assert "the mapping" in told(ended)["reason"]
     assert connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "setting", ["client_encoding = 'LATIN1'", "DateStyle = 'German'", "default_transaction_isolation = 'serializable'"]
+)
+def test_what_an_application_has_set_for_its_own_sessions_is_not_ours(installed, connection, objects, bucket, setting):
+    """Keys beyond ASCII, times and transactions are read as ever by what looks, writes and tells."""
+    fill(connection, objects, bucket)
+    add_row(connection, "ß")
+    set_for_all = sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(connection.info.dbname))
+    connection.execute(set_for_all.as_string(connection) + setting)
+    assert found(swept(installed, "--fix")) == {*DRIFTS, ("missing", "ß")}
+    assert {one["key"] for one in installed.json("findings", "list")} == {"orphan", "gone", "ß"}
+    with Database(installed.environ["RECONCILER_DATABASE__URL"]).use() as ours:
+        assert ours.execute("SHOW transaction_isolation").fetchall() == [("read committed",)]
+        ours.close()
 
 
 def test_the_options_of_the_url_are_heeded(installed, connection, objects, bucket):
