@@ -9,6 +9,7 @@ from dataclasses import replace as changed
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.progress import Progress
+from consumer.commands.suppress import require_bucket
 from consumer.edges import edge
 from consumer.kafka_range import Range, RangeReader
 from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
@@ -27,6 +28,8 @@ def replay(call: Call) -> Answer:
     settings, options = call.settings(*NEEDED), call.options
     if not settings.kafka:
         raise Misconfigured(NO_KAFKA)
+    if options.bucket:
+        require_bucket(settings, options.bucket)
     first, last = (edge(name, written, now()) for name, written in (("--from", options.first), ("--to", options.last)))
     chosen = Chosen(options.bucket, options.prefix, options.event or ())
     topic = settings.stream.topic
