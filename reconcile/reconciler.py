@@ -45,7 +45,7 @@ from reconcile.restraint import (
     restrainable,
     silence,
 )
-from reconcile.steps import Change, Step, Tally
+from reconcile.steps import Change, Purge, Step, Tally
 from reconcile.steps import Look as NextLook
 from reconcile.testimony import testimony
 
@@ -235,10 +235,10 @@ def refused(one: Step, detail: str, attempt: int, policy: Policy) -> Step:
 
 
 def _without_effect(change: Change, detail: str) -> Change:
-    before = change.before.previous_status if change.before else None
-    return replace(
-        change, state=State.OPEN, act="refused", effect=None, held_by="refused", why=detail, previous_status=before
-    )
+    before, held = (change.before.previous_status, change.before.held_by) if change.before else (None, None)
+    is_counted = isinstance(change.effect, Purge) and held == "released"  # it is tried again by each purge
+    by = "released" if is_counted else "refused"
+    return replace(change, state=State.OPEN, act="refused", effect=None, held_by=by, why=detail, previous_status=before)
 
 
 def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> None:

@@ -199,6 +199,21 @@ def test_a_release_is_named_by_the_brakes_that_hold_what_is_held(app):
     assert app.program.json(*OLD, "--apply")["done"] == 1
 
 
+def test_what_was_released_and_is_refused_does_not_set_the_brake_anew_each_night(app):
+    """Rows that a foreign key keeps are tried by each purge: one release is enough, and the others have their turn."""
+    app.program.environ["RECONCILER_BRAKE__FLOOR"] = "3"
+    app.connection.execute("CREATE TABLE download (version_id uuid REFERENCES file_versions)")
+    for n in range(4):
+        app.connection.execute("INSERT INTO download VALUES (%s)", [superseded(app, f"v{n}")[0]])
+    assert app.program.run(*OLD, "--apply").returncode == 4
+    assert app.program.json("brake", "release", "--kind", "purge", "--apply")
+    assert app.program.run(*OLD, "--apply").returncode == 5
+    superseded(app, "new")
+    again = app.program.run(*OLD, "--apply", "-o", "json")
+    assert (again.returncode, json.loads(again.stdout)["done"]) == (5, 1)
+    assert app.program.json("brake", "status")["brake"] == "off"
+
+
 def test_what_was_released_waits_while_flags_are_held(app):
     """The plan says so, the run ends with 4; after that it passes the brake that it was released from, uncounted."""
     superseded(app, "old")
