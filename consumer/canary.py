@@ -80,11 +80,14 @@ def is_canary(key: str) -> bool:
 
 def arrived(database: Database, lane: str, refs: Iterable[ObjectRef]) -> None:
     """Note that a lane told of the deletion of canaries; raises Unavailable."""
-    latest = {ref.bucket: number for number, ref in sorted((_number(ref.key), ref) for ref in refs) if number > 0}
-    if latest:
+    told: dict[str, set[int]] = {}
+    for ref in refs:
+        if number := _number(ref.key):
+            told.setdefault(ref.bucket, set()).add(number)
+    if told:
         with database.use() as connection:
-            for bucket, number in latest.items():
-                connection.execute(SQL["arrived"], {"lane": lane, "bucket": bucket, "number": number})
+            for bucket, numbers in told.items():
+                connection.execute(SQL["arrived"], {"lane": lane, "bucket": bucket, "numbers": list(numbers)})
 
 
 def _number(key: str) -> int:

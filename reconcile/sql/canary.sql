@@ -17,12 +17,17 @@ ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, tally = l.tally 
     'judged', coalesce(l.tally -> 'judged', '{}') || (excluded.tally -> 'judged'))
 
 -- name: arrived
-UPDATE reconciler.lease SET tally = tally || jsonb_build_object('lanes', coalesce(tally -> 'lanes', '{}') || jsonb_build_object(
-    %(lane)s::text, jsonb_build_object(
-        'number', %(number)s::bigint, 'at', extract(epoch FROM clock_timestamp())::float8,
-        'took_s', greatest(extract(epoch FROM clock_timestamp())::float8 - (tally -> 'sent' ->> %(number)s::text)::float8, 0))))
-WHERE task = 'canary' AND lower = %(bucket)s AND (tally -> 'sent') ? %(number)s::text
-  AND coalesce((tally -> 'lanes' -> %(lane)s::text ->> 'number')::bigint, 0) < %(number)s::bigint
+-- Of the numbers that were told the latest that was sent: others may write below our prefix, another installation too.
+UPDATE reconciler.lease AS l SET tally = l.tally || jsonb_build_object(
+    'lanes', coalesce(l.tally -> 'lanes', '{}') || jsonb_build_object(%(lane)s::text, jsonb_build_object(
+        'number', heard.number, 'at', extract(epoch FROM clock_timestamp())::float8,
+        'took_s', greatest(extract(epoch FROM clock_timestamp())::float8 - (l.tally -> 'sent' ->> heard.number::text)::float8, 0))))
+FROM (
+    SELECT max(told.number) AS number
+    FROM reconciler.lease AS k CROSS JOIN unnest(%(numbers)s::bigint[]) AS told (number)
+    WHERE k.task = 'canary' AND k.lower = %(bucket)s AND (k.tally -> 'sent') ? told.number::text) AS heard
+WHERE l.task = 'canary' AND l.lower = %(bucket)s AND (l.tally -> 'sent') ? heard.number::text
+  AND coalesce((l.tally -> 'lanes' -> %(lane)s::text ->> 'number')::bigint, 0) < heard.number
 
 -- name: judge
 -- A lane that is new begins before what was sent last; one that is not listened to any more is forgotten.
