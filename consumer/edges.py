@@ -26,3 +26,10 @@ def edge(option: str, written: str, now: datetime) -> int | datetime | str:
     except ValueError:
         raise Misconfigured(f"{option} {written!r}: {RULE}") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def is_before(one: int | datetime | str, other: int | datetime | str) -> bool:
+    """Tell whether one edge certainly lies before another; what only the topic can tell does not."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one < other
+    return isinstance(one, datetime) and isinstance(other, datetime) and one < other

@@ -10,7 +10,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.progress import Progress
 from consumer.commands.suppress import require_bucket
-from consumer.edges import edge
+from consumer.edges import edge, is_before
 from consumer.kafka_range import Range, RangeReader
 from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
 from reconcile import acts, replayreport
@@ -31,6 +31,8 @@ def replay(call: Call) -> Answer:
     if options.bucket:
         require_bucket(settings, options.bucket)
     first, last = (edge(name, written, now()) for name, written in (("--from", options.first), ("--to", options.last)))
+    if is_before(last, first):
+        raise Misconfigured(f"--to {options.last}: is before --from {options.first}, so that nothing lies between")
     chosen = Chosen(options.bucket, options.prefix, options.event or ())
     topic = settings.stream.topic
     with RangeReader(topic, of_kafka(settings)) as reader, replaying(settings, chosen) as found:

@@ -133,6 +133,8 @@ def test_filters_choose_by_bucket_prefix_and_event(site):
     [
         (("--from", "yesterday"), "--from 'yesterday': must be an offset"),
         (("--from", "0", "--partition", "9"), "--partition 9: topic"),
+        (("--from", "7", "--to", "3"), "--to 3: is before --from 7"),
+        (("--from", "1h", "--to", "2h"), "--to 2h: is before --from 1h"),
         (("--from", "0", "--bucket", "elsewhere"), "--bucket 'elsewhere': is none of those that are watched"),
     ],
 )
