@@ -55,6 +55,7 @@ lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
 	for extra in go java postgres browser rivals; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
+	echo hatchling | $(COMPILE) --constraint requirements/dev.txt - -o requirements/build.txt
 
 up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them
 	@$(BIN)/python -m deploy.local.stack up

@@ -23,7 +23,6 @@ from deploy.local.place import Way, chosen_way, named, place
 from deploy.local.progress import Trouble, run
 from tests.support.waiting import until
 
-COMPOSE = Path(__file__).parents[2] / "docker-compose.kafka.yml"
 HOLD = """
 import sys
 from threading import Event
@@ -154,11 +153,6 @@ def test_a_jar_too_many_or_too_few_is_refused(tmp_path, pinned):
     (tmp_path / "a.jar").write_bytes(b"x")
     with pytest.raises(Trouble, match=r"(a|b)\.jar"):
         kafka.check_jars(tmp_path, pinned)
-
-
-def test_compose_starts_the_pinned_images():
-    """The compose file and images.py name the same images."""
-    assert sorted(re.findall(r"image: (\S+)", COMPOSE.read_text())) == sorted(images.ALL)
 
 
 def test_what_the_environment_names_is_used(monkeypatch):
