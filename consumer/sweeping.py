@@ -115,7 +115,7 @@ class Sweeping:
         sums = summed(within(keeper.found.values(), end.unread), self.now())
         end = self.guarded(end, keeper.totals, sums, None)
         kept = f"nothing was kept, so there is no history and no --resume: {why}"
-        return self.report(end, keeper.totals, sums, self.began_at, (note, kept))
+        return self.report(end, keeper.totals, sums, self.began_at, (note, kept, keeper.note))
 
     def led(self, keeper: Kept) -> SweepReport:
         """Compare with whoever takes part, and bring the sweep to its end."""

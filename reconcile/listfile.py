@@ -1,6 +1,6 @@
 """A bucket's listing that somebody brings as a file: what it may look like, and its entries in their order.
 
-Recognised by the first line, gzip by its first bytes; read once from front to end, so a pipe will do:
+Recognised by the first line, gzip by its first bytes; read more than once, so a pipe will not do:
 * keys, one a line;
 * `mc ls -r --json ALIAS/BUCKET`: one object a line. mc calls an object named `dir/` a folder; its ETag tells it apart;
 * `rclone lsjson -R REMOTE:BUCKET`: an array, one object a line, or without the array. Its ModTime is what the uploader

@@ -12,16 +12,25 @@ from reconcile.drift import Class, Drift
 from reconcile.model import ObjectRef
 from reconcile.sweep import Range
 
+ROOM = 100_000  # drifts
+
 
 @dataclass
 class Unkept:
-    """A trial's keeper: one range, in memory alone. More drifts than it has room for are counted, not listed."""
+    """A trial's keeper: one range, in memory alone. Drifts beyond its room are told only by how many they are."""
 
-    room: int = 100_000
+    beyond: int = 0
     found: dict[tuple[ObjectRef, str], Drift] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     once: dict[ObjectRef, float] = field(default_factory=dict)
     taken: bool = False
+
+    @property
+    def note(self) -> str:
+        """Say what the report lacks, `''` if nothing."""
+        return f"{self.beyond:,} more drifts had no room in memory: they are neither counted nor told" * (
+            self.beyond > 0
+        )
 
     def take(self) -> Range | None:
         """Take the one range."""
@@ -31,7 +40,9 @@ class Unkept:
     def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:  # noqa: ARG002 - the Keeper's shape
         """Keep the drifts."""
         self.totals = dict(totals)
-        for one in found.drifts[: max(self.room - len(self.found), 0)]:
+        room = max(ROOM - len(self.found), 0)
+        self.beyond += len(found.drifts[room:])
+        for one in found.drifts[:room]:
             self._keep(one)
             self.once.setdefault(ObjectRef(one.bucket, one.key, one.s3_version), monotonic())
         return True

@@ -95,6 +95,8 @@ def wanted_of(call: Call, bucket: str) -> Wanted:
         raise Misconfigured(f"--workers {options.workers}: must be 1 or more")
     mode = "fix" if options.fix or options.apply else "baseline" if options.baseline else "report"
     listing = Path(options.listing) if options.listing else None
+    if listing is not None and listing.exists() and not listing.is_file():
+        raise Misconfigured(f"--listing {listing}: is no file, and is read more than once; write it to one first")
     directory = Path(options.spool) if options.spool else None
     if directory is not None and not directory.is_dir():
         raise Misconfigured(f"--spool {directory}: is not a directory; make it, or name another")

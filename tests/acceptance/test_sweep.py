@@ -9,9 +9,9 @@ import re
 
 import pytest
 
-from reconcile import looker
+from reconcile import looker, unkept
 from tests.acceptance.test_commands import add_row, put
-from tests.support.sweeps import AT_ONCE, found, told
+from tests.support.sweeps import AT_ONCE, found, swept, told
 
 
 @pytest.fixture
@@ -58,6 +58,15 @@ def test_without_a_schema_and_under_a_role_that_reads_it_finds_the_same(connecti
     assert found(told(ended)) == EVERYTHING
     assert "nothing was kept" in ended.stdout
     assert connection.execute("SELECT to_regnamespace('reconciler')").fetchall() == [(None,)]
+
+
+def test_a_trial_says_how_many_drifts_it_had_no_room_for(connection, program, drifted, monkeypatch):
+    """What its memory holds is told; of the rest at least how many there are, so that nobody takes the part for all."""
+    every = found(swept(program))
+    monkeypatch.setattr(unkept, "ROOM", 1)
+    report = swept(program)
+    assert found(report) < every
+    assert f"{len(every) - 1} more drifts had no room in memory: they are neither counted nor told" in report["notes"]
 
 
 def test_a_kept_sweep_has_a_history_and_says_what_is_new_and_what_healed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_a_bucket_that_does_not_exist_is_no_empty_one(installed, connection):
     ended = installed.run(*WORDS, "--bucket", "no-such-bucket", **AT_ONCE)
     assert ended.returncode == 2, ended.stderr
     assert "'no-such-bucket': does not exist on" in ended.stderr
+    assert connection.execute("SELECT count(*) FROM reconciler.sweep").fetchall() == [(0,)]
+
+
+def test_a_listing_through_a_pipe_is_refused(installed, connection, objects, bucket):
+    """It is read more than once, and a pipe gives what was read to nobody else: status 2 says so, and none is begun."""
+    put(objects, bucket, "orphan")
+    source, target = os.pipe()
+    with os.fdopen(target, "w") as file:
+        file.write("orphan\n")
+    with os.fdopen(source):
+        ended = installed.run(*WORDS, "--listing", f"/dev/fd/{source}", **AT_ONCE)
+    assert ended.returncode == 2, ended.stderr
+    assert "write it to one first" in ended.stderr
     assert connection.execute("SELECT count(*) FROM reconciler.sweep").fetchall() == [(0,)]
 
 
