@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +12,7 @@ from reconcile import spool
 from reconcile.catalog import InOrder, in_order
 from reconcile.compare import Blocks, Facts, lines_of
 from reconcile.database import Connection, Database
+from reconcile.drift import Entry
 from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
 from reconcile.mapping import Mapping
@@ -87,12 +88,17 @@ def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, f
         told = note(spools[0], order) if spools else PAGED
         objects = from_bucket(store, scope, facts)
         if scope.listing is not None:
-            spools.append(spool.brought(from_file(scope.listing), facts, scope.directory))
+            spools.append(spool.brought(under(scope.prefix, from_file(scope.listing)), facts, scope.directory))
             objects = spools[-1].blocks
         yield Sides(objects, rows, count, told)
     finally:
         for one in spools:
             one.close()
+
+
+def under(prefix: str, pages: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+    """Yield of pages what lies under a prefix: a listing that was brought may have more."""
+    return ([one for one in page if one.key.startswith(prefix)] for page in pages)
 
 
 def by_pages(database: Database, mapping: Mapping, scope: Scope, facts: Facts) -> Source:

@@ -68,6 +68,21 @@ def test_a_listing_through_a_pipe_is_refused(installed, connection, objects, buc
     assert connection.execute("SELECT count(*) FROM reconciler.sweep").fetchall() == [(0,)]
 
 
+def test_of_a_brought_listing_only_the_prefix_is_compared(installed, connection, objects, bucket, tmp_path):
+    """What the file has beside it is neither counted nor looked at, and --fix writes nothing of it."""
+    for key in ("in/fine", "out/fine"):
+        put(objects, bucket, key)
+        add_row(connection, key)
+    for key in ("in/orphan", "out/orphan"):
+        put(objects, bucket, key)
+    file = tmp_path / "listing"
+    file.write_text("in/fine\nin/orphan\nout/fine\nout/orphan\n", "utf-8")
+    report = swept(installed, "--fix", "--listing", str(file), "--prefix", "in/")
+    assert found(report) == {("orphan", "in/orphan")}
+    assert (report["totals"]["objects"], report["totals"]["candidates"]) == (2, 1)
+    assert connection.execute("SELECT key FROM reconciler.finding").fetchall() == [("in/orphan",)]
+
+
 def test_what_a_brought_listing_says_is_looked_at_all_the_same(installed, connection, objects, bucket, tmp_path):
     """An old file lacks what was uploaded since, and has what was deleted with its row: neither is a drift."""
     listed = [f"fine/{number:02}" for number in range(30)]
