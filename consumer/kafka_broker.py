@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -16,8 +16,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
 from consumer.kafka import ASK_SECONDS, asking, made, open_consumer
+from consumer.kafka_faults import NOT_ALLOWED
 from consumer.kafka_settings import Settings, for_admin
-from reconcile.model import Unavailable
+from reconcile.model import Misconfigured, Unavailable
 
 REACH_SECONDS = 5.0
 GROUP_SECONDS = 15.0  # a broker that just started has yet to load its groups
@@ -50,7 +51,7 @@ class Broker:
     def config(self, topic: str) -> Mapping[str, str]:
         """Return a topic's configuration, with what the broker has by default."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        with asking(topic):
+        with seeing(topic):
             asked = self._admin.describe_configs([resource], request_timeout=ASK_SECONDS)
             return {name: entry.value for name, entry in asked[resource].result().items() if entry.value is not None}
 
@@ -59,13 +60,25 @@ class Broker:
 
         By an ordinary consumer: the admin's question ends the process where a broker still loads its groups.
         """
-        with closing(open_consumer({**QUIET, **self._kafka})) as consumer, asking():
+        with closing(open_consumer({**QUIET, **self._kafka})) as consumer, seeing():
             known = consumer.list_topics(timeout=ASK_SECONDS).topics.values()
             places = [
                 TopicPartition(one.topic, number) for one in known if one.topic != ours for number in one.partitions
             ]
             answers = consumer.committed(places, timeout=GROUP_SECONDS) if places else []
         return sorted({one.topic for one in answers if one.offset >= 0})
+
+
+@contextmanager
+def seeing(topic: str = "") -> Iterator[None]:
+    """Say what a question came to; what we may not see is not answered, and says nothing of what is there."""
+    try:
+        with asking(topic):
+            yield
+    except Misconfigured as refusal:
+        if NOT_ALLOWED not in str(refusal):
+            raise
+        raise Unavailable("kafka", str(refusal)) from refusal
 
 
 def refused_certificate(kafka: Settings) -> str:

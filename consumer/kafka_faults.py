@@ -23,6 +23,7 @@ GROUP_MOVES = frozenset(
 NOTHING_TO_COMMIT = "_NO_OFFSET"
 NOT_THERE = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"})
 HARMLESS = frozenset({"_MAX_POLL_EXCEEDED", "_PARTITION_EOF"})  # the group was left, and the next poll joins it again
+NOT_ALLOWED = "_AUTHORIZATION_FAILED"  # of a topic, the group, the cluster: nobody but a person mends it
 TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
 ALL_BROKERS_DOWN = "_ALL_BROKERS_DOWN"
 
@@ -39,7 +40,19 @@ class Fault(Protocol):
 
 def raised(fault: Fault, topic: str = "") -> Unavailable | Misconfigured:
     """Return what an error that lasts is for the caller."""
-    return missing(topic) if fault.name() in NOT_THERE else Unavailable("kafka", f"{fault.name()}: {fault.str()}")
+    if fault.name() in NOT_THERE:
+        return missing(topic)
+    if fault.name().endswith(NOT_ALLOWED):
+        return refused(fault, topic)
+    return Unavailable("kafka", f"{fault.name()}: {fault.str()}")
+
+
+def refused(fault: Fault, topic: str) -> Misconfigured:
+    """Return the fault of a right that lacks, with the way out."""
+    return Misconfigured(
+        f"[kafka] the broker does not let this user do that ({' of '.join(filter(None, (fault.name(), topic)))}); "
+        "storage-reconciler roles acls prints what allows it"
+    )
 
 
 def missing(topic: str) -> Misconfigured:

@@ -17,10 +17,9 @@ from confluent_kafka import Message, TopicPartition
 from consumer.events import Record
 from consumer.kafka import ASK_SECONDS, asking, open_consumer, record_of
 from consumer.kafka_faults import HARMLESS, raised
-from consumer.kafka_settings import Settings
+from consumer.kafka_settings import NO_GROUP, Settings
 from reconcile.model import Misconfigured
 
-NO_GROUP = "storage-reconciler-reads-beside"  # the driver wants a name; nobody joins it
 QUIET_S = 10.0  # after so long without a record the broker is asked: one that is gone sends no word
 Edge = int | datetime | str  # an offset, a time (aware), 'earliest' or 'latest'
 

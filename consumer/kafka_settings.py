@@ -10,6 +10,7 @@ from collections.abc import Mapping
 Settings = Mapping[str, object]  # a user's [kafka] and [kafka.topic] in one
 
 SAFETY: Settings = {"enable.auto.commit": False, "enable.auto.offset.store": False}
+NO_GROUP = "storage-reconciler-reads-beside"  # the driver wants a name; nobody joins it
 CONSUMER_DEFAULTS: Settings = {
     "auto.offset.reset": "earliest",
     "fetch.queue.backoff.ms": 5,  # librdkafka's own second would idle us each time so small a queue is full

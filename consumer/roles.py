@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict
 
-from consumer.kafka_settings import CONSUMER_DEFAULTS
+from consumer.kafka_settings import CONSUMER_DEFAULTS, NO_GROUP
 from reconcile.filters import OURS
 from reconcile.grants import Level, grants, owning, role
 from reconcile.settings import Settings
@@ -106,7 +106,7 @@ def acls(settings: Settings, wanted: Sequence[Role], prefix: str = PREFIX) -> It
             yield from (Acl(user, ("Create", "Describe", "DescribeConfigs"), "topic", topic) for topic in topics)
         if one.kafka in {WATCH, CONSUME}:
             yield from (Acl(user, ("Describe", "DescribeConfigs"), "topic", topic) for topic in topics)
-            yield Acl(user, ("Describe",), "group", group)
+            yield from (Acl(user, ("Describe",), "group", name) for name in (group, NO_GROUP))
         if one.kafka == CONSUME:
             yield Acl(user, ("Read",), "topic", stream.topic)
             yield Acl(user, ("Read", "Write"), "topic", letters)

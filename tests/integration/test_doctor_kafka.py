@@ -9,24 +9,13 @@ from contextlib import closing
 import confluent_kafka as ck
 import msgspec
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from consumer import canary
 from consumer.check import Mark
+from consumer.roles import Acl
 from deploy.local import kafka as kafkas
-from deploy.local.cache import claim_port
-from deploy.local.place import Way, place
-from tests.support import consuming
+from tests.support import admitting, consuming
 from tests.support.examining import one, settings, told
 from tests.support.foreign import foreign
 from tests.support.waiting import until
@@ -178,57 +167,28 @@ def test_the_command_tells_all_and_its_exit_status_is_that_of_the_worst(site):
 @pytest.fixture(scope="module")
 def guarded(stack_place):
     """Start a broker of this module's own that wants a password and grants nothing by itself."""
-    if stack_place.way is not Way.NATIVE:
-        pytest.skip("only a broker of our own can be told what to ask for")
-    usual = kafkas._properties  # noqa: SLF001 - what it is told besides
-    with place(Way.NATIVE) as here:
-        secure = f"127.0.0.1:{claim_port(here.exits)}"
-
-        def asking(*words):
-            given = dict(line.split("=", 1) for line in usual(*words).splitlines())
-            for name in ("listeners", "advertised.listeners"):
-                given[name] += f",SECURE://{secure}"
-            login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="word";'
-            given |= {
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_PLAINTEXT",
-                "inter.broker.listener.name": "PLAINTEXT",
-                "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
-                "listener.name.secure.plain.sasl.jaas.config": login,
-                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "super.users": "User:ANONYMOUS",
-            }
-            return "".join(f"{name}={value}\n" for name, value in given.items())
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kafkas, "_properties", asking)
-            broker = kafkas.find_or_start(here)
+    with admitting.broker(stack_place, ["alice"]) as (broker, secure):
         kafkas.create_topic(broker.bootstrap, f"{broker.topic}.dead-letter", 1)
         yield broker, secure
 
 
 def allow(broker, operation):
     """Let alice do something with every topic, and with the group."""
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
-    for kind in (ResourceType.TOPIC, ResourceType.GROUP):
-        binding = AclBinding(
-            kind, "*", ResourcePatternType.LITERAL, "User:alice", "*", operation, AclPermissionType.ALLOW
-        )
-        admin.create_acls([binding])[binding].result()
+    admitting.allow(broker, (Acl("alice", (operation,), kind, "*") for kind in ("topic", "group")))
 
 
 def test_a_wrong_password_and_rights_that_lack(database, guarded):
     """Each is told as what it is; the password is in no word of it."""
     broker, secure = guarded
-    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "alice"}
-    kafka = {"bootstrap.servers": secure, **login}
+    kafka = admitting.login(secure, "alice")
     wrong = one(settings(database, kafka={**kafka, "sasl.password": "s3cr3t"}), "kafka")
     assert (wrong.mark, "sasl.username" in wrong.fix, "s3cr3t" in str(wrong)) == (Mark.BAD, True, False), wrong
-    let_in = settings(database, kafka={**kafka, "sasl.password": "word"})
+    let_in = settings(database, kafka=kafka)
     unseen = told(let_in, "kafka.topics")["kafka.topics"]
     assert [(check.mark, "we may not see it" in check.found) for check in unseen] == [(Mark.BAD, True)] * 2
-    allow(broker, AclOperation.DESCRIBE)
+    allow(broker, "Describe")
     until(lambda: one(let_in, "kafka.topics").mark is Mark.OK)
     closed = one(let_in, "kafka.retention")
     assert (closed.mark, "DescribeConfigs" in closed.fix) == (Mark.UNSEEN, True), closed
-    allow(broker, AclOperation.DESCRIBE_CONFIGS)
+    allow(broker, "DescribeConfigs")
     until(lambda: one(let_in, "kafka.retention").mark is Mark.OK)
