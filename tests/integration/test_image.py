@@ -6,15 +6,17 @@ RECONCILER_TEST_IMAGE_BASE names another base than the Dockerfile's, such as one
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import docker
 import pytest
 from docker.errors import DockerException
 
 from deploy.local import containers, images
+from deploy.local.cache import claim_port
 from tests.support import consuming
 from tests.support.command import ROOT
+from tests.support.scraping import Page
 from tests.support.waiting import until
 
 DOCKERFILE = (ROOT / "deploy" / "image" / "Dockerfile").read_text("utf-8")
@@ -63,16 +65,24 @@ def site(tmp_path, database, minio, kafka, topic) -> Iterator[consuming.Site]:
         yield made
 
 
+@pytest.fixture
+def exits() -> Iterator[ExitStack]:
+    """Give what ends with the test."""
+    with ExitStack() as ends:
+        yield ends
+
+
 @pytest.mark.timeout(BUILD_S)
-def test_it_consumes_without_root_and_without_writing(engine, image, site):
+def test_it_consumes_without_root_and_without_writing(engine, image, site, exits):
     """Healthy on a root that cannot be written, as nobody's user, without any capability; SIGTERM ends it with 0."""
     file, within = site.program.file, "/etc/storage-reconciler/reconciler.toml"
     file.chmod(0o644)  # read by the container's user, through the mount
     environ = {name: value for name, value in site.program.environ.items() if name.startswith("RECONCILER_")}
+    port = claim_port(exits)
     container = engine.containers.run(
         image,
         detach=True,
-        environment=environ | {"RECONCILER_CONFIG": within, "RECONCILER_WEB__PORT": "9464"},
+        environment=environ | {"RECONCILER_CONFIG": within, "RECONCILER_WEB__PORT": str(port)},
         network_mode="host",
         read_only=True,
         cap_drop=["ALL"],
@@ -81,6 +91,7 @@ def test_it_consumes_without_root_and_without_writing(engine, image, site):
     )
     try:
         until(lambda: health(container) == "healthy", HEALTHY_S, "the health check")
+        assert [Page(port).ask(path).status for path in ("/", "/metrics")] == [200, 200]
         assert container.exec_run(["id", "-u"]).output.strip() == b"65532"
         for tool in ("pip", "pip3", "gcc", "make"):
             assert container.exec_run(["sh", "-c", f"command -v {tool}"]).exit_code != 0, tool
