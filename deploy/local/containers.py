@@ -33,11 +33,11 @@ testcontainers_config.ryuk_disabled = True  # deploy.local.reaper does it, witho
 
 def missing(images: Iterable[str]) -> str | None:
     """Pull what is not there yet; return why Docker cannot be used, or None."""
-    engine = _engine()
-    if engine is None:
+    found = engine()
+    if found is None:
         return "no Docker engine answers"
-    with closing(engine):
-        return next((why for image in images if (why := _pull(engine, image))), None)
+    with closing(found):
+        return next((why for image in images if (why := _pull(found, image))), None)
 
 
 def network(exits: ExitStack, directory: Path) -> Network:
@@ -132,17 +132,17 @@ class Contained:
         return bool(self._state()["Running"])
 
 
-def _engine() -> Any:
+def engine() -> Any:
     """Return a client of the engine, or None where none answers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the client forgets to close a socket that nobody answers
         try:
-            engine = DockerClient().client
-            engine.ping()
+            found = DockerClient().client
+            found.ping()
         except DockerException:
-            engine = None
+            found = None
         gc.collect()
-    return engine
+    return found
 
 
 def _pull(engine: Any, image: str) -> str | None:
