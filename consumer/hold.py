@@ -33,7 +33,7 @@ class Patience:
 
     tries: tuple[float, ...] = (0.02, 0.1, 0.4, 1.0, 2.0)
     behind: int = 2
-    held_most: int = 36_000  # about 1 kB each
+    held_most: int = 32_000  # about 1 kB each
     removed_most: int = 100_000
     removed_for: float = 10.0
     whole_least: int = 50
