@@ -17,7 +17,6 @@ from dataclasses import asdict
 from io import BytesIO
 
 import psycopg
-from minio import Minio
 
 from benchmarks import sweep
 
@@ -46,13 +45,7 @@ def churning(place: sweep.Place) -> Iterator[None]:
 
 def churn(place: sweep.Place) -> None:
     """Upload and delete until stdin ends; leave nothing."""
-    store = Minio(
-        endpoint=place.endpoint.removeprefix("http://"),
-        access_key=place.user,
-        secret_key=place.password,
-        secure=False,
-        region="us-east-1",
-    )
+    store = place.client()
     there: deque[str] = deque()
     number = 500_000_000
     with psycopg.connect(place.database) as connection:

@@ -13,10 +13,9 @@ import json
 import resource
 import subprocess
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import psycopg
 from psycopg import sql
@@ -27,7 +26,6 @@ from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.machine import machine, peak_mb
 from benchmarks.stream import Place, consumed, place_of, precedes
 from deploy.local.stack import Servers, stack
-from reconcile.settings import Settings, load
 
 OBJECTS = 50_000
 EVENTS = 50_000
@@ -45,22 +43,6 @@ UNION SELECT key FROM reconciler.finding
 """
 NOT_ASKED = "SELECT EXISTS (SELECT FROM reconciler.look WHERE due_at <= now())"
 GIVE_BACK = "UPDATE file_versions SET status = 'active' WHERE status = 'corrupted'"
-
-
-@dataclass(frozen=True)
-class Of(Place):
-    """The same, of the bucket that the sweep's benchmark fills."""
-
-    def settings(self) -> Settings:
-        """Return the settings of a consumer that flags, with a group of its own."""
-        document = {
-            "database": {"url": self.database},
-            "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
-            "stream": {"topic": self.topic, "express": False},
-            "kafka": {"bootstrap.servers": self.bootstrap, "group.id": f"bench-{uuid.uuid4()}"},
-            "mapping": filling.mapping(sweep.BUCKET),
-        }
-        return load(document, {}, str)
 
 
 def ours(place: Place) -> dict[str, float]:
@@ -129,7 +111,7 @@ def run(servers: Servers, rounds: int) -> None:
         connection.execute(sweep.INSERT_FROM, {**ROWS, "lower": OBJECTS, "upper": OBJECTS + EVENTS})
         connection.execute("VACUUM ANALYZE file_versions")
         for mix, drift in MIXES.items():
-            place = Of(**asdict(place_of(servers, database, EVENTS, PREPARED if mix == BEFORE else "")))
+            place = replace(place_of(servers, database, EVENTS, PREPARED if mix == BEFORE else ""), bucket=sweep.BUCKET)
             filling.produce(place.bootstrap, place.topic, records(drift))
             print(mix)
             found = [_round(connection, place) for _ in range(rounds)]
@@ -138,7 +120,7 @@ def run(servers: Servers, rounds: int) -> None:
                 filling.result(f"rivals.{_word(mix)}.{_word(name)}.ratio", ratios)
 
 
-def _round(connection: psycopg.Connection[tuple[object, ...]], place: Of) -> dict[str, dict[str, float]]:
+def _round(connection: psycopg.Connection[tuple[object, ...]], place: Place) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name in MEASUREMENTS:
         connection.execute(TABLES)
@@ -184,7 +166,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.measurement:
-        print(json.dumps(measured(options.measurement, Of(**json.loads(options.place)))))
+        print(json.dumps(measured(options.measurement, Place(**json.loads(options.place)))))
         return
     with stack() as servers:
         run(servers, options.rounds)

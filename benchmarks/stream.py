@@ -53,6 +53,7 @@ class Place:
     topic: str
     events: int
     prefix: str = "users/a/"
+    bucket: str = BUCKET
 
     def settings(self) -> Settings:
         """Return the settings of a consumer with a group of its own."""
@@ -61,7 +62,7 @@ class Place:
             "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
             "stream": {"topic": self.topic, "express": False},
             "kafka": {"bootstrap.servers": self.bootstrap, "group.id": f"bench-{uuid.uuid4()}"},
-            "mapping": filling.mapping(BUCKET),
+            "mapping": filling.mapping(self.bucket),
         }
         return load(document, {}, str)
 

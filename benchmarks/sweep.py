@@ -73,6 +73,16 @@ class Place:
         }
         return load(document, {}, str)
 
+    def client(self) -> Minio:
+        """Return MinIO's own client."""
+        return Minio(
+            endpoint=self.endpoint.removeprefix("http://"),
+            access_key=self.user,
+            secret_key=self.password,
+            secure=False,
+            region="us-east-1",
+        )
+
 
 def key_of(number: int) -> str:
     """Return the key of a row: what INSERT writes."""
@@ -121,13 +131,7 @@ def sweep(place: Place) -> dict[str, float]:
 
 def script(place: Place) -> dict[str, float]:
     """Ask MinIO for each row, and the database for each object, one by one."""
-    client = Minio(
-        endpoint=place.endpoint.removeprefix("http://"),
-        access_key=place.user,
-        secret_key=place.password,
-        secure=False,
-        region="us-east-1",
-    )
+    client = place.client()
     began = time.perf_counter()
     with psycopg.connect(place.database, autocommit=True) as connection:
         rows = connection.execute("SELECT object_key FROM file_versions ORDER BY object_key LIMIT %s", [OF_SCRIPT])

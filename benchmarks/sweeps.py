@@ -23,7 +23,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
-from minio import Minio
 
 from benchmarks import churn, filling, sweep
 from benchmarks.machine import machine, peak_mb
@@ -173,13 +172,7 @@ def plant(place: Place) -> None:
     """Write rows whose object never was, and objects that no row names."""
     with psycopg.connect(place.database, autocommit=True) as connection:
         connection.execute(PLANT, {"prefix": GONE, "size": sweep.SIZE, "rows": PLANTED})
-    store = Minio(
-        endpoint=place.endpoint.removeprefix("http://"),
-        access_key=place.user,
-        secret_key=place.password,
-        secure=False,
-        region="us-east-1",
-    )
+    store = place.client()
     for number in range(PLANTED):
         content = BytesIO(b"x" * sweep.SIZE)
         store.put_object(bucket_name=sweep.BUCKET, object_name=f"{LOST}{number}", data=content, length=sweep.SIZE)
