@@ -297,5 +297,4 @@ def next_look(subject: Subject, change: Change | None, attempt: int, now: dateti
 
 def backoff(first: timedelta, attempt: int, policy: Policy) -> timedelta:
     """Double the wait at each attempt, up to `look_again_most`."""
-    doubled: timedelta = first * 2 ** min(attempt, 24)
-    return min(doubled, policy.look_again_most)
+    return min(first * (1 << min(attempt, 24)), policy.look_again_most)

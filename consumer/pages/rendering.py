@@ -1,4 +1,4 @@
-"""Templates to pages; the one module that knows Jinja.
+"""Templates to pages; the one module that knows Jinja, which is read in with the first page: a start waits for none.
 
 Whatever a template prints is escaped, and spelled out where it would steer a terminal or turn the writing round: no
 filter can be forgotten. Only what was made as markup passes as it is.
@@ -12,15 +12,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, pass_context
-from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from reconcile.human import age, duration, label, size, visible
 from reconcile.pageparts import house_style, minute
 from reconcile.report import iso
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from jinja2.runtime import Context
 
 
 def page(name: str, **told: Any) -> str:
@@ -54,6 +56,8 @@ def _source(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined, pass_context  # noqa: PLC0415 - see above
+
     made = Environment(
         loader=FunctionLoader(_source),
         autoescape=True,
@@ -63,7 +67,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"ago": _ago, "at": _at, "size": _size, "duration": duration, "label": label, "text": _text}
+    made.filters |= {
+        "ago": pass_context(_ago),
+        "at": _at,
+        "size": _size,
+        "duration": duration,
+        "label": label,
+        "text": _text,
+    }
     made.globals["style"] = markup(style())
     return made
 
@@ -85,7 +96,6 @@ def _shown(value: object) -> object:
             return visible(str(value))
 
 
-@pass_context
 def _ago(context: Context, at: datetime | None) -> Markup:
     """Return how long ago something was, with the time itself for who asks."""
     return Markup("") if at is None else _time(at, age(at, context["now"]))
