@@ -7,7 +7,7 @@ die at any point; an absence that a look proves later is the end, too, and a sec
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconcile import acts, orphans
@@ -15,7 +15,7 @@ from reconcile.erasing import Erasure, How, changed, erasure, erasure_of
 from reconcile.filters import OURS
 from reconcile.human import duration
 from reconcile.life import Input, Subject
-from reconcile.model import Facts, Hint, Misconfigured, ObjectSide, Present, State, Unavailable
+from reconcile.model import Facts, Hint, Misconfigured, ObjectRef, ObjectSide, Present, State, Unavailable
 from reconcile.orphans import Kept
 from reconcile.reconciler import World, reconcile
 from reconcile.settings import Trash
@@ -41,6 +41,7 @@ class Erasing:
     why: str = ""
     kept: Mapping[int, Kept] = field(default_factory=dict)
     erasures: dict[int, Erasure] = field(default_factory=dict)
+    below: dict[int, str | None] = field(default_factory=dict)
     versioning: dict[str, str] = field(default_factory=dict)
 
     def planned(self, world: World, batch: Sequence[Named]) -> Iterator[Outcome]:
@@ -57,7 +58,9 @@ class Erasing:
         yield from (self._told(Outcome(one, done=False, told=ANEW)) for one in anew)
         yield from self._ended([one for one in ended if one not in anew])
         going: list[Named] = []
-        for one in carried_out(self.bin.live, self._beginning(), [one for one in batch if one not in ended]):
+        fresh = [one for one in batch if one not in ended]
+        self.below = {_id(one): self._below(one.ref) for one in fresh}
+        for one in carried_out(self.bin.live, self._beginning(), fresh):
             if one.done:
                 going.append(one.named)
             else:
@@ -119,9 +122,18 @@ class Erasing:
         if self.trash.bucket == ref.bucket and not self.trash.prefix.startswith(OURS):
             return f"its copy would be an orphan, too; begin trash.prefix with {OURS!r}, or name another trash.bucket"
         way = erasure(ref, side, self._versioning(ref.bucket), self.trash, subject.finding.id)
-        self.erasures[subject.finding.id] = way
+        self.erasures[subject.finding.id] = replace(way, below=self.below.get(subject.finding.id))
         refused = way.how is How.OBJECT and ref.bucket not in self.unversioned
         return NO_CONSENT.format(ref.bucket) if refused else ""
+
+    def _below(self, ref: ObjectRef) -> str | None:
+        """Return what will come to light below an object; None where MinIO does not say, as its look will tell."""
+        try:
+            versioning = self._versioning(ref.bucket)
+            hides = versioning == "Enabled" and not ref.s3_version and not self.trash.always
+            return "" if hides or versioning == "Off" else self.bin.below(ref)
+        except (Misconfigured, Unavailable):
+            return None
 
     def _approved(self, subject: Subject) -> Facts | None:
         kept = self.kept.get(subject.finding.id) if subject.finding else None

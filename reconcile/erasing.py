@@ -59,27 +59,39 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What is about to be removed: which version ('': there are none), what it was seen to be, where its copy is."""
+    """What is about to be removed: which version ('': there are none), what it was seen to be, where its copy is.
+
+    `below` is the version that comes to light by it, '' for none; what was begun by an earlier release lacks it (None).
+    """
 
     how: How
     version: str
     seen: Present
     copy: ObjectRef | None = None
+    below: str | None = None
 
     def facts(self) -> Facts:
         """Return what is kept of it before anything is done."""
         bucket, key = self.copy[:2] if self.copy else (None, None)
-        return {"how": self.how, "version": self.version, "copy_bucket": bucket, "copy_key": key, **facts_of(self.seen)}
+        way = {"how": self.how, "version": self.version, "below": self.below}
+        return {**way, "copy_bucket": bucket, "copy_key": key, **facts_of(self.seen)}
 
     def target(self, ref: ObjectRef) -> ObjectRef:
         """Return what is removed, which names a version unless there are none."""
         return ref if self.how is How.MARKER else ref._replace(s3_version=self.version)
 
     def lay_below(self, there: Present) -> bool:
-        """Tell whether what is there now came to light as this was removed: another version, written no later."""
-        if self.version in {"", version_of(there)} or there.last_modified is None or self.seen.last_modified is None:
+        """Tell whether what is there now came to light as this was removed: the version that lay below it.
+
+        Where that was not kept, what was written earlier; Last-Modified has no fractions of a second.
+        """
+        if self.version in {"", version_of(there)}:
             return False
-        return there.last_modified <= self.seen.last_modified
+        if self.below is not None:
+            return self.below == version_of(there)
+        if there.last_modified is None or self.seen.last_modified is None:
+            return False
+        return there.last_modified < self.seen.last_modified
 
     def told(self) -> str:
         """Say in which way it goes, in words that are the same for many."""
@@ -97,7 +109,8 @@ def erasure_of(facts: Facts) -> Erasure:
     """Return what was kept."""
     seen = msgspec.convert({"size": facts["size"], "etag": facts["etag"], **_rest(facts)}, Present)
     copy = ObjectRef(str(facts["copy_bucket"]), str(facts["copy_key"])) if facts.get("copy_key") else None
-    return Erasure(How(str(facts["how"])), str(facts["version"]), seen, copy)
+    below = facts.get("below")
+    return Erasure(How(str(facts["how"])), str(facts["version"]), seen, copy, None if below is None else str(below))
 
 
 def _rest(facts: Facts) -> Facts:

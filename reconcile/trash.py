@@ -38,6 +38,13 @@ class Bin:
         [known] = self.live.glance([ref]).values()
         return next((row.row_id for row in known.rows if claims(row, seen)), "")
 
+    def below(self, ref: ObjectRef) -> str:
+        """Return the version that comes to light when an object of a versioned bucket is removed, `''` for none."""
+        latest, *others = self.storing.versions(ref.bucket, ref.key) or [NOTHING]
+        if ref.s3_version not in {"", latest.s3_version} or not others or others[0].is_marker:
+            return ""
+        return others[0].s3_version
+
     def take(self, ref: ObjectRef, erasure: Erasure) -> str:
         """Copy an object where that is needed, look once more, remove it; returns `''`, or why it is still there."""
         try:

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from reconcile.database import migrate
 from tests.support import command, sweeping
+from tests.support.orphans import Office
 from tests.support.sweeping import Lists
 
 
@@ -42,6 +43,13 @@ def installed(program, connection) -> command.Program:
     """Give the command over an empty bucket with its schema made."""
     migrate(connection)
     return program
+
+
+@pytest.fixture
+def office(installed, connection, objects, bucket) -> Office:
+    """Give the commands over an empty bucket without a grace: nobody waits."""
+    installed.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
+    return Office(installed, connection, objects, bucket)
 
 
 @pytest.fixture

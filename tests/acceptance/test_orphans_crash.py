@@ -13,20 +13,10 @@ from reconcile.erase import Erasing
 from reconcile.model import ObjectRef
 from reconcile.trash import Bin
 from reconcile.triage import Named, Outcome
-from tests.support import command
 from tests.support.orphans import Office, killed
 from tests.support.proxy import BUSY, Pass, Proxy
 
 both = pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
-
-
-@pytest.fixture
-def office(tmp_path, database, connection, minio, bucket, objects):
-    """Give the commands with their schema made, and no grace: nobody waits."""
-    made = command.program(tmp_path, database, minio, bucket, {})
-    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
-    assert made.run("migrate", "--apply").returncode == 0
-    return Office(made, connection, objects, bucket)
 
 
 @dataclass

@@ -3,19 +3,7 @@
 import pytest
 from minio.versioningconfig import SUSPENDED
 
-from tests.support import command
-from tests.support.orphans import Office
-
 TRASH = ".storage-reconciler/trash/"
-
-
-@pytest.fixture
-def office(tmp_path, database, connection, minio, bucket, objects):
-    """Give the commands with their schema made, and no grace: nobody waits."""
-    made = command.program(tmp_path, database, minio, bucket, {})
-    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
-    assert made.run("migrate", "--apply").returncode == 0
-    return Office(made, connection, objects, bucket)
 
 
 @pytest.fixture

@@ -10,19 +10,9 @@ from reconcile.erase import LOST, undone
 from reconcile.model import ObjectRef
 from reconcile.storing import Storing
 from reconcile.trash import Bin
-from tests.support import command
-from tests.support.orphans import Office, killed
+from tests.support.orphans import killed
 
 TRASH = ".storage-reconciler/trash/"
-
-
-@pytest.fixture
-def office(tmp_path, database, connection, minio, bucket, objects):
-    """Give the commands with their schema made, and no grace: nobody waits."""
-    made = command.program(tmp_path, database, minio, bucket, {})
-    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
-    assert made.run("migrate", "--apply").returncode == 0
-    return Office(made, connection, objects, bucket)
 
 
 class Overtaken(Storing):

@@ -7,22 +7,10 @@ import pytest
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
-from tests.support import command
-from tests.support.orphans import Office
-
 READ = ("s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads")
 PLAN = (*READ, "s3:GetBucketVersioning")
 HIDE = (*PLAN, "s3:DeleteObject", "s3:ListBucketVersions", "s3:DeleteObjectVersion")
 COPY = (*PLAN, "s3:DeleteObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging")
-
-
-@pytest.fixture
-def office(tmp_path, database, connection, minio, bucket, objects):
-    """Give the commands with their schema made, and no grace: nobody waits."""
-    made = command.program(tmp_path, database, minio, bucket, {})
-    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
-    assert made.run("migrate", "--apply").returncode == 0
-    return Office(made, connection, objects, bucket)
 
 
 @pytest.fixture

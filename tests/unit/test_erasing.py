@@ -65,6 +65,28 @@ def test_an_object_is_another_if_anything_by_which_it_is_known_differs(now):
     assert changed({}, now) == ""
 
 
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize(
+    ("version", "below", "there", "lay"),
+    [
+        ("v1", "v0", replace(VERSION, s3_version="v0"), True),
+        ("v1", "v0", replace(VERSION, s3_version="v2"), False),
+        ("v1", "null", PLAIN, True),
+        ("v1", "", replace(VERSION, s3_version="v0", last_modified=NOW - timedelta(days=1)), False),
+        ("v1", None, replace(VERSION, s3_version="v0", last_modified=NOW - timedelta(seconds=1)), True),
+        ("v1", None, replace(VERSION, s3_version="v2"), False),
+        ("v1", None, replace(VERSION, s3_version="v2", last_modified=None), False),
+        ("v1", "v1", VERSION, False),
+        ("", "", PLAIN, False),
+    ],
+)
+def test_what_lay_below_is_known_by_its_version(version, below, there, lay):
+    """What is written in the same second is another object; without that version only what is older lay below."""
+    way = Erasure(How.VERSION, version, VERSION, COPY, below)
+    assert way.lay_below(there) is lay
+    assert erasure_of(way.facts()).lay_below(there) is lay
+
+
 def test_a_copy_of_a_long_key_has_a_short_name():
     """Its place and its own key would be more than S3 allows; the finding's id keeps it apart."""
     copies = {copy_of(ObjectRef("b", key * 1000), Trash(), 7).key for key in "ab"}
