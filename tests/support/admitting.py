@@ -71,7 +71,11 @@ def login(secure: str, user: str) -> dict[str, str]:
 
 def allow(to: Kafka, acls: Iterable[Acl]) -> None:
     """Let users do what their lines say."""
-    admin = AdminClient({"bootstrap.servers": to.bootstrap, "log_level": 0})
+    bind(AdminClient({"bootstrap.servers": to.bootstrap, "log_level": 0}), acls)
+
+
+def bind(admin: AdminClient, acls: Iterable[Acl]) -> None:
+    """Do the same by whoever may."""
     for acl in acls:
         for operation in acl.operations:
             bound = AclBinding(

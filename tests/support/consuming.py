@@ -157,7 +157,7 @@ class Site:
     def letters(self, seconds: float = 15.0, wanted: int = 1) -> list[ck.Message]:
         """Read the dead letter topic to its present end, which must hold so many at least."""
         place = ck.TopicPartition(f"{self.topic}.dead-letter", 0)
-        settings = {"bootstrap.servers": self.kafka["bootstrap.servers"], "group.id": secrets.token_hex(4)}
+        settings = {**self.kafka, "group.id": secrets.token_hex(4)}
         read: list[ck.Message] = []
         with closing(ck.Consumer(settings)) as reader:
             _, end = until(
