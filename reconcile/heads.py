@@ -6,6 +6,7 @@ first invariant says, and everything that is not proven is unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ABSENT_CODES = frozenset({"NoSuchKey", "NoSuchVersion"})
+NAMELESS_CODE, NO_VERSION_CODE = "XMinioInvalidObjectName", "InvalidArgument"
 NO_NAME = Unknown("MinIO has no such name")
 _ANSWERED = "HTTP "
 _SERVER_ERROR = "HTTP 5"
-_OK, _NOT_FOUND, _NOT_ALLOWED = 200, 404, 405
+_OK, _BAD, _NOT_FOUND, _NOT_ALLOWED = 200, 400, 404, 405
 _DOTS = frozenset({".", ".."})
+_PARTS = re.compile(r"[/\\]")  # MinIO looks for dots between both, whatever the system
+_SPACES = " \t\n\v\f\r\x85\xa0"
 
 
 class Reply(NamedTuple):
@@ -40,8 +44,8 @@ class Broken(NamedTuple):
 def path_of(bucket: str, key: str | None = None) -> str | None:
     """Return the encoded path of a bucket or an object; None where the name would lead to something else.
 
-    Segments of dots are taken out on the way, and MinIO cleans slashes at the start, so that such a request would be
-    answered for another object, or for no object at all (docs/facts.md, libcurl).
+    Segments of dots are taken out on the way or refused by MinIO, which also cleans slashes at the start, so that such
+    a request would be answered for another object, or for no object at all (docs/facts.md, libcurl).
     """
     if not _plain(bucket) or "/" in bucket or not (key is None or _plain(key)):
         return None
@@ -105,6 +109,8 @@ def side(answer: Reply | Broken, ref: ObjectRef) -> ObjectSide:
         return Absent(code, marker)
     if answer.status == _NOT_ALLOWED and ref.s3_version and marker is not None:
         return Absent(code, marker)
+    if answer.status == _BAD and (code == NAMELESS_CODE or (ref.s3_version and code == NO_VERSION_CODE)):
+        return NO_NAME
     return Unknown(reason(answer))
 
 
@@ -124,7 +130,8 @@ def date_of(headers: Mapping[str, str], name: str) -> datetime | None:
 def _plain(name: str) -> bool:
     """Tell whether a name has neither dots alone nor nothing between its slashes; one at the end is plain."""
     segments = name.split("/")
-    return bool(segments[0]) and _DOTS.isdisjoint(segments) and "" not in segments[1:-1]
+    parts = (part.strip(_SPACES) for part in _PARTS.split(name))
+    return bool(segments[0]) and _DOTS.isdisjoint(parts) and "" not in segments[1:-1]
 
 
 def _spoke(told: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconcile.filters import matching
+from reconcile.heads import NO_NAME
 from reconcile.life import LIFE, OPENING, Input
 from reconcile.model import (
     Absent,
@@ -221,7 +222,10 @@ def holder(step: Step) -> str:
 
 
 def silence(objects: Mapping[ObjectRef, ObjectSide]) -> tuple[Counter[str], set[str]]:
-    """Tell how many keys of each bucket that gave no answer were asked for, and which buckets answered."""
+    """Tell how many keys of each bucket that gave no answer were asked for, and which buckets answered.
+
+    A name that MinIO cannot hold says nothing of its bucket.
+    """
     answered = {ref.bucket for ref, side in objects.items() if isinstance(side, Present | Absent)}
-    silent = Counter(ref.bucket for ref, side in objects.items() if isinstance(side, Unknown))
+    silent = Counter(ref.bucket for ref, side in objects.items() if isinstance(side, Unknown) and side != NO_NAME)
     return Counter({bucket: count for bucket, count in silent.items() if bucket not in answered}), answered

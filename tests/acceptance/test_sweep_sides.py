@@ -96,12 +96,14 @@ def test_each_version_is_compared_with_the_row_that_names_it(versioned, connecti
     objects.remove_object(bucket_name=bucket, object_name="hidden")
     short = put(objects, bucket, "short", 7)
     keep(connection, "short", short)
+    keep(connection, "moved", "of another store")
     report = swept(versioned)
     seen = {(one["kind"], one["key"], one["s3_version"]) for one in report["drifts"]}
     assert newest
     assert seen == {
         ("missing", "own gone", gone),
         ("mismatch", "short", short),
+        ("lookalike", "moved", "of another store"),
         ("orphan", "newer", ""),
         ("orphan", "orphan", ""),
     }

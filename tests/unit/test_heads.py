@@ -12,7 +12,11 @@ from reconcile.model import Absent, NotAsked, ObjectRef, Present, Unknown
 
 @pytest.mark.invariant(1)
 @pytest.mark.parametrize(
-    "key", ["", "/", "/a", "//a", "a//b", "a//", ".", "..", "./a", "a/.", "a/./b", "a/..", "../a", "a/../b", "\ud800"]
+    "key",
+    [
+        *("", "/", "/a", "//a", "a//b", "a//", ".", "..", "./a", "a/.", "a/./b", "a/..", "../a", "a/../b", "\ud800"),
+        *("..\\a", "a\\.\\b", "a/ .. /b", ".\xa0"),
+    ],
 )
 def test_a_name_that_would_lead_elsewhere_is_none(key):
     """What libcurl or MinIO would clean into another name is never sent."""
@@ -38,7 +42,8 @@ def test_a_name_that_is_sent_is_the_name(key):
     """Whatever is sent leads back to its key, and has no segment that could be cleaned."""
     target = target_of(ObjectRef("b", key, "v&/ ?"))
     if target is None:
-        assert not {"", ".", ".."}.isdisjoint(key.removesuffix("/").split("/"))
+        parts = (part.strip() for part in key.replace("\\", "/").split("/"))
+        assert not {".", ".."}.isdisjoint(parts) or "" in key.removesuffix("/").split("/")
         return
     path, query = target.split("?")
     assert unquote(path) == f"/b/{key}"
@@ -49,6 +54,7 @@ def test_a_name_that_is_sent_is_the_name(key):
 def test_a_key_may_end_in_a_slash_and_have_dots_among_others():
     """What MinIO does hold is asked for."""
     assert [path_of("b", key) for key in ("dir/", "...", "a/.b", "..c")] == ["/b/dir/", "/b/...", "/b/a/.b", "/b/..c"]
+    assert [path_of("b", key) for key in ("a\\b.", ". a", "\\")] == ["/b/a%5Cb.", "/b/.%20a", "/b/%5C"]
 
 
 @given(st.binary())
@@ -102,6 +108,16 @@ def test_a_header_holds_no_other_header():
 def test_what_proves_nothing_is_unknown(status, headers, version):
     """Every near miss of a proof."""
     assert isinstance(side(Reply(status, headers), ObjectRef("b", "k", version)), Unknown)
+
+
+@pytest.mark.invariant(1)
+def test_a_name_that_minio_refuses_is_none():
+    """A segment of more than 255 bytes, or a version that is none of MinIO's: known by its code, and no absence."""
+    nameless, versionless = ({"x-minio-error-code": code} for code in ("XMinioInvalidObjectName", "InvalidArgument"))
+    key, version = ObjectRef("b", "k" * 256), ObjectRef("b", "k", "of another store")
+    assert side(Reply(400, nameless), key) == side(Reply(400, versionless), version) == NO_NAME
+    for reply in (Reply(400, versionless), Reply(400, {}), Reply(404, nameless)):
+        assert side(reply, key) not in {NO_NAME, Absent("XMinioInvalidObjectName")}
 
 
 @pytest.mark.invariant(1)

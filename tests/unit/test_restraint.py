@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconcile.heads import NO_NAME
 from reconcile.model import (
     Absent,
     Brake,
@@ -326,6 +327,7 @@ UNKNOWN, SEEN, ASKED_LATER = Unknown("HTTP 403"), Present(3, "e"), NotAsked()
         pytest.param([UNKNOWN] * 10 + [Absent("NoSuchKey")], {}, {"a"}, id="an absence is an answer"),
         pytest.param([UNKNOWN] * 9 + [ASKED_LATER] * 9, {"a": 9}, set(), id="what was not asked is no silence"),
         pytest.param([ASKED_LATER] * 30, {}, set(), id="nothing was asked"),
+        pytest.param([NO_NAME] * 30, {}, set(), id="a name that MinIO cannot hold says nothing"),
         pytest.param([SEEN], {}, {"a"}, id="one answer"),
         pytest.param([], {}, set(), id="nothing"),
     ],
