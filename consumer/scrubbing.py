@@ -17,7 +17,7 @@ from consumer.sweeping import LOOK_S
 from reconcile import cycle, opening
 from reconcile.cycle import Cycle
 from reconcile.database import Database
-from reconcile.feeding import drain
+from reconcile.feeding import drain, held_back
 from reconcile.filters import watched
 from reconcile.hashing import Hashing, Pace
 from reconcile.keeping import Lost
@@ -87,7 +87,7 @@ class Scrubbing:
                 with suppress(Unavailable):
                     taken.let_go()
         if self.wanted.fix and error is None:
-            drain(self.live, scrub.refs)
+            scrub.tally += drain(self.live, scrub.refs)
         log.info("scrub.ended", scrub=taken.id, state=state, reason=reason, at=taken.checkpoint)
         return self.report(scrub, state, reason, (began_at, monotonic() - began)), error
 
@@ -142,6 +142,7 @@ class Scrubbing:
         with suppress(Unavailable):
             last = scrub.cycle.last_complete()
         last_started_at, last_finished_at, totals = last or (None, None, {})
+        held, notes = held_back(scrub.tally)
         return ScrubReport(
             bucket=self.wanted.bucket,
             prefix=self.wanted.prefix,
@@ -153,11 +154,12 @@ class Scrubbing:
             started_at=scrub.cycle.started_at,
             checkpoint=scrub.cycle.checkpoint,
             reason=reason,
-            totals=scrub.totals,
+            totals={**scrub.totals, **held},
             cycle=scrub.cycle.totals,
             drifts=scrub.drifts,
             faults=scrub.faults,
             last_started_at=last_started_at,
             last_finished_at=last_finished_at,
             last=totals,
+            notes=notes,
         )

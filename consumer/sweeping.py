@@ -20,8 +20,8 @@ from consumer.sides import Sides, Wanted, facts_of, opened
 from reconcile import belief, ignoring, keeping, meter, opening
 from reconcile.compare import Facts
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, SweepReport
-from reconcile.feeding import feed, keep_as_known
+from reconcile.drift import Class, SweepReport
+from reconcile.feeding import feed, held_back, keep_as_known
 from reconcile.filters import watched
 from reconcile.heartbeat import Heartbeat
 from reconcile.keeping import Kept, Lost
@@ -40,7 +40,6 @@ WAIT_S = 0.5
 LOOK_S = 10.0
 GO_ON = "go on with --resume once it answers"
 WAY_OUT = "if all of this is so, sweep again with --believe --why WORDS, which are kept; the brake stays as it is"
-BRAKE_HELP = "brake status, and brake release if they are so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,15 +280,8 @@ class Sweeping:
 
 def braked(report: SweepReport, tally: Tally) -> SweepReport:
     """Return the report with what the brake, or a suppression window, held back of --fix."""
-    held = {
-        HELD_BY_BRAKE: (tally.braked, "the brake holds {:,} of them, so they are not flagged: " + BRAKE_HELP),
-        HELD_BY_WINDOW: (tally.suppressed, "a suppression window holds {:,} of them, until it ends: suppress list"),
-    }
-    for name, (count, note) in held.items():
-        if count:
-            totals, notes = {**report.totals, name: count}, (*report.notes, note.format(count))
-            report = replace(report, totals=totals, notes=notes)
-    return report
+    totals, notes = held_back(tally)
+    return replace(report, totals={**report.totals, **totals}, notes=(*report.notes, *notes))
 
 
 def known(report: SweepReport, flagged: int) -> SweepReport:

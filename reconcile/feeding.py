@@ -12,7 +12,7 @@ from functools import partial
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from reconcile.drift import Class, Drift
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Hint, ObjectRef, ObjectSide, State, Told
 from reconcile.patience import patiently
@@ -23,6 +23,10 @@ from reconcile.world import LiveWorld
 
 BEYOND_GRACE = timedelta(seconds=30)
 FLAGGED = "its row is flagged"
+HELD_BACK = {
+    HELD_BY_BRAKE: "the brake holds {:,} of them, so they are not flagged: brake status; brake release if they are so",
+    HELD_BY_WINDOW: "a suppression window holds {:,} of them, until it ends: suppress list",
+}
 
 
 class Time(NamedTuple):
@@ -76,6 +80,13 @@ def drain(world: LiveWorld, refs: set[ObjectRef], time: Time = REAL) -> Tally:
         if not due:
             time.pause(0.2)
     return tally
+
+
+def held_back(tally: Tally) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return what the brake and suppression windows held back: the totals by name, and a note of each."""
+    counts = {HELD_BY_BRAKE: tally.braked, HELD_BY_WINDOW: tally.suppressed}
+    totals = {name: count for name, count in counts.items() if count}
+    return totals, tuple(HELD_BACK[name].format(count) for name, count in totals.items())
 
 
 def suspected(world: LiveWorld, refs: set[ObjectRef]) -> set[ObjectRef]:

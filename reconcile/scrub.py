@@ -28,6 +28,7 @@ from reconcile.model import (
     Unknown,
 )
 from reconcile.reconciler import World
+from reconcile.steps import Tally
 from reconcile.sweep import Held
 from reconcile.telling import Telling
 from reconcile.triage import batches
@@ -54,7 +55,10 @@ class Bounds:
 
 @dataclass
 class Scrub:
-    """One run. `world` is the Trial where nothing is to be kept; `refs` are those that the reconciler was told."""
+    """One run. `world` is the Trial where nothing is to be kept; `refs` are those that the reconciler was told.
+
+    `tally` is what its looks came to.
+    """
 
     trial: Trial
     world: World
@@ -68,6 +72,7 @@ class Scrub:
     faults: list[Fault] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
     refs: set[ObjectRef] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
 
     def run(self, keys: Callable[[str], Keys]) -> bool:
         """Read on from the checkpoint; tells whether the end of the rows was reached."""
@@ -201,7 +206,7 @@ class Scrub:
         found.totals["mismatch"] = 0  # counted anew, by what is so after the look
         for batch in batches([*found.contents, *found.looks]):
             telling = Telling(found.contents, self.cycle.id)
-            telling.done(self.world, batch, self.cycle.alive)
+            self.tally += telling.done(self.world, batch, self.cycle.alive)
             self.trial.looked, self.trial.left = [], []
             for ref in batch:
                 telling.report(ref, found)

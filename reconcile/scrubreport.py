@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconcile.contents import Fault
-from reconcile.drift import Drift
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Drift
 from reconcile.human import Value
 from reconcile.report import Brief, Section, Table
 from reconcile.sweepmetrics import Sample, families
@@ -43,6 +43,7 @@ class ScrubReport:
     last_started_at: datetime | None = None
     last_finished_at: datetime | None = None
     last: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def total_drifts(self) -> int:
@@ -53,13 +54,15 @@ class ScrubReport:
 def shown(report: ScrubReport) -> Section:
     """Return the whole report."""
     facts = _facts(report)
-    run = Section("run", "This run", _counts(report.totals), brief=_told(report.totals))
+    counts = _counts(report.totals) | {name: report.totals.get(name, 0) for name in (HELD_BY_BRAKE, HELD_BY_WINDOW)}
+    run = Section("run", "This run", counts, brief=_told(report.totals))
     cycle = Section("cycle", "The cycle so far", _counts(report.cycle), brief=_told(report.cycle))
     faults = Table(
         "faults", Fault._fields, report.faults, "Could not be told", none="", brief=Brief(Fault._fields, TOP)
     )
     brief = tuple(name for name, value in facts.items() if value not in (None, ""))
-    return Section("scrub", headline(report), facts, (run, cycle, drifts(report), faults), brief=brief)
+    parts = (run, cycle, drifts(report), faults)
+    return Section("scrub", headline(report), facts, parts, tuple(report.notes), brief=brief)
 
 
 def headline(report: ScrubReport) -> str:

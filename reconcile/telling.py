@@ -24,7 +24,7 @@ from reconcile.model import (
     Undecided,
 )
 from reconcile.reconciler import World, reconcile
-from reconcile.steps import Step
+from reconcile.steps import Step, Tally
 from reconcile.triage import TRIES
 
 
@@ -37,13 +37,16 @@ class Telling:
     judged: dict[ObjectRef, tuple[list[Subject], ObjectSide]] = field(default_factory=dict)
     heard: set[ObjectRef] = field(default_factory=set)
 
-    def done(self, world: World, refs: Sequence[ObjectRef], alive: Callable[[], object]) -> None:
+    def done(self, world: World, refs: Sequence[ObjectRef], alive: Callable[[], object]) -> Tally:
         """Look at each; what was busy is looked at again."""
+        tally = Tally()
         for _ in range(TRIES):
             alive()
             left = [ref for ref in refs if ref not in self.heard]
             facts = Told({"scrub": self.number, "named_by": "scrub"})
-            reconcile(world, [Hint(ref, named_by="scrub", evidence=facts) for ref in left], self.decide, self.hear)
+            hints = [Hint(ref, named_by="scrub", evidence=facts) for ref in left]
+            tally += reconcile(world, hints, self.decide, self.hear)
+        return tally
 
     def decide(self, ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, policy: Policy) -> Step:
         """Decide as every look does, with what was read."""

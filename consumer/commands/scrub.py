@@ -17,6 +17,7 @@ from consumer.commands.sweep import buckets_of
 from consumer.scrubbing import Scrubbing, Wanted
 from consumer.sweeping import Progress
 from reconcile import cycle
+from reconcile.drift import HELD_BY_BRAKE
 from reconcile.human import size as in_words
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import objects
@@ -64,7 +65,7 @@ def answer(reports: list[ScrubReport], failures: list[Failure], metrics_file: st
         parts[0] if len(parts) == 1 else Section("scrubs", "", {}, numbered),
         reports[0].began_at,
         drift=any(one.total_drifts for one in reports),
-        held=any(one.state == "held" for one in reports),
+        held=any(one.state == "held" or one.totals.get(HELD_BY_BRAKE) for one in reports),
         incomplete=any(one.totals.get("unknown") for one in reports),
         failure=failure,
         lines=drifts(listed),

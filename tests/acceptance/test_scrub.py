@@ -142,6 +142,22 @@ def test_a_missing_object_is_named_to_the_reconciler_and_not_flagged(connection,
     assert connection.execute("SELECT DISTINCT status FROM file_versions").fetchall() == [("active",)]
 
 
+@pytest.mark.invariant(7)
+def test_what_the_brake_holds_is_told_with_its_status(connection, program, store, objects, bucket):
+    """Status 4 and the count, as of a sweep; so it is, too, while the brake is on. Nothing is flagged."""
+    for number in range(8):
+        store(f"k{number}", b"fine")
+        objects.remove_object(bucket_name=bucket, object_name=f"k{number}")
+    braked = {"FLAGGING": "true", "BRAKE__FLOOR": "5", "BRAKE__BUCKET_FLOOR": "5"}
+    program = command.Program(program.file, program.environ | {f"RECONCILER_{name}": to for name, to in braked.items()})
+    for _ in range(2):
+        report = scrubbed(program, "--fix", status=4)
+        assert (report["state"], report["run"]["held_by_brake"]) == ("complete", 8)
+        assert connection.execute("SELECT DISTINCT status FROM file_versions").fetchall() == [("active",)]
+    assert "brake release" in program.run("scrub", "--fix", "--margin", "0").stdout
+    assert scrubbed(program)["run"]["held_by_brake"] == 0, "a report holds nothing"
+
+
 def test_it_keeps_to_its_rate_is_alone_and_goes_on_after_a_kill(connection, program, store):
     """A second scrub of the bucket ends with 7; killed half-way, the next goes on; three MiB at 1 MiB/s take 3 s."""
     for number in range(12):
