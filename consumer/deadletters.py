@@ -1,24 +1,28 @@
 """The dead letter topic, read again: what is in it, what was decided, and records sent through anew.
 
-Letters stay in their topic; only decisions about them are kept, in the history, by their origin.
+Letters stay in their topic; only decisions about them are kept, in the history, by their origin. However many there
+are, no more than some are in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from consumer.events import Dialect, Record
-from consumer.kafka_range import RangeReader
+from consumer.events import Record
+from consumer.kafka_range import Range, RangeReader
 from consumer.letters import Buried, Origin, buried
+from consumer.loop import Stream
+from consumer.register import Register
 from consumer.sheet import decode_all
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database
 
 PATIENCE_S = 0.25
-BATCH = 200  # records; each may be a megabyte
+BATCH = 50  # records; each may be a megabyte
 REPLAYED, DISCARDED = "dead letter replayed", "dead letter discarded"
+UNWATCHED = "it decodes, and none of its events is watched: discard it, or see [filters] and [mapping.bucket]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +37,18 @@ class Wanted:
         return self.reason in {None, letter.reason} and (not self.names or any(map(letter.origin.is_named, self.names)))
 
 
-def letters(reader: RangeReader, wanted: Wanted) -> Iterator[Buried]:
+def letters(reader: RangeReader, register: Register, wanted: Wanted) -> Iterator[Buried]:
     """Yield the letters that are wanted, each origin once, in the order of their burial."""
     reader.start(reader.ranges("earliest"))
-    met: set[Origin] = set()
     while not reader.is_over:
-        for record in reader.read(PATIENCE_S, BATCH):
-            letter = buried(record)
-            if letter is not None and letter.origin not in met:
-                met.add(letter.origin)
-                if wanted.takes(letter):
-                    yield letter
+        found = register.first(filter(None, map(buried, reader.read(PATIENCE_S, BATCH))))
+        yield from filter(wanted.takes, found)
 
 
-def decided(database: Database) -> dict[str, str]:
-    """Return by origin what was decided last."""
-    with inquiry.reading(database) as connection:
-        return dict(inquiry.records(connection, "decided", acts=[REPLAYED, DISCARDED]))
+def know_decisions(register: Register, database: Database) -> None:
+    """Have the register know what was decided until now."""
+    for page in inquiry.pages(database, "decided", acts=[REPLAYED, DISCARDED]):
+        register.decide(page)
 
 
 def subject(origin: Origin) -> str:
@@ -64,26 +63,42 @@ def decide(database: Database, who: Who, act: str, some: Sequence[Buried]) -> No
             acts.note(connection, who, act, subject(letter.origin), {"reason": letter.reason, "detail": letter.detail})
 
 
-def still_poison(letter: Buried, dialect: Dialect) -> str:
+def in_the_way(letter: Buried, stream: Stream) -> str:
     """Return why a record cannot be sent through today either, `''` if it can."""
     if letter.whole_bytes is not None:
         return f"only its beginning is kept, of {letter.whole_bytes:,} bytes"
-    poison = decode_all([letter.record], dialect, 0.0).poison
-    return f"{poison[0].reason}: {poison[0].detail}".rstrip(": ") if poison else ""
+    decoded = decode_all([letter.record], stream.dialect, 0.0, versioned=stream.versioned, watched=stream.watched)
+    if decoded.poison:
+        return f"{decoded.poison[0].reason}: {decoded.poison[0].detail}".rstrip(": ")
+    return "" if len(decoded.hints) else UNWATCHED
 
 
 @dataclass
 class Chosen:
-    """Letters as the records that they were, for a replay."""
+    """Letters as the records that they were, read anew from their topic; `came` are those that still were there."""
 
-    records: list[Record]
+    reader: RangeReader
+    letters: Sequence[Buried]
+    came: list[Buried] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._left = {letter.lies_at: letter for letter in self.letters}
+        places: dict[int, list[int]] = {}
+        for partition, offset in self._left:
+            places.setdefault(partition, []).append(offset)
+        self.reader.start(Range(partition, min(some), max(some) + 1) for partition, some in places.items())
 
     @property
     def is_over(self) -> bool:
         """Tell whether all were read."""
-        return not self.records
+        return self.reader.is_over
 
-    def read(self, _: float, most: int) -> Sequence[Record]:
+    def read(self, patience: float, most: int) -> Sequence[Record]:
         """Return some."""
-        read, self.records = self.records[:most], self.records[most:]
-        return read
+        found: list[Record] = []
+        for record in self.reader.read(patience, min(most, BATCH)):
+            letter, again = self._left.pop((record.partition, record.offset), None), buried(record)
+            if letter is not None and again is not None and again.origin == letter.origin:
+                self.came.append(letter)
+                found.append(again.record)
+        return found

@@ -79,8 +79,9 @@ class RangeReader:
 
     def start(self, ranges: Iterable[Range]) -> None:
         """Begin to read these, and no others."""
-        self._ends = {one.partition: one.end for one in ranges if len(one)}
-        self._next = {one.partition: one.first for one in ranges if len(one)}
+        held = [one for one in ranges if len(one)]
+        self._ends = {one.partition: one.end for one in held}
+        self._next = {one.partition: one.first for one in held}
         self._assign()
 
     @property

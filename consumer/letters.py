@@ -75,7 +75,8 @@ class Origin(NamedTuple):
 class Buried(NamedTuple):
     """A dead letter as it is read: the record as it was, with what is said of it.
 
-    `whole_bytes` and `sha256` are of a value of which only the beginning is kept, else None and `''`.
+    `whole_bytes` and `sha256` are of a value of which only the beginning is kept, else None and `''`. `lies_at` is its own
+    partition and offset.
     """
 
     origin: Origin
@@ -84,6 +85,7 @@ class Buried(NamedTuple):
     detail: str
     whole_bytes: int | None = None
     sha256: str = ""
+    lies_at: tuple[int, int] = (-1, -1)
 
 
 def buried(record: Record) -> Buried | None:
@@ -99,7 +101,8 @@ def buried(record: Record) -> Buried | None:
         return None
     theirs = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
     original = Record(*origin[:3], record.value, record.key, theirs, origin.timestamp_ms)
-    return Buried(origin, original, told["reason"], told["detail"], whole, told.get("sha256", ""))
+    lies_at = record.partition, record.offset
+    return Buried(origin, original, told["reason"], told["detail"], whole, told.get("sha256", ""), lies_at)
 
 
 def _ours(headers: tuple[Header, ...]) -> dict[str, str]:

@@ -109,6 +109,11 @@ class Replaying:
             return Replay(records, world, self.stream, seen, look, tell).run()
 
 
+def stream_as_configured(settings: Settings) -> Stream:
+    """Return what the consumer reads, and how."""
+    return stream_of(Service(settings, threading.Event()))
+
+
 @contextmanager
 def replaying(settings: Settings, chosen: Chosen, dialect: Dialect | None = None) -> Iterator[Replaying]:
     """Open the servers of a replay."""

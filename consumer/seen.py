@@ -14,14 +14,20 @@ CACHE_KB = 16_384
 NEW = "INSERT INTO seen SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING RETURNING name"
 
 
+def scratch() -> sqlite3.Connection:
+    """Open a database that ends with the connection: on disk as far as memory does not do."""
+    connection = sqlite3.connect("", isolation_level=None)
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
 class Seen:
     """Lies in a temporary file of SQLite's, which ends with it."""
 
     def __init__(self) -> None:
-        self._connection = sqlite3.connect("", isolation_level=None)  # no name: on disk as far as memory does not do
-        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
-        self._connection.execute("PRAGMA journal_mode = OFF")
-        self._connection.execute("PRAGMA synchronous = OFF")
+        self._connection = scratch()
         self._connection.execute("CREATE TABLE seen (name TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from reconcile.database import Connection, Database, first_line, pending, querie
 from reconcile.model import Misconfigured
 
 SQL = queries(sql_file("inquiry.sql"))
+PAGE = 2_000
 Record = tuple[Any, ...]
 
 
@@ -170,3 +171,11 @@ def history(connection: Connection, numbers: Sequence[int]) -> list[Record]:
 def records(connection: Connection, name: LiteralString, **parameters: object) -> list[Record]:
     """Return what one of the statements answers, by its name in inquiry.sql."""
     return connection.execute(SQL[name], parameters).fetchall()
+
+
+def pages(database: Database, name: LiteralString, **parameters: object) -> Iterator[list[Record]]:
+    """Yield the same some at a time, as of one moment, in constant memory."""
+    with reading(database) as connection, connection.cursor(name="pages") as cursor:
+        cursor.execute(SQL[name], parameters)
+        while page := cursor.fetchmany(PAGE):
+            yield page

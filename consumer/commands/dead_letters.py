@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from consumer import deadletters
 from consumer.commands.answer import Answer
@@ -15,13 +17,14 @@ from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.commands.replay import NO_KAFKA, of_kafka
 from consumer.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
-from consumer.events import DIALECTS
 from consumer.kafka_range import RangeReader
 from consumer.letters import Buried, Origin
+from consumer.register import Register
 from consumer.replaying import Chosen as Everything
-from consumer.replaying import must_keep, replaying
+from consumer.replaying import must_keep, replaying, stream_as_configured
 from reconcile.acts import Who
 from reconcile.database import Database
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
 from reconcile.human import Value
 from reconcile.model import Misconfigured
 from reconcile.report import Section, Table
@@ -31,6 +34,8 @@ from reconcile.triage import batches
 LISTED = ("id", "reason", "detail", "at", "size_bytes", "decision")
 REASONS = ("reason", "letters", "decided")
 SHOWN_BYTES = 2_000
+GONE = "gone from the topic"  # between the plan and the act
+NOT_DONE = ("unknown", "not_asked", GONE)
 NO_LETTER = "no dead letter has this origin; dead-letters list tells them"
 
 
@@ -39,27 +44,20 @@ def listing(call: Call) -> Answer:
     options = call.options
     at_least_one(options.limit)
     latest: deque[tuple[Origin, tuple[Value, ...]]] = deque(maxlen=options.limit)
-    left, done, of_place = Counter[str](), Counter[str](), Counter[str]()
-    with reading(call) as (_, opened, reader):
-        decisions = deadletters.decided(opened)
-        for letter in deadletters.letters(reader, Wanted(options.reason)):
-            decision = decisions.get(deadletters.subject(letter.origin))
+    left, done = Counter[str](), Counter[str]()
+    with reading(call) as (_, __, topic):
+        for letter in topic.letters(Wanted(options.reason)):
+            decision = topic.decision(letter)
             (done if decision else left)[letter.reason] += 1
-            of_place[str(letter.origin)] += 1
             if options.all or not decision:
                 latest.append((letter.origin, (letter.reason, letter.detail, at(letter), size(letter), decision)))
-    rows = [(named(origin, of_place), *told) for origin, told in reversed(latest)]
+        rows = [(topic.register.name(origin), *told) for origin, told in reversed(latest)]
     reasons = [(reason, left[reason] + done[reason], done[reason]) for reason in sorted({*left, *done})]
     total = sum(left.values()) + (sum(done.values()) if options.all else 0)
     notes = (f"{len(latest):,} of {total:,}, the latest first",) if total > len(latest) else ()
     table = Table("dead_letters", LISTED, rows, none="there is none", notes=notes)
     by_reason = Table("by_reason", REASONS, reasons, "By reason", none="")
     return Answer(Section("dead_letters", "", {}, (table, by_reason)), drift=bool(left), lines=table)
-
-
-def named(origin: Origin, of_place: Mapping[str, int]) -> str:
-    """Return the short name of a letter, or the exact one where its place has several."""
-    return str(origin) if of_place[str(origin)] == 1 else origin.exact
 
 
 def at_least_one(limit: int) -> None:
@@ -82,24 +80,23 @@ def size(letter: Buried) -> int:
 def show(call: Call) -> Answer:
     """Show one dead letter: where it came from, why, what was decided, and its bytes."""
     wanted = Wanted(names=frozenset({call.options.id}))
-    of_place, letter = Counter[str](), None
-    with reading(call) as (settings, opened, reader):
-        decisions = deadletters.decided(opened)
-        for letter in deadletters.letters(reader, wanted):  # of a recreated topic the latest
-            of_place[str(letter.origin)] += 1
-    if letter is None:
-        raise Misconfigured(f"{call.options.id!r}: {NO_LETTER}")
+    with reading(call) as (settings, _, topic):
+        latest = deque(topic.letters(wanted), maxlen=1)  # of a recreated topic
+        if not latest:
+            raise Misconfigured(f"{call.options.id!r}: {NO_LETTER}")
+        [letter] = latest
+        name, decision = topic.register.name(letter.origin), topic.decision(letter)
     value = letter.record.value or b""
     facts: dict[str, Value] = {
-        "id": named(letter.origin, of_place),
+        "id": name,
         "topic": letter.origin.topic,
         "at": at(letter),
         "reason": letter.reason,
         "detail": letter.detail,
         "size_bytes": size(letter),
         "sha256": letter.sha256 or None,
-        "decision": decisions.get(deadletters.subject(letter.origin)),
-        "today": deadletters.still_poison(letter, DIALECTS[settings.stream.dialect]) or "decodes: replay it",
+        "decision": decision,
+        "today": deadletters.in_the_way(letter, stream_as_configured(settings)) or "decodes: replay it",
         "record_key": (letter.record.key or b"").decode(errors="backslashreplace"),
         "value": value[:SHOWN_BYTES].decode(errors="backslashreplace"),
     }
@@ -110,40 +107,51 @@ def show(call: Call) -> Answer:
 def replay(call: Call) -> Answer:
     """Send through again what decodes by now."""
     options = call.options
-    with reading(call) as (settings, opened, reader):
-        dialect = DIALECTS[settings.stream.dialect]
+    with reading(call) as (settings, opened, topic):
+        stream = stream_as_configured(settings)
         still = Counter[str]()
 
         def decodes(letter: Buried) -> Buried | None:
-            why = deadletters.still_poison(letter, dialect)
+            why = deadletters.in_the_way(letter, stream)
             still.update([why] if why else [])
-            return None if why else letter
+            return None if why else without_value(letter)
 
-        ready = left_of(call, opened, reader, decodes)
+        ready = left_of(call, topic, decodes)
         who = Who(call.who(), options.why)
+        totals = Counter[str]()
         acts = [
-            Act("replay", f"{len(some):,} dead letters", origins(some), partial(send, settings, opened, who, some))
+            Act(
+                "replay",
+                f"{len(some):,} dead letters",
+                origins(some),
+                partial(send, settings, opened, who, some, totals),
+            )
             for some in batches(ready)
         ]
         left = Table("not_replayed", ("why", "letters"), still.most_common(), "Left as they are", none="")
         nothing = "no dead letter decodes today" if still else "there is none"
-        return carry_out("replay", acts, apply=options.apply, nothing=nothing, parts=(left,))
+        answer = carry_out("replay", acts, apply=options.apply, nothing=nothing, parts=(left,))
+    return changed(answer, held=bool(totals[HELD_BY_BRAKE]), incomplete=any(totals[name] for name in NOT_DONE))
 
 
-def send(settings: Settings, opened: Database, who: Who, some: list[Buried]) -> str:
-    """Send records through the path of the stream, and keep that it was done."""
-    with replaying(settings, Everything()) as found:
+def send(settings: Settings, opened: Database, who: Who, some: list[Buried], totals: Counter[str]) -> str:
+    """Send records through the path of the stream, and keep of those that still were there that it was done."""
+    topic = settings.stream.dead_letter_topic
+    with replaying(settings, Everything()) as found, RangeReader(topic, of_kafka(settings)) as reader:
         must_keep(found)
-        outcome = found.apply(Chosen([letter.record for letter in some]), lambda _: None)
-    deadletters.decide(opened, who, REPLAYED, some)
-    left = {name: outcome.totals[name] for name in ("skipped", "unknown") if outcome.totals[name]}
+        chosen = Chosen(reader, some)
+        outcome = found.apply(chosen, lambda _: None)
+    deadletters.decide(opened, who, REPLAYED, chosen.came)
+    outcome.totals[GONE] = len(some) - len(chosen.came)
+    totals.update(outcome.totals)
+    left = {name: outcome.totals[name] for name in (*NOT_DONE, HELD_BY_BRAKE, HELD_BY_WINDOW) if outcome.totals[name]}
     acts = ", ".join(f"{count:,} {act}" for act, count in sorted({**outcome.tally.acts, **left}.items()))
     return acts or "nothing had to be changed"
 
 
 def discard(call: Call) -> Answer:
     """Take dead letters as seen."""
-    with reading(call) as (_, opened, reader):
+    with reading(call) as (_, opened, topic):
         who = Who(call.who(), call.options.why)
         acts = [
             Act(
@@ -152,21 +160,20 @@ def discard(call: Call) -> Answer:
                 origins(some),
                 partial(deadletters.decide, opened, who, DISCARDED, some),
             )
-            for some in batches(left_of(call, opened, reader, without_value))
+            for some in batches(left_of(call, topic, without_value))
         ]
         return carry_out("discard", acts, apply=call.options.apply, nothing="there is none")
 
 
-def left_of(call: Call, opened: Database, reader: RangeReader, kept: Callable[[Buried], Buried | None]) -> list[Buried]:
+def left_of(call: Call, topic: Topic, kept: Callable[[Buried], Buried | None]) -> list[Buried]:
     """Return the letters that are named, or those that are not decided, each as it is `kept`, or not at all.
 
     Raises Misconfigured where a name is of none, or of several.
     """
     names, limit = call.options.ids, call.options.limit
     at_least_one(limit)
-    decisions = deadletters.decided(opened)
-    wanted = deadletters.letters(reader, Wanted(call.options.reason, frozenset(names)))
-    undecided = (letter for letter in wanted if names or deadletters.subject(letter.origin) not in decisions)
+    wanted = topic.letters(Wanted(call.options.reason, frozenset(names)))
+    undecided = (letter for letter in wanted if names or topic.decision(letter) is None)
     origins, found = list[Origin](), list[Buried]()
     for letter in islice(undecided, None if names else limit):
         origins.append(letter.origin)
@@ -200,8 +207,23 @@ def origins(some: list[Buried]) -> str:
     return ", ".join(named) if len(named) <= 3 else f"{named[0]} … {named[-1]}"  # noqa: PLR2004 - what fits a line
 
 
+class Topic(NamedTuple):
+    """The dead letter topic, and what is known of its letters."""
+
+    reader: RangeReader
+    register: Register
+
+    def letters(self, wanted: Wanted) -> Iterator[Buried]:
+        """Yield the letters that are wanted."""
+        return deadletters.letters(self.reader, self.register, wanted)
+
+    def decision(self, letter: Buried) -> str | None:
+        """Return what was decided of a letter."""
+        return self.register.decision(deadletters.subject(letter.origin))
+
+
 @contextmanager
-def reading(call: Call) -> Iterator[tuple[Settings, Database, RangeReader]]:
+def reading(call: Call) -> Iterator[tuple[Settings, Database, Topic]]:
     """Open the dead letter topic and the database."""
     settings = call.settings(*NEEDED)
     if not settings.kafka:
@@ -209,5 +231,7 @@ def reading(call: Call) -> Iterator[tuple[Settings, Database, RangeReader]]:
     with (
         database(settings) as opened,
         RangeReader(settings.stream.dead_letter_topic, of_kafka(settings)) as reader,
+        Register() as register,
     ):
-        yield settings, opened, reader
+        deadletters.know_decisions(register, opened)
+        yield settings, opened, Topic(reader, register)

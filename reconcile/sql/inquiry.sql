@@ -212,9 +212,8 @@ WHERE h.at > now() - interval '1 day' AND h.act = ANY (%(acts)s::text[])
 GROUP BY 1 ORDER BY 2 DESC, 1
 
 -- name: decided
--- What was decided last of each dead letter.
-SELECT DISTINCT ON (h.subject) h.subject, h.act FROM reconciler.history AS h
-WHERE h.act = ANY (%(acts)s::text[]) ORDER BY h.subject, h.id DESC
+-- What was decided of dead letters; of each the highest id is the last.
+SELECT h.subject, h.act, h.id FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])
 
 -- name: drifting
 -- Which of these rows have a finding that is not closed.

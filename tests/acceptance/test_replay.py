@@ -2,6 +2,7 @@
 
 import json
 import signal
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -269,6 +270,49 @@ def test_what_decodes_by_now_is_sent_through_again(site):
     assert [one["id"] for one in left] == ["0:18"]
 
 
+@pytest.mark.invariant(7)
+def test_dead_letters_that_the_brake_holds_end_with_its_status(site):
+    """Status 4, the count in the line, and nothing flagged; they are replayed, since their findings wait for a release."""
+    ids = [site.row(f"missing{number}", created_at=OLD) for number in range(8)]
+    site.bury([consuming.letter(site, site.removed(f"missing{number}"), offset=number) for number in range(8)])
+    braked = {**OPEN_SOON, "RECONCILER_BRAKE__FLOOR": "5"}
+    assert site.program.run("dead-letters", "replay", **braked).returncode == 0
+    ended = site.program.run("dead-letters", "replay", "--apply", **braked)
+    assert (ended.returncode, "8 held_by_brake" in ended.stdout) == (4, True), ended.stdout
+    assert {site.status(one) for one in ids} == {"active"}
+    assert told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"] == []
+
+
+@pytest.mark.invariant(1)
+def test_dead_letters_that_gave_no_answer_end_as_incomplete(site, minio):
+    """Status 5; what MinIO would not tell is kept for a later look."""
+    site.row("missing", created_at=OLD)
+    site.bury([consuming.letter(site, site.removed("missing"), offset=17)])
+    host, port = urlsplit(minio.url).netloc.split(":")
+    with Proxy(host, int(port)) as proxy:
+        proxy.set(replace(FORBIDDEN, method="HEAD"))
+        ended = site.program.run("dead-letters", "replay", "--apply", RECONCILER_MINIO__ENDPOINT=proxy.url)
+    assert (ended.returncode, "1 unknown" in ended.stdout) == (5, True), ended.stdout
+    assert site.sql("SELECT key FROM reconciler.look") == [("missing",)]
+
+
+def test_a_dead_letter_that_the_filters_leave_out_is_not_taken_as_replayed(site):
+    """It is named as left, with why, in the plan and in the act; with other filters it is sent through."""
+    row = site.row("tmp/missing", created_at=OLD)
+    site.bury([consuming.letter(site, site.removed("tmp/missing"), offset=17)])
+    without = {**OPEN_SOON, "RECONCILER_FILTERS__EXCLUDE": "/tmp/**"}
+    for words in ((), ("--apply",)):
+        report = told(site.program.run("dead-letters", "replay", *words, "-o", "json", **without))
+        assert report["acts"] == []
+        assert [(one["letters"], "[filters]" in one["why"]) for one in report["not_replayed"]] == [(1, True)]
+    assert "[filters]" in told(site.program.run("dead-letters", "show", "0:17", "-o", "json", **without))["today"]
+    assert [one["id"] for one in told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]] == [
+        "0:17"
+    ]
+    told(site.program.run("dead-letters", "replay", "--apply", "-o", "json", **OPEN_SOON))
+    assert site.status(row) == "corrupted"
+
+
 def test_a_decision_about_a_letter_of_a_topic_that_was_recreated_hides_no_other(site):
     """The new topic counts its offsets anew: the letter of the same place is another one, and is not decided."""
     site.bury([consuming.letter(site, b"{", offset=17, at_ms=1_700_000_000_000)])
@@ -308,3 +352,20 @@ def test_a_limit_hides_no_dead_letter(site, act):
     assert (none.returncode, "--limit 0" in none.stderr) == (2, True)
     plan = told(site.program.run("dead-letters", act, "0:1", "0:2", "--limit", "1", "-o", "json"))
     assert "0:1, 0:2" in json.dumps(plan)
+
+
+def test_dead_letters_are_replayed_and_discarded_in_little_memory(site):
+    """Of 60 MB of letters no more than a batch is held at a time, neither by the plan nor by the act."""
+    value = site.created("gone")[:-1] + b" " * 200_000 + b"}"
+    for start in range(0, 300, 50):
+        site.bury([consuming.letter(site, value, offset=start + number) for number in range(50)])
+    for words in (("replay",), ("replay", "--apply"), ("list", "--all"), ("discard",)):
+        tracemalloc.start()
+        try:
+            told(site.program.run("dead-letters", *words, "-o", "json"))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 35_000_000, words
+    left = told(site.program.run("dead-letters", "list", "-o", "json"))
+    assert [(one["letters"], one["decided"]) for one in left["by_reason"]] == [(300, 300)]

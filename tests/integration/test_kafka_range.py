@@ -5,7 +5,9 @@ import secrets
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from consumer import deadletters
 from consumer.kafka_range import RangeReader
+from consumer.register import Register
 from deploy.local import kafka as kafkas
 from reconcile.model import Unavailable
 from tests.support import consuming
@@ -80,3 +82,19 @@ def test_a_broker_that_goes_away_ends_the_reading(site, kafka):
         kafka.control.thaw()
     with RangeReader(site.topic, site.kafka) as reader:
         assert read(reader, ranges) == wanted
+
+
+def test_dead_letters_that_retention_eats_before_they_are_sent_are_not_taken_as_sent(site):
+    """Those that are gone are told from those that came; what lies between is not read."""
+    bodies = [site.created(f"k{number}") for number in range(6)]
+    site.bury([consuming.letter(site, body, offset=number) for number, body in enumerate(bodies)])
+    topic = f"{site.topic}.dead-letter"
+    with RangeReader(topic, site.kafka) as reader, Register() as register:
+        found = list(deadletters.letters(reader, register, deadletters.Wanted()))
+    site.delete_records(0, 2, topic)
+    with RangeReader(topic, site.kafka) as reader:
+        chosen = deadletters.Chosen(reader, [found[0], found[3], found[5]])
+        read = []
+        until(lambda: (read.extend(chosen.read(0.1, 10)), chosen.is_over)[1], 40)
+    assert [(one.offset, one.value) for one in read] == [(3, bodies[3]), (5, bodies[5])]
+    assert chosen.came == [found[3], found[5]]

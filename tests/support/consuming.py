@@ -174,10 +174,10 @@ class Site:
             self.producer.produce(f"{self.topic}.dead-letter", letter.value, letter.key, headers=list(letter.headers))
         self.producer.flush(30)
 
-    def delete_records(self, partition: int, before: int) -> None:
+    def delete_records(self, partition: int, before: int, topic: str = "") -> None:
         """Let retention eat the records before an offset."""
         admin = ck.admin.AdminClient({"bootstrap.servers": self.kafka["bootstrap.servers"], "log_level": 0})
-        place = ck.TopicPartition(self.topic, partition, before)
+        place = ck.TopicPartition(topic or self.topic, partition, before)
         admin.delete_records([place], operation_timeout=10)[place].result()
 
     def members(self) -> list[tuple[str, str]]:
