@@ -75,8 +75,8 @@ class Origin(NamedTuple):
 class Buried(NamedTuple):
     """A dead letter as it is read: the record as it was, with what is said of it.
 
-    `whole_bytes` and `sha256` are of a value of which only the beginning is kept, else None and `''`. `lies_at` is its own
-    partition and offset.
+    `whole_bytes` and `sha256` are of a value of which only the beginning is kept, else None and `''`. `lies_at` is its
+    own partition and offset.
     """
 
     origin: Origin

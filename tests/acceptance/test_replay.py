@@ -272,7 +272,7 @@ def test_what_decodes_by_now_is_sent_through_again(site):
 
 @pytest.mark.invariant(7)
 def test_dead_letters_that_the_brake_holds_end_with_its_status(site):
-    """Status 4, the count in the line, and nothing flagged; they are replayed, since their findings wait for a release."""
+    """Status 4, the count in the line, and nothing flagged; their findings wait for a release, so they are replayed."""
     ids = [site.row(f"missing{number}", created_at=OLD) for number in range(8)]
     site.bury([consuming.letter(site, site.removed(f"missing{number}"), offset=number) for number in range(8)])
     braked = {**OPEN_SOON, "RECONCILER_BRAKE__FLOOR": "5"}
