@@ -55,7 +55,7 @@ class Erasing:
         self._read(batch)
         ended = [one for one in batch if self._was_begun(one)]
         anew = [one for one in ended if self.bin.uncover(one.ref, self.erasures[_id(one)])]
-        yield from (self._told(Outcome(one, done=False, told=ANEW)) for one in anew)
+        yield from (self._came_to_light(one) for one in anew)
         yield from self._ended([one for one in ended if one not in anew])
         going: list[Named] = []
         fresh = [one for one in batch if one not in ended]
@@ -87,8 +87,7 @@ class Erasing:
                 if known[one.ref].rows and (why := self._undone(one)):
                     yield Outcome(one, done=False, told=why, again=LOST in why)
                 elif self.bin.uncover(one.ref, self.erasures[_id(one)]):
-                    reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
-                    yield self._told(Outcome(one, done=False, told=ANEW))
+                    yield self._came_to_light(one)
 
     def _read(self, batch: Sequence[Named]) -> None:
         with self.bin.live.database.use() as connection:
@@ -99,7 +98,8 @@ class Erasing:
     def _was_begun(self, one: Named) -> bool:
         """Tell whether a run that broke off had removed it."""
         begun = self.erasures.get(_id(one))
-        return begun is not None and self.bin.is_gone(one.ref, begun)
+        is_approved = begun is not None and self.kept[_id(one)].state == State.APPROVED
+        return is_approved and self.bin.is_gone(one.ref, begun)
 
     def _beginning(self) -> Deed:
         return Deed(Input.ERASE, self.why, self._unfit, self._lapsed, facts=self._facts, after=self.grace)
@@ -184,6 +184,12 @@ class Erasing:
         reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
         return told
 
+    def _came_to_light(self, one: Named) -> Outcome:
+        """Keep that an upload which a removal hid is there again: once, since what hides it later hides it rightly."""
+        self._note(one, "deletion undone", ANEW)
+        _looked_at(self.bin, self.kept[_id(one)], self.why, "orphans delete")
+        return Outcome(one, done=False, told=ANEW)
+
     def _told(self, one: Outcome) -> Outcome:
         """Keep in the history that one was left alone."""
         self._note(one.named, "not deleted", one.told)
@@ -204,11 +210,16 @@ def undone(bin_: Bin, one: Kept, why: str, *, apply: bool) -> Outcome:
     if lacking or not apply:
         return Outcome(named, done=not lacking, told=lacking or "brought back")
     acts.note_findings(bin_.live.database, acts.Who(bin_.live.actor, why), [one.id], "deletion undone")
-    if one.state == State.APPROVED:  # else the next run would delete it again
-        deed = Deed(Input.REOPEN, why, as_it_is, through=unasked)
-        list(carried_out(bin_.live, deed, [named], "orphans undo"))
-    reconcile(bin_.live, [Hint(one.ref, named_by="orphans undo")])
+    _looked_at(bin_, one, why, "orphans undo")
     return Outcome(named, done=True, told="brought back")
+
+
+def _looked_at(bin_: Bin, one: Kept, why: str, by: str) -> None:
+    """Look at what is there again; what was approved for its removal is so no more, or the next run would remove it."""
+    if one.state == State.APPROVED:
+        deed = Deed(Input.REOPEN, why, as_it_is, through=unasked)
+        list(carried_out(bin_.live, deed, [Named(one.id, one.ref)], by))
+    reconcile(bin_.live, [Hint(one.ref, named_by=by)])
 
 
 def _id(one: Named) -> int:

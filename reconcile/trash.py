@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import takewhile
 
 from reconcile.erasing import NULL, Erasure, How, changed, facts_of
@@ -19,11 +20,15 @@ from reconcile.world import LiveWorld
 DEADLINE_S = 10.0
 NOTHING = Stored("", is_latest=False, is_marker=False, size=None, etag=None, last_modified=None)
 ANEW = "it was written anew in the same moment"
+MOMENT = timedelta(minutes=1)  # from the last look to the removal, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The bucket and its rows, for one owner. `hold` is called before each removal, and raises where none may be."""
+    """The bucket and its rows, for one owner. `hold` is called before each removal, and raises where none may be.
+
+    What it holds lasts for longer than `MOMENT`, so that nobody else removes anything meanwhile.
+    """
 
     live: LiveWorld
     storing: Storing
@@ -46,16 +51,18 @@ class Bin:
         return others[0].s3_version
 
     def take(self, ref: ObjectRef, erasure: Erasure) -> str:
-        """Copy an object where that is needed, look once more, remove it; returns `''`, or why it is still there."""
+        """Copy an object where that is needed, look once more, remove it; returns `''`, or why it is still there.
+
+        The copy stays in any case: the removal of a run that stalled may be under way, and it may be the last there is.
+        """
         try:
             if erasure.copy and (why := self._copied(ref, erasure, erasure.copy)):
                 return why
-            if why := self._not_as_seen(ref, erasure):
-                if erasure.copy:
-                    self.storing.remove(erasure.copy)
-                return why
             self.hold()
-            return self._removed(ref, erasure)
+            side = self.head(ref)
+            if isinstance(side, Absent) and self.is_gone(ref, erasure):
+                return ANEW if self.uncover(ref, erasure) else ""
+            return self._not_as_seen(ref, side, erasure) or self._removed(ref, erasure)
         except Gone:
             return ANEW
 
@@ -66,10 +73,9 @@ class Bin:
             return ""
         return f"its copy in {copy.bucket} is not there to be read"
 
-    def _not_as_seen(self, ref: ObjectRef, erasure: Erasure) -> str:
-        side = self.head(ref)
+    def _not_as_seen(self, ref: ObjectRef, side: ObjectSide, erasure: Erasure) -> str:
         if not isinstance(side, Present):
-            return "it could not be looked at once more" if not isinstance(side, Absent) else "it is gone already"
+            return "it is hidden by now" if isinstance(side, Absent) else "it could not be looked at once more"
         if why := changed(facts_of(erasure.seen), side):
             return f"{ANEW}: {why}"
         row = self.claimed(ref, side)
@@ -97,7 +103,8 @@ class Bin:
         """Take away a marker that hides an upload from the moment of its removal; tells whether there was one.
 
         That upload lies between the marker and what was to be hidden, and no other marker does: a run that died had no
-        time to look. Beside a marker of ours the latest is the application's own.
+        time to look. Beside a marker of ours the latest is the application's own, and so is one over what lay there
+        for longer than from a last look to its removal.
         """
         if erasure.how is not How.MARKER:
             return False
@@ -105,7 +112,7 @@ class Bin:
         between = list(takewhile(lambda one: one.s3_version != version_of(erasure.seen), below))
         if not latest.is_marker or latest.s3_version == NULL or any(one.is_marker for one in between):
             return False
-        if not between or len(between) == len(below):
+        if not between or len(between) == len(below) or not _in_one_moment(between[-1], latest):
             return False
         self.hold()
         self.storing.remove(ref._replace(s3_version=latest.s3_version))
@@ -184,3 +191,10 @@ class Bin:
                 return ""
             self.storing.remove(ref._replace(s3_version=one.s3_version))
         return ""
+
+
+def _in_one_moment(first: Stored, last: Stored) -> bool:
+    """Tell whether two versions came so close together that nobody could have looked between them."""
+    if first.last_modified is None or last.last_modified is None:
+        return False
+    return last.last_modified - first.last_modified <= MOMENT

@@ -21,10 +21,11 @@ both = pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "un
 
 @dataclass
 class Meanwhile:
-    """Hands with which something happens right after a copy, or right after a removal."""
+    """Hands with which something happens right after a copy, or right before or after a removal."""
 
     storing: Any
     after_copy: Callable[[], object] = lambda: None
+    before_removal: Callable[[], object] = lambda: None
     after_removal: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
@@ -38,17 +39,23 @@ class Meanwhile:
         return done
 
     def remove(self, ref: ObjectRef) -> None:
-        """Remove; then something happens, once."""
+        """Remove; before or after that something happens, once."""
+        self._begin()
         self.storing.remove(ref)
         happens, self.after_removal = self.after_removal, lambda: None
         happens()
 
     def hide(self, ref: ObjectRef) -> str:
-        """Put a marker; then something happens, once."""
+        """Put a marker; before or after that something happens, once."""
+        self._begin()
         marker = self.storing.hide(ref)
         happens, self.after_removal = self.after_removal, lambda: None
         happens()
         return str(marker)
+
+    def _begin(self) -> None:
+        happens, self.before_removal = self.before_removal, lambda: None
+        happens()
 
 
 def nothing() -> None:
@@ -75,7 +82,7 @@ def deleting(
 
 @pytest.mark.invariant(6)
 @both
-@pytest.mark.parametrize("moment", ["after_copy", "hold", "after_removal"])
+@pytest.mark.parametrize("moment", ["after_copy", "hold", "before_removal", "after_removal"])
 def test_a_row_that_is_committed_meanwhile_has_its_object(office, versioned, moment):
     """Before the removal it is not removed, after it it is brought back at once; either is in the history."""
     if versioned:
@@ -85,7 +92,7 @@ def test_a_row_that_is_committed_meanwhile_has_its_object(office, versioned, mom
     office.approve(number)
     with deleting(office, number, "a", **{moment: lambda: office.add_row("a")}) as outcome:
         assert not outcome.done
-        assert ("names it by now" if moment == "after_copy" else "it was brought back") in outcome.told
+        assert ("names it by now" if moment in {"after_copy", "hold"} else "it was brought back") in outcome.told
     assert office.content("a") == b"AAA"
     assert {"not deleted", "deletion undone"} & set(office.acts(number))
     office.look("a")
@@ -93,7 +100,7 @@ def test_a_row_that_is_committed_meanwhile_has_its_object(office, versioned, mom
 
 
 @pytest.mark.invariant(6)
-@pytest.mark.parametrize(("versioned", "moment"), [(True, "after_copy"), (True, "hold"), (False, "after_copy")])
+@pytest.mark.parametrize(("versioned", "moment"), [(True, "after_copy"), (True, "before_removal"), (False, "hold")])
 def test_what_is_written_anew_meanwhile_is_not_touched(office, versioned, moment):
     """In a versioned bucket not even in the very moment of the removal; elsewhere until right before it."""
     if versioned:

@@ -1,0 +1,113 @@
+"""What is done to an orphan a second time, on real servers: beside another run, by a later one, after a retention."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reconcile import opening, orphans
+from reconcile.erasing import erasure_of
+from reconcile.storing import Storing
+from reconcile.trash import ANEW, Bin
+from tests.acceptance.test_orphans_crash import deleting
+from tests.support import command
+from tests.support.orphans import Office, killed
+
+TRASH = ".storage-reconciler/trash/"
+
+
+@pytest.fixture
+def office(tmp_path, database, connection, minio, bucket, objects):
+    """Give the commands with their schema made, and no grace: nobody waits."""
+    made = command.program(tmp_path, database, minio, bucket, {})
+    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
+    assert made.run("migrate", "--apply").returncode == 0
+    return Office(made, connection, objects, bucket)
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
+def test_a_removal_that_stalled_in_another_run_costs_no_copy(office, versioned):
+    """Whoever removed what was begun: it is deleted, and comes back."""
+    if versioned:
+        office.keep_versions()
+        office.program.environ["RECONCILER_TRASH__ALWAYS"] = "true"
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    [version] = office.objects.list_objects(bucket_name=office.bucket, prefix="a", include_version=True)
+
+    def arrives() -> None:
+        """Let the other run's request be served at last."""
+        named = version.version_id if versioned else None
+        office.objects.remove_object(bucket_name=office.bucket, object_name="a", version_id=named)
+
+    with deleting(office, number, "a", after_copy=arrives) as outcome:
+        assert outcome.done, outcome.told
+    assert (office.state(number), len(office.listed(prefix=TRASH))) == ("deleted", 1)
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content("a") == b"AAA"
+
+
+@pytest.mark.invariant(6)
+def test_an_upload_that_another_run_hides_comes_to_light(office):
+    """Its marker came late, and over an upload; this run sees what it hides."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+
+    def arrives() -> None:
+        """Upload; then let the other run's request be served."""
+        office.put("a", b"NEW")
+        office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+
+    with deleting(office, number, "a", hold=arrives) as outcome:
+        assert (outcome.done, outcome.told) == (False, ANEW)
+    assert (office.content("a"), office.state(number)) == (b"NEW", "approved")
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("seen_first", [True, False], ids=["a look", "a run"])
+def test_what_came_to_light_once_and_is_deleted_by_the_application_stays_so(office, seen_first):
+    """Its marker is not ours, however like ours it lies there."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "begun")
+    office.put("a", b"NEW")
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    if seen_first:
+        office.look("a")
+    office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
+    assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 1
+    assert office.content("a") == b"NEW"
+    assert "deletion undone" in office.acts(number)
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    for words in ((), (str(number),)):
+        assert office.program.json("orphans", "delete", *words, "--apply")["done"] == 0
+    assert office.versions("a") == [True, False, False]
+
+
+class Aged(Storing):
+    """Hands by which everything but the latest version and the first was uploaded some minutes sooner."""
+
+    def versions(self, bucket, key):
+        """List, and make older what lies between."""
+        latest, *between, first = super().versions(bucket, key)
+        older = [replace(one, last_modified=one.last_modified - timedelta(minutes=2)) for one in between]
+        return [latest, *older, first]
+
+
+@pytest.mark.invariant(6)
+def test_an_upload_that_was_there_for_long_was_not_hidden_by_a_removal_of_ours(office):
+    """Whoever deleted it meant it: it would have been seen before ours."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "begun")
+    office.put("a", b"NEW")
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    with office.world() as world, Aged(opening.server(office.settings())) as hands:
+        with world.database.use() as connection:
+            kept = orphans.evidence(connection, [number])[number]
+        assert not Bin(world, hands, lambda: None).uncover(kept.ref, erasure_of(kept.erasing))
+    assert office.versions("a") == [True, False, False]
