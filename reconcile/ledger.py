@@ -268,7 +268,8 @@ def prune(connection: Connection, history: timedelta, findings: timedelta, sweep
     `unpublished` is how much of the history was pruned that the findings topic never took.
     """
     [(swept,)] = connection.execute(OF_SWEEPS["prune_sweeps"], {"older": sweeps}).fetchall()
-    [(told, unpublished)] = connection.execute(SQL["prune_history"], {"older": history}).fetchall()
+    given = {"older": history, "findings": findings}
+    [(told, unpublished)] = connection.execute(SQL["prune_history"], given).fetchall()
     deleted = {
         "history": told,
         "unpublished": unpublished,

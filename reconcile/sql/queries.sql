@@ -249,11 +249,15 @@ WHERE l.task = mine.task AND l.lower = mine.lower
 UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
 
 -- name: prune_history
--- Also what was never published: the retention is how long a findings topic may be away.
+-- Also what was never published: the retention is how long a findings topic may be away. Whether a deletion was undone is
+-- known for as long as its finding is kept, or it would be undone once more.
 WITH pruned AS (
     DELETE FROM reconciler.history AS h
     WHERE h.at < now() - %(older)s
-      AND NOT EXISTS (SELECT FROM reconciler.finding AS f WHERE f.id = h.finding_id AND f.closed_at IS NULL)
+      AND NOT EXISTS (
+          SELECT FROM reconciler.finding AS f
+          WHERE f.id = h.finding_id AND (f.closed_at IS NULL
+              OR f.closed_at >= now() - %(findings)s AND h.act IN ('deletion begun', 'deletion undone')))
     RETURNING h.published_at
 )
 SELECT count(*), count(*) FILTER (WHERE published_at IS NULL) FROM pruned

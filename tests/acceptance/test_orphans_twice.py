@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile import opening, orphans
+from reconcile import ledger, opening, orphans
 from reconcile.erasing import erasure_of
 from reconcile.storing import Storing
 from reconcile.trash import ANEW, Bin
@@ -14,6 +14,7 @@ from tests.support import command
 from tests.support.orphans import Office, killed
 
 TRASH = ".storage-reconciler/trash/"
+LONG = timedelta(days=90)
 
 
 @pytest.fixture
@@ -111,3 +112,22 @@ def test_an_upload_that_was_there_for_long_was_not_hidden_by_a_removal_of_ours(o
             kept = orphans.evidence(connection, [number])[number]
         assert not Bin(world, hands, lambda: None).uncover(kept.ref, erasure_of(kept.erasing))
     assert office.versions("a") == [True, False, False]
+
+
+@pytest.mark.invariant(6)
+def test_what_was_undone_is_not_undone_again_after_its_history_is_over(office):
+    """Whether it came back is known for as long as it could be asked for."""
+    first, second = office.find({"a": b"AAA", "b": b"BBB"})
+    office.approve(first, second)
+    assert office.program.json("orphans", "delete", "--unversioned", office.bucket, "--apply")["done"] == 2
+    assert office.program.json("orphans", "undo", str(first), "--apply")["done"] == 1
+    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    office.connection.execute("UPDATE reconciler.history SET at = at - interval '40 days'")
+    office.connection.execute("UPDATE reconciler.finding SET closed_at = closed_at - interval '40 days'")
+    assert ledger.prune(office.connection, timedelta(days=30), LONG, LONG)["history"] > 0
+    assert office.program.json("orphans", "undo", "--all", "--apply")["done"] == 1
+    assert office.listed(prefix="a") == []
+    office.connection.execute("UPDATE reconciler.finding SET closed_at = closed_at - interval '60 days'")
+    ledger.prune(office.connection, timedelta(days=30), LONG, LONG)
+    assert "deleted" not in office.states()
+    assert office.acts(first) == office.acts(second) == []
