@@ -98,8 +98,9 @@ class Erasing:
     def _was_begun(self, one: Named) -> bool:
         """Tell whether a run that broke off had removed it."""
         begun = self.erasures.get(_id(one))
-        is_approved = begun is not None and self.kept[_id(one)].state == State.APPROVED
-        return is_approved and self.bin.is_gone(one.ref, begun)
+        if begun is None or self.kept[_id(one)].state != State.APPROVED:
+            return False
+        return self.bin.is_gone(one.ref, begun)
 
     def _beginning(self) -> Deed:
         return Deed(Input.ERASE, self.why, self._unfit, self._lapsed, facts=self._facts, after=self.grace)
