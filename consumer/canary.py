@@ -6,6 +6,7 @@ event notes the arrival. A lane that misses several in a row is silent, and caus
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -14,7 +15,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from consumer.duties import Duty, Turn
+from consumer.duties import Duty, Turn, each
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.filters import OURS
 from reconcile.model import Misconfigured, ObjectRef
@@ -106,6 +107,9 @@ class Keeper:
     cause: Callable[[str, str], Cause]
     _silent: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._in_turn = deque(self.buckets)
+
     def duty(self) -> Duty:
         """Return the duty."""
         return Duty("canary", self.wanted.interval.total_seconds(), self.turn)
@@ -115,7 +119,8 @@ class Keeper:
         world = turn.world
         with world.database.use() as connection:
             before = kept(connection)
-        for bucket in self.buckets:
+
+        def judge(bucket: str) -> None:
             one = before.get(bucket, Canary())
             judged = Judged(silent=self.silent(bucket, one), left=one.judged.left)
             judged = self.sent(world.database, world.actor, bucket, one, judged)
@@ -123,6 +128,9 @@ class Keeper:
             with world.database.use() as connection:
                 connection.execute(SQL["judge"], {**given, "judged": msgspec.json.encode(judged).decode()})
             self.tell(bucket, judged)
+
+        if outage := each(self._in_turn, judge):
+            raise outage
 
     def silent(self, bucket: str, one: Canary) -> dict[str, Cause]:
         """Return of each lane that told of none of the latest few why, likely."""

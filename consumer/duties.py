@@ -7,6 +7,7 @@ its interval; a defect ends the process.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from reconcile.world import LiveWorld
 
 log = structlog.get_logger("duties")
 LEASE_S = 10.0
+LOST_S = 5.0
 PAGE = 200
 SECOND_LOOK = timedelta(minutes=10)
 
@@ -52,6 +54,27 @@ class Duty:
     def lease_s(self) -> float:
         """How long the lease is taken for: a turn that comes late must not hand it to another process."""
         return max(self.least_lease_s, 2 * self.interval_s)
+
+
+def each(buckets: deque[str], do: Callable[[str], object]) -> Unavailable | None:
+    """Do something for each bucket, one that MinIO does not serve now hindering no other; returns the last such outage.
+
+    Once so much time was lost over them, the rest waits for the next turn, which begins with it.
+    """
+    outage, lost_s = None, 0.0
+    for _ in range(len(buckets)):
+        began = time.monotonic()
+        buckets.rotate(-1)
+        try:
+            do(buckets[-1])
+        except Unavailable as error:
+            if error.server != "minio":
+                raise
+            outage = error
+            lost_s += time.monotonic() - began
+        if lost_s > LOST_S:
+            break
+    return outage
 
 
 def all_duties(retention: Retention, count: Callable[[Tally], object] = lambda _: None) -> list[Duty]:

@@ -5,12 +5,13 @@ What is kept lies in the duty's lease, where metrics and `status` find it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
 
-from consumer.duties import Duty, Turn
+from consumer.duties import Duty, Turn, each
 from reconcile.database import Connection
 from reconcile.eventrules import EVENTS, lacking, state
 from reconcile.model import Misconfigured
@@ -35,18 +36,25 @@ class Watched(msgspec.Struct, frozen=True):
 
 def duty(objects: Objects, buckets: Sequence[str]) -> Duty:
     """Return the duty."""
-    return Duty(NAME, INTERVAL_S, lambda turn: watch(turn, objects, buckets))
+    in_turn = deque(buckets)
+    return Duty(NAME, INTERVAL_S, lambda turn: watch(turn, objects, in_turn))
 
 
-def watch(turn: Turn, objects: Objects, buckets: Sequence[str]) -> None:
-    """Read each bucket's rules, and keep what they are and when they changed."""
+def watch(turn: Turn, objects: Objects, buckets: deque[str]) -> None:
+    """Read each bucket's rules, and keep what they are and when they changed; of one that is silent what was known."""
     before = read(turn.checkpoint)
     with turn.world.database.use() as connection:
         now = _now(connection)
-    found = {bucket: _compared(before.get(bucket), _read(objects, bucket), now) for bucket in buckets}
-    for bucket, one in found.items():
-        tell(bucket, before.get(bucket), one)
+    found = {bucket: before[bucket] for bucket in buckets if bucket in before}
+
+    def look(bucket: str) -> None:
+        found[bucket] = _compared(before.get(bucket), _read(objects, bucket), now)
+        tell(bucket, before.get(bucket), found[bucket])
+
+    outage = each(buckets, look)
     turn.keep(msgspec.json.encode(found).decode())
+    if outage:
+        raise outage
 
 
 def _read(objects: Objects, bucket: str) -> Watched:

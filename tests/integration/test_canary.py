@@ -256,6 +256,22 @@ def test_what_an_outage_kept_from_being_removed_is_removed_the_next_time(site, m
         assert there() == []
 
 
+def test_a_bucket_that_minio_does_not_serve_hinders_no_other(site, minio, flight):
+    """Whichever comes first, the other's canary flies in each turn, and the outage is told."""
+    host, port = minio.endpoint.split(":")
+    other = storage.new_bucket(minio)
+    with proxy.Proxy(host, int(port)) as between:
+        aloft = flight(Server(between.url, minio.user, minio.password, timeout_s=5.0))
+        aloft.keeper = replace(aloft.keeper, buckets=(site.bucket, other))
+        between.set(replace(proxy.BUSY, method=f"DELETE /{site.bucket}/"))
+        for number in (1, 2):
+            with pytest.raises(Unavailable):
+                aloft.once()
+            with aloft.world.database.use() as connection:
+                flown = {bucket: one.number for bucket, one in canary.kept(connection).items()}
+            assert flown == {site.bucket: 1, other: number}
+
+
 def test_an_arrival_counts_once_and_only_of_what_was_sent(site, flight):
     """What is told twice, late, or by somebody who wrote below our prefix changes nothing."""
     aloft = flight()

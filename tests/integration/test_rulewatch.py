@@ -1,6 +1,7 @@
 """A bucket's event rules on a real MinIO: removed, narrowed, changed, each is noticed and told."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
@@ -9,9 +10,11 @@ from consumer import rulewatch
 from consumer.duties import do_one
 from consumer.figures import rule_figures
 from reconcile.eventrules import EVENTS, EventRule, lacking, state
+from reconcile.model import Unavailable
 from reconcile.objects import Objects
 from reconcile.server import Server
-from tests.support import consuming
+from tests.support import consuming, storage
+from tests.support.proxy import BUSY, Proxy
 
 KAFKA = "arn:minio:sqs::X:kafka"
 DUTY = "SELECT checkpoint FROM reconciler.lease WHERE task = 'duty rules'"
@@ -88,6 +91,28 @@ def test_what_may_not_be_read_is_told_and_is_no_change(site, minio, watched):
     told = {(one.name, one.labels): one.value for one in rule_figures({"b": refused})}
     assert told["reconciler_rules_refused", ("b",)] == 1
     assert told["reconciler_rules_lacking", ("b", EVENTS[0])] == 0
+
+
+def test_a_bucket_that_minio_does_not_serve_hinders_no_other(site, minio):
+    """Of the other a change is noticed; what was known of the silent one stays, and the outage is told."""
+    host, port = minio.endpoint.split(":")
+    other = storage.new_bucket(minio)
+    with (
+        ExitStack() as exits,
+        Proxy(host, int(port)) as between,
+        Objects(Server(between.url, minio.user, minio.password, timeout_s=5.0)) as objects,
+    ):
+        world = consuming.world(site.settings(), exits, "one")
+        duty = rulewatch.duty(objects, [site.bucket, other])
+        known = lambda: rulewatch.read(site.sql(DUTY)[0][0])  # noqa: E731
+        do_one(world, duty, lambda *_: True)
+        before = known()
+        site.client.set_bucket_notification(bucket_name=other, config=NotificationConfig())
+        between.set(replace(BUSY, method=f"GET /{site.bucket}?"))
+        with pytest.raises(Unavailable):
+            do_one(world, duty, lambda *_: True)
+    assert known()[site.bucket] == before[site.bucket]
+    assert (before[other].state, known()[other].state) == ("narrowed", "removed")
 
 
 @pytest.mark.parametrize(
