@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ABSENT_CODES = frozenset({"NoSuchKey", "NoSuchVersion"})
 NAMELESS_CODE, NO_VERSION_CODE = "XMinioInvalidObjectName", "InvalidArgument"
 NO_NAME = Unknown("MinIO has no such name")
+FULL = (
+    "HTTP 507 XMinioStorageFull"  # so ends what is said where a disk has no room: no object fares better than another
+)
 _ANSWERED = "HTTP "
 _SERVER_ERROR = "HTTP 5"
 _OK, _BAD, _NOT_FOUND, _NOT_ALLOWED = 200, 400, 404, 405

@@ -61,9 +61,19 @@ class Ways:
         if ref.s3_version:
             return NoWay("its row names an S3 version that is gone for good, and no copy would be that version")
         if side.delete_marker and not self.wanted.is_named:
-            listed = self.storing.versions(ref.bucket, ref.key)
-            return unhidden(ref, known, side.delete_marker, listed, self.wanted)
+            return self._from_below(ref, known, side.delete_marker)
         return None
+
+    def _from_below(self, ref: ObjectRef, known: Known, marker: str) -> Way:
+        try:
+            listed = self.storing.versions(ref.bucket, ref.key)
+        except (Unavailable, Misconfigured) as error:
+            return NoWay(self.of_it_alone(ref, error), again=True)
+        return unhidden(ref, known, marker, listed, self.wanted)
+
+    def of_it_alone(self, ref: ObjectRef, error: Unavailable | Misconfigured) -> str:
+        """Say what one object was answered: others may fare better; raises Unavailable where none does."""
+        return str(error) if isinstance(error, Misconfigured) else self.live.alone(ref, error)
 
 
 @dataclass
@@ -115,7 +125,8 @@ class Restoring:
     ) -> tuple[dict[ObjectRef, Way], dict[ObjectRef, NoWay], Exception | None]:
         """Do what is to be done of each; returns what was done, what was not, and what ended it half-way.
 
-        An object that alone cannot be read or stored ends nothing: else what comes behind it would never have its turn.
+        An object that alone cannot be read or stored, or may not be, ends nothing: else what comes behind it would never
+        have its turn.
         """
         done: dict[ObjectRef, Way] = {}
         left: dict[ObjectRef, NoWay] = {}
@@ -128,8 +139,8 @@ class Restoring:
                     lost = self._bring_back(ref, way)
                 except Gone as error:
                     lost = NoWay(str(error), again=True)
-                except Unavailable as error:
-                    lost = NoWay(self.ways.live.alone(ref, error), again=True)
+                except (Unavailable, Misconfigured) as error:
+                    lost = NoWay(self.ways.of_it_alone(ref, error), again=True)
                 del left[ref]
                 if lost is None:
                     done[ref] = way

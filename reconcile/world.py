@@ -17,6 +17,7 @@ from reconcile import ledger, rows
 from reconcile.batch import Unsettled
 from reconcile.database import Connection, Database, Refused, refusing
 from reconcile.glance import Glance
+from reconcile.heads import FULL
 from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import (
     Brake,
@@ -79,8 +80,8 @@ class LiveWorld:
         return sides
 
     def alone(self, ref: ObjectRef, error: Unavailable) -> str:
-        """Say what one object alone answered, where its bucket does; raises Unavailable where nothing answers."""
-        if error.server != "minio":
+        """Say what one object alone answered, where its bucket does; raises Unavailable where nothing answers, or has room."""
+        if error.server != "minio" or error.detail.endswith(FULL):
             raise error
         self.objects.probe(ref.bucket)
         return error.detail

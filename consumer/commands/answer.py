@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from consumer.beginning import Leased
 from reconcile.database import Busy, Refused
+from reconcile.heads import FULL
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.report import Shown, Table
 
@@ -43,8 +44,9 @@ def failure_of(error: Exception) -> Failure:
             return Failure(Exit.USAGE, faults)
         case Leased():
             return Failure(Exit.LEASED, (str(error),))
-        case Unavailable():
-            return Failure(Exit.UNREACHABLE, (f"{error}; start it, or correct its address (see config show)",))
+        case Unavailable(detail=detail):
+            way_out = "make room" if detail.endswith(FULL) else "start it, or correct its address (see config show)"
+            return Failure(Exit.UNREACHABLE, (f"{error}; {way_out}",))
         case _:
             return Failure(Exit.INCOMPLETE, (f"not done: {error}; try again",))
 

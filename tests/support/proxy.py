@@ -45,10 +45,11 @@ class Answer:
     status: str
     headers: tuple[str, ...] = ()
     method: str = ""
+    body: str = ""
 
-    def head(self) -> bytes:
-        """Return the whole answer, which has no body."""
-        lines = (f"HTTP/1.1 {self.status}", *self.headers, "Content-Length: 0", "", "")
+    def whole(self) -> bytes:
+        """Return the whole answer."""
+        lines = (f"HTTP/1.1 {self.status}", *self.headers, f"Content-Length: {len(self.body)}", "", self.body)
         return "\r\n".join(lines).encode()
 
 
@@ -56,6 +57,11 @@ Fault = Pass | Stall | Cut | Deaf | Slow | Answer
 FORBIDDEN = Answer("403 Forbidden")
 NOT_FOUND = Answer("404 Not Found")
 BUSY = Answer("503 Service Unavailable", ("Retry-After: 60", "X-Minio-Error-Code: SlowDownRead"))
+FULL = Answer(
+    "507 Insufficient Storage", ("Content-Type: application/xml", "Connection: close"), "PUT",
+    "<Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached its minimum free drive threshold."
+    "</Message><Resource>/</Resource><RequestId>1</RequestId><HostId>1</HostId></Error>",
+)  # fmt: skip
 
 
 class Proxy:
@@ -157,7 +163,7 @@ class Proxy:
     def _hand_on(self, chunk: bytes, source: socket.socket, target: socket.socket, *, asking: bool) -> None:
         match self._settled():
             case Answer() as answer if asking and chunk.startswith(answer.method.encode()):
-                source.sendall(answer.head())
+                source.sendall(answer.whole())
             case Cut():
                 _shut(source)
             case Deaf() if not asking:
