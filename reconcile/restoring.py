@@ -125,7 +125,7 @@ class Restoring:
     ) -> tuple[dict[ObjectRef, Way], dict[ObjectRef, NoWay], Exception | None]:
         """Do what is to be done of each; returns what was done, what was not, and what ended it half-way.
 
-        An object that alone cannot be read or stored, or may not be, ends nothing: else what comes behind it would never
+        An object that alone cannot be read or stored, or may not, ends nothing: else what comes behind it would never
         have its turn.
         """
         done: dict[ObjectRef, Way] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,7 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 ONE_COPY = 5 * 2**30  # bytes; more is copied in parts (S3's limit of one CopyObject)
 PARTS = 64 * 2**20
 MOST_PARTS = 10_000
+PAGE = 1000  # of a listing
 READING = timedelta(minutes=5)  # how long a signature holds
 PIECE = 2**18  # bytes that are sent at once
 UNSIGNED = "UNSIGNED-PAYLOAD"  # a content that is sent as it arrives cannot be signed before
@@ -234,7 +235,7 @@ class Storing:
         """Return every version of a key, and its delete markers, the latest first."""
         with _doing(f"versions of {bucket}/{key}"):
             listed = self._client.list_objects(bucket_name=bucket, prefix=key, include_version=True)
-            found = [_stored(one) for one in listed if one.object_name == key]  # the driver tells markers last
+            found = [_stored(one) for one in of_key(key, listed)]
         return sorted(found, key=lambda one: (one.is_latest, one.last_modified or EARLIEST), reverse=True)
 
     def uploads(self, bucket: str, prefix: str) -> set[str]:
@@ -256,6 +257,20 @@ def _refused(what: str, status: int, body: bytes) -> NoReturn:
     if status >= _SERVER_ERRORS or status == _TOO_MANY:
         raise Unavailable("minio", f"{what}: HTTP {status} {name}")
     raise Misconfigured(f"{what}: MinIO answers {status} {name}")
+
+
+def of_key(key: str, listed: Iterable[Object]) -> Iterator[Object]:
+    """Yield what is of this very key, which comes before all that only begins so: its last page ends what is read.
+
+    Of a page the driver tells versions first, and markers last.
+    """
+    beyond = 0
+    for one in listed:
+        if one.object_name == key:
+            yield one
+        beyond += beyond > 0 or one.object_name != key
+        if beyond > PAGE:
+            return
 
 
 def _stored(told: Object) -> Stored:

@@ -80,7 +80,7 @@ class LiveWorld:
         return sides
 
     def alone(self, ref: ObjectRef, error: Unavailable) -> str:
-        """Say what one object alone answered, where its bucket does; raises Unavailable where nothing answers, or has room."""
+        """Say what one object alone was answered; raises Unavailable where its bucket is silent, or has no room."""
         if error.server != "minio" or error.detail.endswith(FULL):
             raise error
         self.objects.probe(ref.bucket)
