@@ -29,8 +29,8 @@ class Clues(NamedTuple):
     """What is known around one key.
 
     `of_leftover` is a leftover's own cause, `known_row` the id of a row that once named the key, `spelled` are rows
-    that name it in another spelling, `beside` is a key in the same directory that a row names; `fits` tells that the
-    key is composed as the application's keys are.
+    that name it in another spelling, `is_backup` is what the configuration says of its place, `beside` is a key in the
+    same directory that a row names; `fits` tells that the key is composed as the application's keys are.
     """
 
     key: str
@@ -38,7 +38,7 @@ class Clues(NamedTuple):
     of_leftover: str = ""
     known_row: str = ""
     spelled: Sequence[Row] = ()
-    backup_prefix: str = ""
+    is_backup: bool = False
     beside: str = ""
     fits: bool = False
 
@@ -65,8 +65,8 @@ def _speaking(clues: Clues) -> Iterator[Suggestion]:
         yield Suggestion(Cause.SPELLING, f"row {row.row_id} names {row.key!r}")
     if clues.known_row:
         yield Suggestion(Cause.ROW_DELETED, f"row {clues.known_row} once named it")
-    if clues.backup_prefix and clues.key.startswith(clues.backup_prefix):
-        yield Suggestion(Cause.BACKUP, "it lies below backup.prefix")
+    if clues.is_backup:
+        yield Suggestion(Cause.BACKUP, "it lies where [backup] says that backups are")
     if found := BACKUP.search(clues.key):
         yield Suggestion(Cause.BACKUP, f"its name has {found[0].strip('/._-')!r} in it")
     if clues.fits:

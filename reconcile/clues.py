@@ -16,6 +16,7 @@ from reconcile.lookalike import normal_forms
 from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import Kind, Misconfigured, Row, Unavailable
 from reconcile.orphans import Orphan
+from reconcile.settings import Backup
 from reconcile.storing import Storing
 from reconcile.template import is_template
 
@@ -33,7 +34,7 @@ class Surroundings:
     connection: Connection
     mapping: RowMapping
     storing: Storing
-    backup_prefix: str = ""
+    backup: Backup
     most_asked: int | None = None
     silent: str = ""
     directories: dict[str, str] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Surroundings:
                     of_leftover=one.cause if one.kind == Kind.LEFTOVER else "",
                     known_row=known.get((one.bucket, one.key), ""),
                     spelled=spelled.get((one.bucket, one.key), ()),
-                    backup_prefix=self.backup_prefix,
+                    is_backup=self.backup.holds(one.bucket, one.key),
                     beside=beside.get(directory(one.key), ""),
                     fits=self._fits(one.key),
                 )

@@ -105,6 +105,10 @@ class Backup:
     bucket: str = ""
     prefix: str = ""
 
+    def holds(self, bucket: str, key: str) -> bool:
+        """Tell whether this object is a backup itself."""
+        return bool(self.prefix or self.bucket) and self.bucket in {"", bucket} and key.startswith(self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
+from consumer.commands.orphans import spared
 from consumer.commands.triage import Told, by_id, carried, is_current, named, opened_world, require_choice
 from consumer.parsing import identity
 from reconcile import inquiry, opening, orphans
@@ -26,6 +27,7 @@ from reconcile.storing import Storing
 from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, still_drifting, unasked
 from reconcile.world import LiveWorld
 
+BACKUP = "it is a backup, as [backup] says; name it by its id, in a reviewed list, or by --prefix"
 FILTERS = ("kind", "bucket", "prefix", "principal", "older_than", "larger_than", "suggested", "since", "held")
 NEEDED = ("id", "bucket", "key", "size_bytes", "etag", "modified_at")
 
@@ -52,7 +54,10 @@ def approve(call: Call) -> Answer:
         require_choice(call, FILTERS)
     told, approval = Told(), Approval()
     with opened_world(call) as (settings, live), opening.storing(settings) as storing:
-        found = reviewed(options.file, live, told, approval) if options.file else chosen(call, live, storing, approval)
+        if options.file:
+            found = reviewed(options.file, live, told, approval)
+        else:
+            found = chosen(call, live, storing, approval, told)
         current = (one for one in found if is_current(one, told))
         if options.withdraw:
             deed = Deed(Input.REOPEN, options.why, as_it_is, through=unasked)
@@ -66,17 +71,28 @@ def approved(_: Subject, side: ObjectSide) -> Facts:
     return {"approved": facts_of(side) if isinstance(side, Present) else None, "erasing": None}
 
 
-def chosen(call: Call, live: LiveWorld, storing: Storing, approval: Approval) -> Iterator[Record]:
-    """Yield the findings that are meant: by a filter only as far as they are what was found."""
+def chosen(call: Call, live: LiveWorld, storing: Storing, approval: Approval, told: Told) -> Iterator[Record]:
+    """Yield the findings that are meant: by a filter only as far as they are what was found, and no backups."""
     if call.options.ids:
         yield from by_id(live.database, call.options.ids)
         return
     states = [str(State.APPROVED if call.options.withdraw else State.OPEN)]
-    for page in chosen_pages(call, live, storing, states):
+    unnamed = spared(call)
+    for found in chosen_pages(call, live, storing, states):
+        page = found if call.options.withdraw else list(without_backups(found, unnamed, told))
         with live.database.use() as connection:
             kept = orphans.evidence(connection, [one.id for one in page])
         approval.seen |= {number: one.found for number, one in kept.items()}
         yield from (record_of(one) for one in page)
+
+
+def without_backups(found: Iterable[Orphan], unnamed: Callable[[Orphan], bool], told: Told) -> Iterator[Orphan]:
+    """Leave out backups that nobody named: what is deleted there cannot be restored from."""
+    for one in found:
+        if unnamed(one):
+            told.add(Outcome(Named(one.id, one.ref), done=False, told=BACKUP))
+        else:
+            yield one
 
 
 def record_of(one: Orphan) -> Record:

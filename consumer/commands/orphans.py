@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -57,9 +57,8 @@ def desk(call: Call) -> Iterator[Desk]:
     with database(settings) as opened, opening.storing(settings) as storing:
         mapped = opening.mapping(settings, opened)
         with opened.use() as connection, inquiry.explaining():  # no transaction: MinIO is asked meanwhile
-            below = "" if settings.backup.bucket else settings.backup.prefix
             most = None if getattr(call.options, "suggested", None) == Cause.UPLOADING else MOST_ASKED
-            around = Surroundings(connection, mapped, storing, below, most)
+            around = Surroundings(connection, mapped, storing, settings.backup, most)
             yield Desk(settings, connection, around, inquiry.now(connection))
 
 
@@ -91,7 +90,7 @@ def chosen(call: Call, live: LiveWorld, storing: Storing, states: list[str]) -> 
     while True:
         with live.database.use() as connection, inquiry.explaining():
             found = orphans.page(connection, wanted, orphans.TOGETHER, after)
-            around = Surroundings(connection, live.mapping, storing, "" if backup.bucket else backup.prefix)
+            around = Surroundings(connection, live.mapping, storing, backup)
             causes = around.suggestions(found) if cause else []
         if not found:
             return
@@ -99,6 +98,15 @@ def chosen(call: Call, live: LiveWorld, storing: Storing, states: list[str]) -> 
             raise Unavailable("minio", around.silent)
         after = found[-1].place
         yield [one for at, one in enumerate(found) if not cause or causes[at].cause == cause]
+
+
+def spared(call: Call) -> Callable[[Orphan], bool]:
+    """Return what tells whether an orphan is a backup, which a filter means only if it says where backups are."""
+    options, backup = call.options, call.settings(*NEEDED).backup
+    named = backup.prefix and (options.prefix or "").startswith(backup.prefix)
+    if named or (backup.bucket and options.bucket == backup.bucket):
+        return lambda _: False
+    return lambda one: backup.holds(one.bucket, one.key)
 
 
 def place(call: Call) -> Place | None:
@@ -123,7 +131,7 @@ def suggested(at: Desk, wanted: Filter, cause: str | None, after: Place | None, 
 
 
 def script(at: Desk, wanted: Filter, call: Call) -> str:
-    """Return the lines of mc, of what is open or approved unless states are named."""
+    """Return the lines of mc, of what is open or approved unless states are named, and of no backup that is not."""
     options = call.options
     if wanted.states is None:
         wanted = replace(wanted, states=[State.OPEN, State.APPROVED])
@@ -132,7 +140,8 @@ def script(at: Desk, wanted: Filter, call: Call) -> str:
         found: Iterator[Orphan] = (one for one, _ in pairs)
     else:
         found = (one for page in orphans.pages(at.connection, wanted, place(call)) for one in page)
-    chosen = islice(found, options.limit or None)
+    unnamed = spared(call)
+    chosen = islice((one for one in found if not unnamed(one)), options.limit or None)
     return "".join(f"{line}\n" for line in mc.lines(chosen, options.alias))
 
 

@@ -168,6 +168,23 @@ def test_approvals_keep_what_was_seen_and_are_taken_back(office):
     assert office.program.run("orphans", "approve", "--apply").returncode == 2
 
 
+def test_backups_are_approved_only_where_they_are_named(office):
+    """No other filter means them, and no line for mc removes them: restore may want them."""
+    office.program.environ["RECONCILER_BACKUP__PREFIX"] = "kept/"
+    first, backup, other = office.find({"a": b"1", "kept/a": b"1", "kept/b": b"22"})
+    assert office.program.run("orphans", "list", "--mc").stdout.count("mc rm") == 1
+    for words in (("--all",), ("--cause", "backup"), ("--larger-than", "1"), ("--prefix", "k")):
+        office.program.json("orphans", "approve", *words, "--apply")
+        assert (office.state(backup), office.state(other)) == ("open", "open")
+    told = office.program.json("orphans", "approve", "--all")
+    assert (told["left_alone"], "it is a backup" in told["acts"][0]["detail"]) == (2, True)
+    assert office.state(first) == "approved"
+    assert office.program.json("orphans", "approve", str(backup), "--apply")["done"] == 1
+    assert office.program.json("orphans", "approve", "--prefix", "kept/b", "--apply")["done"] == 1
+    assert office.program.json("orphans", "approve", "--all", "--withdraw", "--apply")["done"] == 3
+    assert office.program.run("orphans", "list", "--mc", "--prefix", "kept/").stdout.count("mc rm") == 2
+
+
 def test_what_was_seen_of_an_object_outlives_an_act_that_asks_nothing(office):
     """After a withdrawal, and after an ignored one was reopened, the lines for mc and what was seen are as before."""
     office.keep_versions()

@@ -116,7 +116,7 @@ def test_a_word_is_quoted_to_one_line_that_can_be_printed(word):
         (Clues("goldfish/folder.jpg"), Cause.UNKNOWN),
         (Clues("a/photo.jpg.bak"), Cause.BACKUP),
         (Clues("Backups/2024/photo.jpg"), Cause.BACKUP),
-        (Clues("x/photo.jpg", backup_prefix="x/"), Cause.BACKUP),
+        (Clues("x/photo.jpg", is_backup=True), Cause.BACKUP),
         (Clues("a/photo.jpg", fits=True), Cause.ROLLBACK),
         (Clues("a/photo.jpg", beside="a/other.jpg"), Cause.ROLLBACK),
         (Clues("old/photo.jpg", beside="old/other.jpg"), Cause.BACKUP),
