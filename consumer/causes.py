@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from consumer import canary
+from consumer import canary, rulewatch
 from consumer.duties import Duty
 from consumer.kafka_positions import positions
 from consumer.kafka_settings import Settings as Kafka
@@ -35,6 +35,7 @@ class Causes:
     database: Database
     topic: str
     kafka: Kafka
+    arn: str = ""
 
     def of(self, bucket: str, lane: str) -> canary.Cause:
         """Return the cause of a lane's silence, with why; raises Unavailable if MinIO or the database is away."""
@@ -59,9 +60,15 @@ class Causes:
             rules = self.objects.event_rules(bucket)
         except Misconfigured:
             return None
-        if not lacking(rules, (REMOVED,)):
+        with self.database.use() as connection:
+            arn = self.arn or rulewatch.known(connection, bucket)
+        if not lacking(rules, (REMOVED,), arn):
             return None
-        return "rule_removed", f"no rule sends {REMOVED} of {bucket!r} to Kafka: storage-reconciler init --only bucket"
+        target = arn or "Kafka"
+        return (
+            "rule_removed",
+            f"no rule sends {REMOVED} of {bucket!r} to {target}: storage-reconciler init --only bucket",
+        )
 
     def _queue(self, _: str) -> canary.Cause | None:
         figures = self._figures()
@@ -97,7 +104,9 @@ def duties(settings: Settings, buckets: Sequence[str], world: LiveWorld, exits: 
     if not lanes:
         return []
     storing = exits.enter_context(Storing(opening.server(settings, 2), PATIENCE_S, 2))
-    causes = Causes(world.objects, world.database, settings.stream.topic, {**settings.kafka, **settings.kafka_topic})
+    stream = settings.stream
+    kafka = {**settings.kafka, **settings.kafka_topic}
+    causes = Causes(world.objects, world.database, stream.topic, kafka, stream.arn)
     return [canary.Keeper(storing, settings.canary, buckets, lanes, causes.of).duty()]
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from consumer import clock
+from consumer import clock, rulewatch
 from consumer.check import Check, bad, ok, unseen, warn
 from consumer.passed import figures_of_store
 from consumer.patient import Patient
 from reconcile import administration, inquiry
-from reconcile.eventrules import KAFKA, covers, lacking, state
+from reconcile.eventrules import KAFKA, covers, lacking, state, target_name
 from reconcile.filters import OURS, watched
-from reconcile.model import Misconfigured, ObjectRef, Unknown
+from reconcile.model import Misconfigured, ObjectRef, Unavailable, Unknown
 from reconcile.targets import Target, is_synchronous, targets
 
 PROBE = f"{OURS}doctor"
@@ -70,6 +70,7 @@ def _policy(action: str, resource: str) -> str:
 
 def rules(patient: Patient) -> Iterator[Check]:
     """Tell whether each bucket's events are sent to Kafka, all of them, once, and no more than is wanted."""
+    feeding = _feeding(patient)
     for bucket in patient.buckets():
         try:
             found = patient.store.event_rules(bucket)
@@ -79,9 +80,13 @@ def rules(patient: Patient) -> Iterator[Check]:
             continue
         ours = [rule for rule in found if rule.target.endswith(KAFKA)]
         told: list[Check] = []
-        if absent := lacking(found):
-            fix = f"storage-reconciler init --only bucket --bucket {bucket} --apply"
-            told.append(bad(f"{bucket}: {state(found)}: no rule sends {', '.join(absent)} of every key to Kafka", fix))
+        arn = patient.settings.stream.arn or _arn_known(patient, bucket)
+        reaching = [rule for rule in found if not feeding or target_name(rule.target) in feeding]
+        if absent := lacking(reaching, arn=arn):
+            fix = f"storage-reconciler init --only bucket --bucket {bucket}{f' --arn {arn}' if arn else ''} --apply"
+            meant = arn or ("a target that sends to our topic" if feeding else "Kafka")
+            how = f"{state(reaching, arn=arn)}: no rule sends {', '.join(absent)} of every key to {meant}"
+            told.append(bad(f"{bucket}: {how}", fix))
         loud = [rule for rule in ours if any(covers(ACCESSED, one) or covers(one, ACCESSED) for one in rule.events)]
         if loud:
             arn = loud[0].target
@@ -92,6 +97,21 @@ def rules(patient: Patient) -> Iterator[Check]:
             fix = f"mc event remove ALIAS/{bucket} {names[-1]}"
             told.append(warn(f"{bucket}: its events go to {len(names)} Kafka targets: {', '.join(names)}", fix))
         yield from told or [ok(f"{bucket}: every event that is wanted is sent to {', '.join(names)}")]
+
+
+def _feeding(patient: Patient) -> frozenset[str]:
+    """Return the names of the targets that send to our topic; none where MinIO does not tell, or none does."""
+    topic = patient.settings.stream.topic
+    return frozenset(one.name for one in _targets(patient) or () if one.topic == topic)
+
+
+def _arn_known(patient: Patient, bucket: str) -> str:
+    """Return the target that `init` named, or the rules are watched for, `''` before our schema is there."""
+    try:
+        with patient.reading() as connection, inquiry.explaining():
+            return rulewatch.known(connection, bucket)
+    except (Misconfigured, Unavailable):
+        return ""
 
 
 def target(patient: Patient) -> Iterator[Check]:

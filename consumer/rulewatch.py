@@ -1,6 +1,7 @@
 """Watches the rules by which each bucket's events reach the topic: removed, narrowed or changed is noticed, and kept.
 
-What is kept lies in the duty's lease, where metrics and `status` find it.
+What is kept lies in the duty's lease, where metrics and `status` find it. Which of MinIO's targets sends to the topic
+is what the settings say, or what `init` named last; where neither does, any Kafka target counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 import structlog
 
 from consumer.duties import Duty, Turn, each
+from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.eventrules import EVENTS, lacking, state
 from reconcile.model import Misconfigured
@@ -19,28 +21,33 @@ from reconcile.objects import Objects
 
 log = structlog.get_logger("rules")
 NAME = "rules"
+RULE_ADDED = "event rule added"
 INTERVAL_S = 30.0
 REFUSED = "refused"
 WHOLE = "whole"
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """One bucket's rules as they were read last: `changed_at` is 0 while they are as they were at first."""
+    """One bucket's rules as they were read last: `changed_at` is 0 while they are as they were at first.
+
+    `arn` is the target that they are to reach, `''` if none is known.
+    """
 
     state: str
     lacking: tuple[str, ...] = ()
     document: str = ""
     changed_at: float = 0.0
     why: str = ""
+    arn: str = ""
 
 
-def duty(objects: Objects, buckets: Sequence[str]) -> Duty:
+def duty(objects: Objects, buckets: Sequence[str], arn: str = "") -> Duty:
     """Return the duty."""
     in_turn = deque(buckets)
-    return Duty(NAME, INTERVAL_S, lambda turn: watch(turn, objects, in_turn))
+    return Duty(NAME, INTERVAL_S, lambda turn: watch(turn, objects, in_turn, arn))
 
 
-def watch(turn: Turn, objects: Objects, buckets: deque[str]) -> None:
+def watch(turn: Turn, objects: Objects, buckets: deque[str], arn: str = "") -> None:
     """Read each bucket's rules, and keep what they are and when they changed; of one that is silent what was known."""
     before = read(turn.checkpoint)
     with turn.world.database.use() as connection:
@@ -48,7 +55,9 @@ def watch(turn: Turn, objects: Objects, buckets: deque[str]) -> None:
     found = {bucket: before[bucket] for bucket in buckets if bucket in before}
 
     def look(bucket: str) -> None:
-        found[bucket] = _compared(before.get(bucket), _read(objects, bucket), now)
+        with turn.world.database.use() as connection:
+            target = arn or named(connection, bucket) or (before[bucket].arn if bucket in before else "")
+        found[bucket] = _compared(before.get(bucket), _read(objects, bucket, target), now)
         tell(bucket, before.get(bucket), found[bucket])
 
     outage = each(buckets, look)
@@ -57,12 +66,26 @@ def watch(turn: Turn, objects: Objects, buckets: deque[str]) -> None:
         raise outage
 
 
-def _read(objects: Objects, bucket: str) -> Watched:
+def named(connection: Connection, bucket: str) -> str:
+    """Return the target that `init` named last for a bucket, `''` if that is not known."""
+    told = inquiry.records(connection, "target", act=RULE_ADDED, bucket=bucket)
+    return str(told[0][0]) if told else ""
+
+
+def known(connection: Connection, bucket: str) -> str:
+    """Return the same, or else the target that the rules were watched for last."""
+    kept = [one for task, _, one, _ in inquiry.records(connection, "leases") if task == f"duty {NAME}"]
+    watched = read(kept[0] if kept else None).get(bucket)
+    return named(connection, bucket) or (watched.arn if watched else "")
+
+
+def _read(objects: Objects, bucket: str, arn: str) -> Watched:
     try:
         rules = objects.event_rules(bucket)
     except Misconfigured as refusal:
-        return Watched(REFUSED, why=str(refusal))
-    return Watched(state(rules), lacking(rules), msgspec.json.encode(sorted(rules)).decode())
+        return Watched(REFUSED, why=str(refusal), arn=arn)
+    document = msgspec.json.encode(sorted(rules)).decode()
+    return Watched(state(rules, arn=arn), lacking(rules, arn=arn), document, arn=arn)
 
 
 def _compared(before: Watched | None, found: Watched, now: float) -> Watched:

@@ -226,7 +226,7 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
         todo.append(outbox.turned_off())
     todo += [clocks.duty(objects, bucket) for bucket in buckets_of(settings)[:1]]
     todo += [
-        rulewatch.duty(objects, buckets_of(settings)),
+        rulewatch.duty(objects, buckets_of(settings), settings.stream.arn),
         *causes.duties(settings, buckets_of(settings), world, exits),
         _reader(service, exits).duty(),  # last, so that it tells at once what the others saw
     ]

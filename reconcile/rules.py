@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 LEAST_CANARY = timedelta(seconds=10)
+ARN = re.compile(r"arn:minio:sqs:[^:]*:[^:]+:kafka")
 OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
 
 
@@ -47,6 +48,8 @@ def _stream(settings: Settings) -> Iterator[str]:
     for key in ("dead_letter_topic", "findings_topic"):
         if getattr(stream, key) == stream.topic:
             yield f"stream.{key} = {stream.topic!r}: is the events' topic itself; name another, or leave it out"
+    if stream.arn and not ARN.fullmatch(stream.arn):
+        yield f"stream.arn = {stream.arn!r}: must be that of MinIO's target, arn:minio:sqs:REGION:NAME:kafka"
     if settings.kafka and "bootstrap.servers" not in settings.kafka:
         yield 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
     for key in OURS_TO_SET:

@@ -65,6 +65,7 @@ class Stream:
     """[stream]: the events' topic, what goes beside it, and how it is read."""
 
     topic: str = "minio-events"
+    arn: str = ""
     dead_letter_topic: str = ""
     findings_topic: str = ""
     publish_findings: bool = False

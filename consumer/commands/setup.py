@@ -13,6 +13,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.kafka import WantedTopic, create_topics, missing_topics
+from consumer.rulewatch import RULE_ADDED
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database, Migration, migrations, pending
@@ -41,7 +42,7 @@ def init(call: Call) -> Answer:
     stream = only == "kafka" or bool(settings.kafka)
     with ExitStack() as stack:
         opened = stack.enter_context(database(settings, patient=True)) if settings.database.url else None
-        maker = Maker(settings, opened, Who(call.who(), options.why), options.arn or ARN)
+        maker = Maker(settings, opened, Who(call.who(), options.why), arn_of(call, settings))
         planned: list[Act] = []
         if only in {None, "database"}:
             planned += maker.schema()
@@ -52,6 +53,11 @@ def init(call: Call) -> Answer:
             planned += maker.rules(store, options.bucket or buckets(settings, opened, store))
         parts = ending(settings, only, maker.arn, stream=stream)
         return carry_out("init", planned, apply=options.apply, nothing=NOTHING, parts=parts)
+
+
+def arn_of(call: Call, settings: Settings) -> str:
+    """Return MinIO's target that is meant."""
+    return str(call.options.arn or settings.stream.arn or ARN)
 
 
 def ending(settings: Settings, only: str | None, arn: str, *, stream: bool) -> tuple[Section, ...]:
@@ -152,7 +158,8 @@ class Maker:
     def add_rule(self, store: Objects, plan: RulePlan) -> str:
         """Merge our rule into the bucket's, and keep the old document."""
         done = store.apply_rule(plan)
-        acts.tell(self.opened, self.who, "event rule added", plan.bucket, {"before": done.before, "after": done.after})
+        kept = {"arn": plan.arn, "before": done.before, "after": done.after}
+        acts.tell(self.opened, self.who, RULE_ADDED, plan.bucket, kept)
         before = f"before: {done.before}" if "</" in done.before else "there were none"  # empty XML closes itself
         return f"{', '.join(done.lacking)}; {before}"
 
@@ -216,7 +223,7 @@ def uninstall(call: Call) -> Answer:
             held = None if pending(connection) == migrations() else acts.holdings(connection)
         planned = [] if held is None else [Act("drop schema", "reconciler", _lost(*held), partial(acts.drop, opened))]
         names = call.options.bucket or named_buckets(settings)
-        leave = left_behind(settings, names, call.options.arn or ARN)
+        leave = left_behind(settings, names, arn_of(call, settings))
         return carry_out("uninstall", planned, apply=call.options.apply, nothing="there is no schema", parts=(leave,))
 
 

@@ -211,6 +211,11 @@ SELECT h.act, count(*), max(h.at) FROM reconciler.history AS h
 WHERE h.at > now() - interval '1 day' AND h.act = ANY (%(acts)s::text[])
 GROUP BY 1 ORDER BY 2 DESC, 1
 
+-- name: target
+-- MinIO's target that `init` named last for a bucket.
+SELECT h.evidence ->> 'arn' FROM reconciler.history AS h
+WHERE h.act = %(act)s AND h.subject = %(bucket)s AND h.evidence ? 'arn' ORDER BY h.at DESC LIMIT 1
+
 -- name: decided
 -- What was decided of dead letters; of each the highest id is the last.
 SELECT h.subject, h.act, h.id FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])

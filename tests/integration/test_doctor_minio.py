@@ -7,6 +7,7 @@ import re
 import secrets
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -19,11 +20,15 @@ from minio.minioadmin import MinioAdmin
 from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import VersioningConfig
 
+from consumer import rulewatch
+from consumer.canary import DURABLE
+from consumer.causes import Causes
 from consumer.check import Mark
+from consumer.duties import do_one
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.eventrules import EVENTS
-from tests.support import storage
+from tests.support import consuming, storage
 from tests.support.command import MAPPING
 from tests.support.examining import one, settings, told
 from tests.support.foreign import foreign
@@ -197,7 +202,7 @@ def test_a_clock_that_is_ten_minutes_off(database, minio, bucket):
 
 @pytest.fixture(scope="module")
 def trap(stack_place, kafka):
-    """Start a MinIO with two targets, one of them without a queue, and events that wait in memory."""
+    """Start a MinIO with two targets, one without a queue and to another topic, and events that wait in memory."""
     if stack_place.way is Way.ENVIRONMENT:
         pytest.skip("servers that are named by the environment are not configured here")
     usual = minios.settings
@@ -205,7 +210,7 @@ def trap(stack_place, kafka):
     def two(*words):
         given = usual(*words) | {"MINIO_API_SYNC_EVENTS": "off"}
         second = {name.replace("RECON", "QUICK"): value for name, value in given.items() if "QUEUE_DIR" not in name}
-        return given | second
+        return given | second | {"MINIO_NOTIFY_KAFKA_TOPIC_QUICK": "elsewhere"}
 
     with tempfile.TemporaryDirectory(prefix="reconciler-doctor-") as directory, ExitStack() as exits:
         with pytest.MonkeyPatch.context() as patch:
@@ -229,6 +234,36 @@ def test_two_targets_of_which_one_has_no_queue(database, trap):
     reader = over(database, trap, bucket, minio=may_only_read(trap))
     seen, hidden = told(reader, "minio.target")["minio.target"]
     assert (seen.mark, "2 Kafka targets" in seen.found, hidden.mark) == (Mark.WARN, True, Mark.UNSEEN)
+
+
+def test_a_rule_to_another_target_is_none_of_ours(tmp_path, database, trap, kafka):
+    """MinIO's own configuration tells it, the settings do, or what `init` named, which outlives the history."""
+    bucket, quick = storage.new_bucket(trap), trap.arn.replace("RECON", "QUICK")
+    with consuming.site(tmp_path, database, trap, kafka.bootstrap, kafka.topic, bucket) as site, ExitStack() as exits:
+        world = consuming.world(site.settings(), exits, "one")
+
+        def watched() -> tuple[str, str]:
+            do_one(world, rulewatch.duty(world.objects, [bucket]), lambda *_: True)
+            one = rulewatch.read(site.sql("SELECT checkpoint FROM reconciler.lease WHERE task = 'duty rules'")[0][0])[
+                bucket
+            ]
+            return one.state, one.arn
+
+        rule(trap, bucket, QueueConfig(events=list(EVENTS), queue=quick))
+        assert watched() == ("whole", ""), "nobody said which is ours"
+        rules = one(over(database, trap, bucket), "minio.rules")
+        assert (rules.mark, "a target that sends to our topic" in rules.found) == (Mark.BAD, True)
+        rule(trap, bucket)
+        site.program.json("init", "--only", "bucket", "--bucket", bucket, "--arn", trap.arn, "--apply")
+        assert watched() == ("whole", trap.arn)
+        rule(trap, bucket, QueueConfig(events=list(EVENTS), queue=quick))
+        site.sql("DELETE FROM reconciler.history")
+        assert watched() == ("removed", trap.arn)
+        causes = Causes(world.objects, world.database, site.topic, site.kafka)
+        assert trap.arn in causes.of(bucket, DURABLE)[1]
+        site.sql("DELETE FROM reconciler.lease")
+        assert causes.of(bucket, DURABLE)[0] != "rule_removed"
+        assert replace(causes, arn=trap.arn).of(bucket, DURABLE)[0] == "rule_removed"
 
 
 def test_buckets_that_only_rows_name(database, connection, minio, bucket):

@@ -133,3 +133,14 @@ def test_what_rules_come_to(rules, expected, lacks):
     """Only rules to Kafka count, and only those for every key are whole; several may share the events."""
     assert state(rules) == expected
     assert len(lacking(rules)) == lacks
+
+
+def test_of_several_targets_that_which_is_meant_counts_whatever_its_region():
+    """MinIO writes its region into the name of each."""
+    rules = [EventRule("arn:minio:sqs:eu-west-1:ONE:kafka", EVENTS), EventRule("arn:minio:sqs::TWO:kafka", EVENTS[:1])]
+    wanted = {
+        "arn:minio:sqs::ONE:kafka": "whole",
+        "arn:minio:sqs::TWO:kafka": "narrowed",
+        "arn:minio:sqs::_:kafka": "removed",
+    }
+    assert {arn: state(rules, arn=arn) for arn in wanted} == wanted
