@@ -121,6 +121,14 @@ def test_what_came_and_went_stands_beside_the_day_before(program):
     assert report["headline"] == "8 opened, 4 closed; 8 open, 4 before"
 
 
+def test_a_day_on_which_something_was_only_suspected_has_a_report(program, told):
+    """It neither opened nor closed, which is nothing, and not unknown."""
+    at = START + timedelta(days=9, hours=1)
+    write(told, [Past("young", "orphan", "new", [Step(at, "suspected", "suspected")])])
+    report = program.json("report", "--since", "24h", "--until", "2025-06-12")
+    assert {each["measure"]: each["findings"] for each in report["changes"] if each["findings"]} == {"suspected": 1}
+
+
 def test_each_kind_group_and_cause_has_its_numbers(program):
     """What is set aside, purged and deleted is told apart; causes that differ in a number are one."""
     report = program.json(*WINDOW)

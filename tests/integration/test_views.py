@@ -36,6 +36,7 @@ STORY = [
     Past("g", "missing", None, OPENED, row_id="g"),
     Past("h", "orphan", None, OPENED),
     Past("i", "leftover", None, [*OPENED, *(Step(NOON + DAY, act, state, "ann") for act, state in ERASED)]),
+    Past("k", "mismatch", None, [Step(NOON + DAY, "suspected", "suspected")], row_id="k"),
     Past("j", "orphan", None, [Step(NOON, "suspected", "suspected"), Step(NOON, "ignored", "ignored", "ann", "ours")]),
 ]
 BY_DAY = [  # day, kind, group, suspected, opened, flagged, given back, resolved, purged, deleted, net
@@ -46,6 +47,7 @@ BY_DAY = [  # day, kind, group, suspected, opened, flagged, given back, resolved
     (date(2025, 6, 1), "missing", "users", 1, 0, 0, 1, 1, 0, 0, -1),
     (date(2025, 6, 1), "orphan", "", 2, 1, 0, 0, 0, 0, 0, 1),
     (date(2025, 6, 2), "leftover", "", 0, 0, 0, 0, 0, 0, 1, -1),
+    (date(2025, 6, 2), "mismatch", "", 1, 0, 0, 0, 0, 0, 0, 0),
 ]
 
 
