@@ -64,7 +64,7 @@ class Service:
             name=f"storage-reconciler {self.name}",
             statement_timeout=f"{int(database.statement_timeout.total_seconds() * 1000)}ms",
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
-            prepare_threshold=5 if database.prepare else None,
+            pooled=database.pooled,
             by_index=True,
         )
 

@@ -19,11 +19,12 @@ from psycopg.conninfo import conninfo_to_dict
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from reconcile.model import Misconfigured, Unavailable
+from reconcile.pooled import Cursor, Pooled
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-DEFAULTS = (  # whatever the database or the role has: the driver reads no other, and our transactions stand on the last
-    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c default_transaction_isolation=read\\ committed"
-)
+READ_AS = {"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres"}  # the driver reads no other
+MARK = "storage_reconciler.session"  # a setting without a meaning, by which is seen whether the others arrived
+POOLED = "set database.pooled = true, by which nothing of a session is relied on"
 MIGRATION_LOCK = 0x5EC0_0001
 BRAKE_LOCK = 0x5EC0_0002
 
@@ -74,14 +75,14 @@ class Database:
 
     With `by_index` the planner passes whole tables over where an index serves: our own begin empty and may grow by
     100 000 rows in a minute, faster than their statistics. `statement_timeout` and `lock_timeout` are PostgreSQL's own
-    notation ('10s', '200ms').
+    notation ('10s', '200ms'). `pooled` is for a pooler in transaction mode, such as PgBouncer.
     """
 
     url: str
     name: str = "storage-reconciler"
     statement_timeout: str = "10s"
     lock_timeout: str = "200ms"
-    prepare_threshold: int | None = 5
+    pooled: bool = False
     patience_s: float = 2.0
     by_index: bool = False
     _connection: Connection | None = field(default=None, repr=False)
@@ -97,11 +98,6 @@ class Database:
         return self._connection
 
     def _connect(self) -> Connection:
-        """Connect with the options of the URL, such as a search_path, and with ours, which go before them."""
-        settings = str(conninfo_to_dict(self.url).get("options", ""))
-        settings += f" -c statement_timeout={self.statement_timeout} -c lock_timeout={self.lock_timeout}"
-        settings += f" -c idle_in_transaction_session_timeout=10s {DEFAULTS}"
-        settings += " -c enable_seqscan=off" if self.by_index else ""
         try:
             for attempt in Retrying(
                 stop=stop_after_delay(self.patience_s),
@@ -110,22 +106,60 @@ class Database:
                 reraise=True,
             ):
                 with attempt:
-                    return psycopg.connect(
-                        self.url,
-                        autocommit=True,
-                        application_name=self.name,
-                        client_encoding="UTF8",
-                        connect_timeout=3,
-                        tcp_user_timeout=15_000,  # a host that vanished is an outage, not a wait without end
-                        keepalives_idle=10,
-                        keepalives_interval=5,
-                        keepalives_count=3,
-                        options=settings,
-                        prepare_threshold=self.prepare_threshold,
-                    )
+                    return self._open_pooled() if self.pooled else self._open()
         except psycopg.OperationalError as error:
             raise Unavailable("postgresql", first_line(error)) from error
         raise AssertionError
+
+    def _open(self) -> Connection:
+        """Connect with the options of the URL, such as a search_path, and with ours, which go before them."""
+        ours = {**self._settings(), "default_transaction_isolation": "read\\ committed", MARK: "ours"}
+        settings = " ".join([self._options(), *(f"-c {name}={value}" for name, value in ours.items())])
+        try:
+            opened = psycopg.connect(self.url, **self._manners(), options=settings)
+        except psycopg.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
+            raise Misconfigured(
+                f"a pooler does not let our sessions through ({first_line(error)}); {POOLED}"
+            ) from error
+        if opened.execute("SELECT current_setting(%s, true)", [MARK]).fetchone() != ("ours",):
+            opened.close()
+            raise Misconfigured(f"a pooler drops the time-outs of our sessions on the way to the database; {POOLED}")
+        return opened
+
+    def _open_pooled(self) -> Connection:
+        if self._options():
+            raise Misconfigured(
+                "database.url: its options do not pass a pooler; give them to the role, as by"
+                " ALTER ROLE … SET search_path = …, or set database.pooled = false"
+            )
+        opened = Pooled.connect(self.url, **self._manners(), prepare_threshold=None, cursor_factory=Cursor)
+        opened.keep(self._settings())
+        return opened
+
+    def _options(self) -> str:
+        return str(conninfo_to_dict(self.url).get("options", ""))
+
+    def _settings(self) -> dict[str, str]:
+        waits = {
+            "statement_timeout": self.statement_timeout,
+            "lock_timeout": self.lock_timeout,
+            "idle_in_transaction_session_timeout": "10s",
+        }
+        return {**waits, **READ_AS, **({"enable_seqscan": "off"} if self.by_index else {})}
+
+    def _manners(self) -> dict[str, Any]:
+        return {
+            "autocommit": True,
+            "application_name": self.name,
+            "client_encoding": "UTF8",
+            "connect_timeout": 3,
+            "tcp_user_timeout": 15_000,  # a host that vanished is an outage, not a wait without end
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        }
 
     @contextmanager
     def use(self) -> Iterator[Connection]:

@@ -86,7 +86,7 @@ class Worlds:
             name=self.actor,
             statement_timeout=f"{int(database.statement_timeout.total_seconds() * 1000)}ms",
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
-            prepare_threshold=5 if database.prepare else None,
+            pooled=database.pooled,
             patience_s=CONNECT_S,
         )
 

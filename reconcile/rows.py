@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
 
 from reconcile.checksum import hex_of
 from reconcile.database import Connection
 from reconcile.mapping import Mapping, young_parameters
 from reconcile.model import Row, RowState
+from reconcile.pooled import Cursor
 from reconcile.selection import Lists, Parameters
 
 
@@ -36,7 +36,7 @@ def as_rows(_: object) -> Callable[[Sequence[Any]], Row]:
 
 
 def _rows(connection: Connection, query: sql.Composed, parameters: Lists | Parameters) -> list[Row]:
-    with psycopg.Cursor(connection, row_factory=as_rows) as cursor:  # a caller's connection may make others
+    with Cursor(connection, row_factory=as_rows) as cursor:  # a caller's connection may make others
         return cursor.execute(query, parameters, binary=True).fetchall()
 
 

@@ -43,7 +43,7 @@ class Database:
     url: str = _secret()
     statement_timeout: timedelta = timedelta(seconds=10)
     lock_timeout: timedelta = timedelta(milliseconds=200)
-    prepare: bool = True
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

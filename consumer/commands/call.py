@@ -56,6 +56,7 @@ def database(settings: Settings, *, patient: bool = False) -> Iterator[Database]
         name="storage-reconciler command",
         statement_timeout="60s",
         lock_timeout="10s" if patient else "2s",
+        pooled=settings.database.pooled,
     )
     try:
         yield opened

