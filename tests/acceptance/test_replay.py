@@ -1,15 +1,20 @@
 """`replay` and `dead-letters` on real servers: what they tell, what they change, and what they leave alone."""
 
 import json
+import os
+import pty
+import re
 import signal
+import subprocess
 import tracemalloc
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import consuming
+from tests.support import command, consuming
 from tests.support.proxy import FORBIDDEN, Pass, Proxy, Stall
 from tests.support.waiting import until
 
@@ -186,6 +191,37 @@ def test_a_replay_that_loses_its_broker_says_so_and_ends(site, minio, kafka):
             finally:
                 kafka.control.thaw()
     assert "kafka" in site.program.log()
+
+
+def test_on_a_terminal_one_line_tells_how_far_it_is_with_rate_and_time_left(site):
+    """It changes in place and is gone at the end; stdout has nothing of it, and a log has no such line."""
+    site.send([site.created("k")] * 20_000)
+    words = [*site.program.words, "replay", "--from", "earliest", "-o", "json"]
+    terminal, end = pty.openpty()
+    with (
+        os.fdopen(terminal, "rb", 0) as screen,
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=end, env=site.program.environment({}), cwd=command.ROOT
+        ) as process,
+    ):
+        os.close(end)
+        shown = everything(screen)
+        result = json.loads(process.stdout.read())
+    assert result["records"] == 20_000
+    *lines, last = shown.split("\r\x1b[K")[1:]
+    told = re.compile(rf"{site.topic}: [\d,]+ of 20,000 records, [\d,]+/s, \d+ looked at, .+ left")
+    assert any(map(told.fullmatch, lines)), lines
+    assert last == "", "the line is gone"
+    assert "\x1b" not in site.program.run("replay", "--from", "earliest").stderr
+
+
+def everything(screen) -> str:
+    """Read what is written to a terminal until nobody writes to it any more."""
+    said = b""
+    with suppress(OSError):  # how Linux tells that the other end is closed
+        while chunk := screen.read(4096):
+            said += chunk
+    return said.decode()
 
 
 def test_a_killed_replay_costs_time_and_nothing_else(site):
