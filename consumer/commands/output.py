@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 from consumer.commands.answer import Answer
@@ -33,22 +37,49 @@ def deliver(answer: Answer, form: Format, file: str | None) -> None:
     """Write the answer where it is wanted; a file is replaced as a whole."""
     if file:
         replace(Path(file), rendered(answer, form))
-    elif form is Format.TABLE and not isinstance(answer.shown, str) and sys.stdout.isatty():
+        return
+    encode(form)
+    if form is Format.TABLE and not isinstance(answer.shown, str) and sys.stdout.isatty():
         on_screen(answer)
     else:
         sys.stdout.write(rendered(answer, form))
         sys.stdout.flush()
 
 
-def replace(path: Path, content: str) -> None:
+def encode(form: Format) -> None:
+    """Have what a machine reads be UTF-8 whatever the locale, and spell out for a person what the locale lacks."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        if form is Format.TABLE:
+            sys.stdout.reconfigure(errors="backslashreplace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+
+
+def replace(path: Path, content: str, option: str = "--output-file") -> None:
     """Write beside the file, then take its place, so that nobody reads half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _beside(path, option) as beside:
         beside.write_text(content, "utf-8")
         beside.replace(path)
+
+
+def check(path: Path, option: str = "--output-file") -> None:
+    """Raise Misconfigured where a file could not be written: before the hours of work that it is to tell of."""
+    with _beside(path, option) as beside:
+        beside.touch()
+        beside.unlink()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+@contextmanager
+def _beside(path: Path, option: str) -> Iterator[Path]:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield beside
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise Misconfigured(f"--output-file {path}: cannot be written ({error.strerror}); name another file") from error
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise Misconfigured(f"{option} {path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def on_screen(answer: Answer, *, clear: bool = False) -> None:

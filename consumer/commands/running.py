@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from consumer.commands import output
@@ -60,6 +61,9 @@ def deliver(ask: Command, call: Call) -> Answer:
     """Ask once, or again and again where it is watched, and hand the answer out."""
     options = call.options
     form = Format(options.format)
+    for option in ("output_file", "metrics_file"):
+        if file := getattr(options, option, None):
+            output.check(Path(file), f"--{option.replace('_', '-')}")
     while options.watch is not None:
         answer = ask(call)
         if form is Format.TABLE and sys.stdout.isatty():

@@ -57,7 +57,7 @@ def answer(reports: list[ScrubReport], failures: list[Failure], metrics_file: st
     if not reports:
         return Answer("", failure=failure)
     if metrics_file:
-        output.replace(Path(metrics_file), metrics(reports[0]))
+        output.replace(Path(metrics_file), metrics(reports[0]), "--metrics-file")
     parts = [shown(one) for one in reports]
     numbered = tuple(replace(part, name=f"{part.name}_{at}") for at, part in enumerate(parts, 1))
     listed = replace(reports[0], drifts=[one for report in reports for one in report.drifts])

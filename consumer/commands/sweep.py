@@ -54,7 +54,7 @@ def sweep(call: Call) -> Answer:
     if not reports:
         return Answer("", failure=failure)
     if options.metrics_file:
-        output.replace(Path(options.metrics_file), metrics(reports[0]))
+        output.replace(Path(options.metrics_file), metrics(reports[0]), "--metrics-file")
     parts = [shown(one) for one in reports]
     whole = parts[0] if len(parts) == 1 else Section("sweeps", "", {}, _numbered(parts))
     return Answer(

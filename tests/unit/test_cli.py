@@ -178,6 +178,32 @@ def test_output_file_is_replaced_as_a_whole(tmp_path):
         output.deliver(Answer(EMPTY), Format.JSON, str(tmp_path / "none" / "out.json"))
 
 
+@pytest.mark.parametrize("option", ["--output-file", "--metrics-file"])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path, option):
+    """A directory that is not there, or the name of one: nothing is asked of a server, and nothing stays behind."""
+    (tmp_path / "a directory").mkdir()
+    for file in (tmp_path / "none" / "out.json", tmp_path / "a directory"):
+        ended = run("sweep", option, str(file))
+        assert ended.returncode == Exit.USAGE
+        assert f"{option} {file}: cannot be written" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a directory"]
+
+
+@pytest.mark.parametrize("form", Format)
+def test_any_key_leaves_by_any_locale(form):
+    """What a machine reads is UTF-8, and a terminal without a letter has it spelled out."""
+    probe = (
+        "from consumer.commands import output; from consumer.commands.answer import Answer\n"
+        "from reconcile.report import Format, Section\n"
+        f"output.deliver(Answer(Section('s', 'S', {{'key': '\\u00e9\\U0001f9ff'}})), Format('{form}'), None)"
+    )
+    environ = {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, "-c", probe], capture_output=True, check=False, env=environ)
+    assert ended.returncode == 0, ended.stderr
+    expected = b"\\xe9\\U0001f9ff" if form is Format.TABLE else "\u00e9\U0001f9ff".encode()
+    assert expected in ended.stdout
+
+
 def test_log_lines_are_json_without_secrets():
     """A line of the log is one JSON object, and no password gets into it, neither by name nor within a URL."""
     stream = io.StringIO()
