@@ -1,6 +1,7 @@
 """Where a sweep is kept: ranges, checkpoints and drifts in our schema, shared by whoever takes part.
 
-Ranges are leases: whoever is gone loses its range to another, which goes on from the checkpoint.
+Ranges are leases: whoever is gone loses its range to another, which goes on from the checkpoint. What is asked of the
+database is asked again for some seconds if the connection breaks; it may have been done by then, and is done once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reconcile.sweep import Range
 T = TypeVar("T")
 SQL = queries(sql_file("sweep.sql"))
 LEASE_S = 60.0
+AGAIN = (Busy, Unavailable)  # after which a write that may be done twice is tried again
 PAGE = 1000  # the LIMIT of `drifts`; `open_findings` asks for one more, to see a key that is cut in two
 
 
@@ -124,11 +126,17 @@ class Kept:
 
     def take(self) -> Range | None:
         """Take a range that nobody works at."""
-        with self.database.use() as connection:
-            row = connection.execute(
-                SQL["take"], {"task": self.task, "owner": self.owner, "until_s": LEASE_S}
-            ).fetchone()
-        return Range(*row) if row else None
+        found = self._asked("take", {"task": self.task, "owner": self.owner, "until_s": LEASE_S})
+        return Range(*found[0]) if found else None
+
+    def _asked(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement that may be executed twice."""
+
+        def ask() -> list[tuple[Any, ...]]:
+            with self.database.use() as connection:
+                return connection.execute(SQL[name], given).fetchall()
+
+        return patiently(ask)
 
     def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:
         """Keep drifts and checkpoint in one transaction, if the range is still ours."""
@@ -144,9 +152,9 @@ class Kept:
             self._lead(connection)
             return True
 
-        return self._written(write)
+        return self._written(write, AGAIN)
 
-    def _written(self, write: Callable[[Connection], T]) -> T:
+    def _written(self, write: Callable[[Connection], T], over: tuple[type[Exception], ...] = (Busy,)) -> T:
         """Write in one transaction, again while another holds what it needs; raises Unavailable if that lasts."""
 
         def attempt() -> T:
@@ -154,7 +162,7 @@ class Kept:
                 return write(connection)
 
         try:
-            return patiently(attempt, over=Busy)
+            return patiently(attempt, over=over)
         except Busy as error:
             raise Unavailable("postgresql", f"what is kept of sweep {self.run.id} is locked: {error}") from error
 
@@ -178,16 +186,13 @@ class Kept:
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
         """Return references with findings, in key order, none of their keys in part."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "lower": lower, "upper": upper}
-        with self.database.use() as connection:
-            refs = [ObjectRef(*row) for row in connection.execute(SQL["open_findings"], given)]
+        refs = [ObjectRef(*row) for row in self._asked("open_findings", given)]
         whole = [ref for ref in refs if ref.key != refs[-1].key] if len(refs) > PAGE else refs
         return whole or refs
 
     def to_see_again(self, margin: timedelta) -> tuple[list[ObjectRef], bool]:
         """Return references that were sighted but once, those that are ripe before the others."""
-        with self.database.use() as connection:
-            given = {"id": self.run.id, "margin_s": margin.total_seconds()}
-            found = connection.execute(SQL["to_see_again"], given).fetchall()
+        found = self._asked("to_see_again", {"id": self.run.id, "margin_s": margin.total_seconds()})
         self.lead()
         ripe = [ObjectRef(*row[:3]) for row in found if row[3]]
         return ripe or [ObjectRef(*row[:3]) for row in found], bool(ripe)
@@ -209,12 +214,11 @@ class Kept:
 
     def lead(self) -> None:
         """Keep the bucket's lease; raises Lost if it ran out."""
-        self._written(self._lead)
+        self._written(self._lead, AGAIN)
 
     def progress(self) -> tuple[int, int, Counter[str]]:
         """Return how many ranges there are, how many are done, and the totals of all."""
-        with self.database.use() as connection:
-            [(ranges, done, tallies)] = connection.execute(SQL["ranges"], {"task": self.task}).fetchall()
+        [(ranges, done, tallies)] = self._asked("ranges", {"task": self.task})
         totals: Counter[str] = Counter()
         for tally in tallies:
             totals.update(tally)
@@ -223,15 +227,13 @@ class Kept:
 
     def unread(self) -> list[tuple[str, str | None]]:
         """Return the ranges that are not compared to their end."""
-        with self.database.use() as connection:
-            return list(connection.execute(SQL["unread"], {"task": self.task}))
+        return [(lower, upper) for lower, upper in self._asked("unread", {"task": self.task})]
 
     def last(self) -> tuple[int, datetime, Mapping[str, int]] | None:
         """Return the last complete sweep before this: its id, its begin, its totals."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "id": self.run.id}
-        with self.database.use() as connection:
-            row = connection.execute(SQL["last_complete"], given).fetchone()
-        return (row[0], row[1], row[2]) if row else None
+        found = self._asked("last_complete", given)
+        return (found[0][0], found[0][1], found[0][2]) if found else None
 
     def past(self) -> list[Past]:
         """Return the sweeps that came to an end, the latest first."""
@@ -245,8 +247,7 @@ class Kept:
             given = {"id": self.run.id, "last": last, "healed": healed} | dict(
                 zip(("key", "s3_version", "row_id"), at, strict=True)
             )
-            with self.database.use() as connection:
-                page = connection.execute(SQL["drifts"], given).fetchall()
+            page = self._asked("drifts", given)
             yield from map(_drift, page)
             if len(page) < PAGE:
                 return
@@ -260,8 +261,7 @@ class Kept:
 
     def healed(self, last: int | None) -> int:
         """Return how many drifts of the sweep `last` are none any more."""
-        with self.database.use() as connection:
-            [(count,)] = connection.execute(SQL["healed"], {"id": self.run.id, "last": last}).fetchall()
+        [(count,)] = self._asked("healed", {"id": self.run.id, "last": last})
         return int(count)
 
     def finish(self, state: str, reason: str, totals: Mapping[str, int]) -> datetime:

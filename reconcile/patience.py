@@ -1,7 +1,7 @@
 """How long a short outage is waited for by what can ask again: some six seconds, a little longer each time.
 
-For whoever reads, or writes nothing if it fails: what is tried again must have written nothing. What a server is asked
-in between is its asker's.
+For whoever reads, writes nothing if it fails, or writes what may be written twice. What a server is asked in between is
+its asker's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ T = TypeVar("T")
 TRIES, LAST_TRY_S = 8, 6.0  # what times out (5 s) is tried twice, and given up after 10 s
 
 
-def patiently(ask: Callable[[], T], pause: Callable[[float], None] = sleep, over: type[Exception] = Unavailable) -> T:
+def patiently(
+    ask: Callable[[], T],
+    pause: Callable[[float], None] = sleep,
+    over: type[Exception] | tuple[type[Exception], ...] = Unavailable,
+) -> T:
     """Return what `ask` returns, trying again while a server is unavailable; at last what it raised passes.
 
     `over` is what is waited for instead to be over.

@@ -46,11 +46,11 @@ WHERE v.bucket = %(bucket)s AND v.prefix = %(prefix)s AND v.kind = 'sweep' AND v
 ORDER BY v.id DESC LIMIT 60
 
 -- name: take
--- A range that nobody has, or whose owner is gone.
+-- A range that nobody has, or whose owner is gone; one that is ours already was given to us, and we were not told.
 UPDATE reconciler.lease AS l SET owner = %(owner)s, until = now() + %(until_s)s * interval '1 second'
 FROM (
     SELECT lower FROM reconciler.lease
-    WHERE task = %(task)s AND NOT tally ? 'done' AND until <= now()
+    WHERE task = %(task)s AND NOT tally ? 'done' AND (until <= now() OR owner = %(owner)s)
     ORDER BY lower LIMIT 1 FOR UPDATE SKIP LOCKED
 ) AS free
 WHERE l.task = %(task)s AND l.lower = free.lower

@@ -167,3 +167,22 @@ def test_a_checkpoint_that_cannot_be_kept_ends_with_a_report(many, connection, d
     assert "locked" in report["reason"]
     sweeping.expire(connection)
     assert whole(swept(many, "--resume")) == (FOUND, TOTALS)
+
+
+ENDED = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name LIKE 'storage-reconciler%' AND datname = current_database()
+"""
+COMPARED = "SELECT FROM reconciler.lease WHERE task ~ '^sweep [0-9]+$' AND tally ? 'done'"
+
+
+def test_a_database_that_restarts_is_gone_on_with(many, connection, lists):
+    """Its connections end while the sides are compared, and while second looks are waited for: it comes to the same."""
+    lists.set(Slow(0.05))
+    late = AT_ONCE | {"RECONCILER_POLICY__MISSING_GRACE": "1s"}
+    with many.running(*WORDS, **late, RECONCILER_MINIO__ENDPOINT=lists.url) as sweep:
+        until(lambda: sweep.pid in sweeping.holders(connection), what="a range that is taken")
+        assert connection.execute(ENDED).fetchall()
+        until(lambda: connection.execute(COMPARED).fetchall(), 30, "all is compared")
+        assert connection.execute(ENDED).fetchall()
+        assert whole(report_of(sweep)) == (FOUND, TOTALS)
