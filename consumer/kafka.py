@@ -29,6 +29,7 @@ from consumer.events import Record
 from consumer.hold import Partition
 from consumer.kafka_faults import raised
 from consumer.kafka_settings import Settings, faults, for_admin, for_consumer, for_producer
+from consumer.logs import handed_on
 from reconcile.model import Misconfigured, Unavailable
 
 Driver = TypeVar("Driver", Consumer, Producer, AdminClient)
@@ -236,7 +237,7 @@ def asking(topic: str = "") -> Iterator[None]:
 def made(driver: type[Driver], settings: dict[str, Any]) -> Driver:
     """Make one of the driver's; Misconfigured says what it does not take."""
     try:
-        return driver(settings)
+        return driver(settings, logger=handed_on("kafka"))
     except KafkaException as fault:
         raise Misconfigured(f"[kafka] {fault.args[0].str()}; the names are those of librdkafka.") from fault
 

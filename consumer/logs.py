@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from reconcile.human import visible
 
+log = structlog.get_logger("driver")
 LEVELS = ("debug", "info", "warning", "error")
 MASK = "***"
 SECRETIVE = re.compile(r"password|secret|passphrase|token|credential|authorization", re.IGNORECASE)
@@ -45,6 +47,29 @@ def _rendering(form: str, *, colours: bool) -> list[Processor]:
 
 def _encode(event: Mapping[str, Any], **_: Any) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+class HandedOn(logging.Handler):
+    """Has what a driver tells the standard library's log come into ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one line on, under its level."""
+        try:
+            log.bind(driver=self.name).log(record.levelno, "driver.told", what=record.getMessage())
+        except Exception:  # noqa: BLE001 - an exception within a driver may cost more than a line
+            self.handleError(record)
+
+
+def handed_on(driver: str) -> logging.Logger:
+    """Return what a driver may log to; it is the log's own level that leaves lines out."""
+    logger = logging.getLogger(f"storage-reconciler.{driver}")
+    if not logger.handlers:
+        handler = HandedOn()
+        handler.name = driver
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    return logger
 
 
 def without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -337,6 +337,8 @@ def test_it_outlives_a_restart_of_the_broker(fragile, own):
         until(lambda: fragile.sql(by_both) == [(40,)], 30, "the events came after all")
         assert end(process) < END_S
     assert process.returncode == 0
+    assert any("Connection refused" in line["what"] for line in said(fragile, "driver.told", driver="kafka"))
+    assert [line for line in fragile.program.log().splitlines() if not line.startswith("{")] == []
 
 
 def test_without_a_broker_the_express_lane_goes_on_to_its_end(fragile, own):
