@@ -1,7 +1,9 @@
 """The outbox: each change of a finding, written to the history with it, is delivered to the findings topic.
 
 Whoever holds the duty's lease delivers, in the order of the history, and marks what the broker has confirmed; whoever
-is killed in between leaves it to the next, which delivers it again. Until it is turned on nothing waits.
+is killed in between leaves it to the next, which delivers it again. The broker fences nobody off: who stands still
+between the lease's last word and the delivery is late, and his records are known by their ids. Until it is turned on
+nothing waits.
 """
 
 from __future__ import annotations
@@ -100,14 +102,18 @@ class Outbox:
         return Duty(NAME, 0.5, self.publish, LEASE_S)
 
     def publish(self, turn: Turn) -> None:
-        """Deliver all that waits, some at a time."""
+        """Deliver all that waits, some at a time.
+
+        The lease is asked for as late as can be: what was read by who stood still since, others have delivered.
+        """
         self._require_topic()
-        while turn.keep(ON):
+        while True:
             with turn.world.database.use() as connection:
                 rows = connection.execute(SQL["waiting"], {"limit": TOGETHER}).fetchall()
-            if not rows:
+            letters = [letter_of(row) for row in rows]
+            if not turn.keep(ON) or not rows:
                 return
-            self._deliver([letter_of(row) for row in rows])
+            self.deliver(letters)
             self.mark(turn, [row[0] for row in rows])
 
     def mark(self, turn: Turn, ids: Sequence[int]) -> None:
@@ -115,7 +121,8 @@ class Outbox:
         with turn.world.database.use() as connection:
             connection.execute(SQL["published"], {"ids": list(ids)})
 
-    def _deliver(self, letters: Sequence[Letter]) -> None:
+    def deliver(self, letters: Sequence[Letter]) -> None:
+        """Send letters and have each confirmed; raises Unavailable."""
         try:
             large = self._letterbox.deliver(letters)
             still_large = self._letterbox.deliver(list(map(without_evidence, large)))

@@ -22,6 +22,7 @@ from tests.support import command, consuming, publishing
 from tests.support.publishing import WAITING, published
 
 PAGE = Path(__file__).parents[2] / "docs" / "findings-topic.md"
+FINDINGS_HISTORY = "SELECT id FROM reconciler.history WHERE finding_id IS NOT NULL ORDER BY id"
 ON = {"RECONCILER_STREAM__PUBLISH_FINDINGS": "true"}
 
 
@@ -119,6 +120,61 @@ def test_a_publisher_killed_before_it_has_marked_delivers_again(site, world, box
     publish(world, box)
     assert site.sql(WAITING) == [(0,)]
     assert publishing.acts(published(site, 6), "a") == ["suspected", "flagged", "given back"] * 2
+
+
+@pytest.fixture
+def overtaken(site):
+    """Return what lets another publisher take over the lease, and deliver all that waits."""
+    with ExitStack() as exits:
+        another, its = consuming.world(site.settings(), exits, "another"), publishing.outbox(site.settings())
+
+        def overtake() -> None:
+            site.sql("UPDATE reconciler.lease SET until = now() WHERE task = 'duty outbox'")
+            publish(another, its)
+
+        yield overtake
+
+
+def test_a_publisher_that_lost_its_lease_since_it_read_delivers_nothing(site, world, box, overtaken, monkeypatch):
+    """It stood still for longer than its lease: what it holds was delivered by the next, and comes once."""
+    publish(world, box)
+    drift(site, world, "a")
+    usual, still = outboxes.letter_of, iter([overtaken])
+
+    def late(row):
+        next(still, lambda: None)()
+        return usual(row)
+
+    monkeypatch.setattr(outboxes, "letter_of", late)
+    publish(world, box)
+    assert site.sql(WAITING) == [(0,)]
+    assert publishing.acts(published(site, 3), "a") == ["suspected", "flagged", "given back"]
+
+
+def test_what_comes_too_late_all_the_same_is_known_by_its_id(site, world, box, overtaken):
+    """Whoever keeps the last id of each finding has all, once, in order, though some came behind later ones."""
+    publish(world, box)
+    drift(site, world, "a")
+    usual = box.deliver
+
+    def late(letters):
+        site.remove("a")
+        reconcile(world, [Hint(ObjectRef(site.bucket, "a"), named_by="event")] * 2)
+        overtaken()
+        usual(letters)
+
+    box.deliver = late
+    publish(world, box)
+    read = [change for _, change in published(site, 7)]
+    assert [one.act for one in read[-3:]] == ["suspected", "flagged", "given back"], (
+        "they are behind the next finding's"
+    )
+    last, kept = {}, []
+    for change in read:
+        if change.id > last.get(change.finding, 0):
+            last[change.finding] = change.id
+            kept.append(change.id)
+    assert kept == sorted(kept) == [number for (number,) in site.sql(FINDINGS_HISTORY)]
 
 
 def test_while_the_broker_is_away_changes_wait(site, world, box):
