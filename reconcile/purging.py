@@ -31,15 +31,20 @@ from reconcile.world import LiveWorld
 
 log = structlog.get_logger("reconciler")
 _OF = {PURGES: "purges", Kind.MISSING.value: "flags"}
+NO_ROOM = "it was refused before, and the brake believes no more purges now; the next one tries it"
 ALONE = "its file has no other good version; --even-alone takes it, too"
 
 
 class Candidate(NamedTuple):
-    """A finding, since when its row is flagged, and whether a person released it from the brake."""
+    """A finding, since when its row is flagged, and whether a person released it from the brake.
+
+    `refused`: its purge was tried before, and a foreign key, or whatever else, would not have it.
+    """
 
     named: Named
     since: datetime | None
     released: bool
+    refused: bool = False
 
 
 class Aims(NamedTuple):
@@ -108,12 +113,26 @@ class Purging:
             trial.looked.clear()
             trial.left.clear()
 
-    def apply(self, found: Iterable[Candidate]) -> Iterator[Outcome]:
+    def apply(self, found: Sequence[Candidate]) -> Iterator[Outcome]:
+        """Do it; what was refused before comes last, one by one, as far as the brake has room for it."""
+        for batch in batches(one for one in found if not one.refused):
+            yield from self._applied(batch)
+        for one in found:
+            if one.refused and self._has_room(one.named.ref.bucket):
+                yield from self._applied([one])
+            elif one.refused:
+                yield Outcome(one.named, done=False, told=NO_ROOM, again=True)
+
+    def _applied(self, batch: Sequence[Candidate]) -> Iterator[Outcome]:
         """Do it, and look again at once: what came back meanwhile without an event has no row any more."""
-        for batch in batches(found):
-            done = list(self.carried_out(self.live, batch))
-            reconcile(self.live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in done if one.done)])
-            yield from done
+        done = list(self.carried_out(self.live, batch))
+        reconcile(self.live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in done if one.done)])
+        yield from done
+
+    def _has_room(self, bucket: str) -> bool:
+        """Tell whether one purge more would set no brake; one that is on holds it anyway."""
+        with self.live.transaction([]) as txn:
+            return not foreseen({(PURGES, bucket): 1}, txn.restraints(), self.live.brake)
 
     def carried_out(self, world: World, batch: Sequence[Candidate]) -> Iterator[Outcome]:
         """Do the deed on one batch, over whichever World."""
@@ -162,9 +181,11 @@ class Purging:
     def restrained(self, wanted: Sequence[Candidate], *, apply: bool) -> list[str]:
         """Say what a brake holds of so many purges; with `apply` theirs is set, before the first of them.
 
-        What was released from it is not counted again, and waits for that of flags alone.
+        What was released from it is not counted again, and waits for that of flags alone. What was refused before
+        counts once it is done: else what no purge ever takes would hold all others.
         """
-        counts = Counter((PURGES, one.named.ref.bucket) for one in wanted if not one.released)
+        counts = Counter((PURGES, one.named.ref.bucket) for one in wanted if not (one.released or one.refused))
+        tried = {(PURGES, one.named.ref.bucket) for one in wanted if one.refused}
         freed = {(Kind.MISSING.value, one.named.ref.bucket) for one in wanted if one.released}
         if not wanted:
             return []
@@ -176,8 +197,9 @@ class Purging:
         for trip in trips if apply else ():
             log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
         active = restraints.active
-        met = {(brake, bucket) for kind, bucket in counts.keys() | freed for brake in _on((kind, bucket), active)}
-        self.brakes |= {brake for brake, _ in met} | ({PURGES} if counts and (met or trips) else set())
+        meeting = counts.keys() | tried | freed
+        met = {(brake, bucket) for kind, bucket in meeting for brake in _on((kind, bucket), active)}
+        self.brakes |= {brake for brake, _ in met} | ({PURGES} if (counts or tried) and (met or trips) else set())
         return [
             *(f"{bucket}: the brake of {_OF[brake]} is on" for brake, bucket in sorted(met)),
             *map(_said, trips),
@@ -198,7 +220,8 @@ def _on(pair: tuple[str, str], active: frozenset[tuple[str, str]]) -> set[str]:
 
 def _candidate(found: Record) -> Candidate:
     number, bucket, key, s3_version, row_id, _, held_by, since = found
-    return Candidate(Named(number, ObjectRef(bucket, key, s3_version), row_id), since, held_by == "released")
+    named = Named(number, ObjectRef(bucket, key, s3_version), row_id)
+    return Candidate(named, since, held_by == "released", held_by == "refused")
 
 
 def _said(trip: Trip) -> str:

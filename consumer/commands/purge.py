@@ -58,15 +58,22 @@ def answer(call: Call, run: Purging, wanted: Filter, ids: list[int] | None, told
 def planned_of(
     run: Purging, wanted: Filter, ids: list[int] | None, told: Told, options: argparse.Namespace
 ) -> Iterator[tuple[Candidate, Outcome]]:
-    """Yield what would be purged, at most --limit of it, or is another by now; told of is a plan, and all the rest."""
-    left = options.limit
+    """Yield what would be purged, at most --limit of it, or is another by now; told of is a plan, and all the rest.
+
+    What was refused before takes no other's place: of that there are at most as many besides.
+    """
+    left, again = options.limit, options.limit
     for candidate, outcome in run.plan(run.candidates(wanted, ids)):
         concerned = outcome.done or outcome.told.startswith(MOVED)
+        if candidate.refused and concerned:
+            again -= 1
+            if again < 0:
+                continue
         if not (concerned and options.apply):
             told.add(outcome)
         if concerned:
             yield candidate, outcome
-        left -= outcome.done
+        left -= outcome.done and not candidate.refused
         if not left:
             return
 

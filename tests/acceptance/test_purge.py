@@ -214,6 +214,25 @@ def test_what_was_released_and_is_refused_does_not_set_the_brake_anew_each_night
     assert app.program.json("brake", "status")["brake"] == "off"
 
 
+def test_what_is_refused_each_night_is_no_mass_and_is_none_once_nothing_objects(app):
+    """Nobody has to release what no purge would take; where the key is gone it goes as far as the brake believes."""
+    app.program.environ["RECONCILER_BRAKE__FLOOR"] = "3"
+    app.connection.execute("CREATE TABLE download (version_id uuid REFERENCES file_versions)")
+    for n in range(3):
+        app.connection.execute("INSERT INTO download VALUES (%s)", [superseded(app, f"v{n}")[0]])
+    assert app.program.run(*OLD, "--apply").returncode == 5
+    superseded(app, "new")
+    again = app.program.run(*OLD, "--limit", "1", "--apply", "-o", "json")
+    assert (again.returncode, json.loads(again.stdout)["done"]) == (5, 1)
+    app.connection.execute("DROP TABLE download")
+    freed = app.program.run(*OLD, "--apply", "-o", "json")
+    assert (freed.returncode, json.loads(freed.stdout)["done"]) == (5, 2)
+    assert "the brake believes no more purges now" in details(json.loads(freed.stdout))["v2"]
+    assert app.program.json("brake", "status")["brake"] == "off"
+    app.connection.execute("UPDATE reconciler.history SET at = at - interval '1 day'")
+    assert app.program.json(*OLD, "--apply")["done"] == 1
+
+
 def test_what_was_released_waits_while_flags_are_held(app):
     """The plan says so, the run ends with 4; after that it passes the brake that it was released from, uncounted."""
     superseded(app, "old")
