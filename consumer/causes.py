@@ -14,7 +14,7 @@ from consumer.duties import Duty
 from consumer.kafka_positions import positions
 from consumer.kafka_settings import Settings as Kafka
 from consumer.passed import Figures, figures_of_store, held
-from reconcile import inquiry, opening
+from reconcile import bucketrules, inquiry, opening
 from reconcile.database import Database
 from reconcile.eventrules import EVENTS, lacking
 from reconcile.model import Misconfigured, Unavailable
@@ -57,7 +57,7 @@ class Causes:
 
     def _rule(self, bucket: str) -> canary.Cause | None:
         try:
-            rules = self.objects.event_rules(bucket)
+            rules = bucketrules.event_rules(self.objects, bucket)
         except Misconfigured:
             return None
         with self.database.use() as connection:

@@ -100,7 +100,7 @@ def _setup(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     changes(init)
     changes(command(commands, "migrate", "setup:migrate", common, "bring the schema reconciler up to date"))
     uninstall = command(
-        commands, "uninstall", "setup:uninstall", common, "remove the schema and the bucket's event rule"
+        commands, "uninstall", "uninstall:uninstall", common, "remove the schema and the bucket's event rule"
     )
     uninstall.add_argument("--bucket", action="append", metavar="NAME", help="a bucket with our rule (repeatable)")
     uninstall.add_argument("--arn", metavar="ARN", help="MinIO's Kafka target (arn:minio:sqs::RECON:kafka)")

@@ -12,7 +12,7 @@ from consumer import clock, rulewatch
 from consumer.check import Check, bad, ok, unseen, warn
 from consumer.passed import figures_of_store
 from consumer.patient import Patient
-from reconcile import administration, inquiry
+from reconcile import administration, bucketrules, inquiry
 from reconcile.eventrules import KAFKA, covers, lacking, state, target_name
 from reconcile.filters import OURS, watched
 from reconcile.model import Misconfigured, ObjectRef, Unavailable, Unknown
@@ -73,7 +73,7 @@ def rules(patient: Patient) -> Iterator[Check]:
     feeding = _feeding(patient)
     for bucket in patient.buckets():
         try:
-            found = patient.store.event_rules(bucket)
+            found = bucketrules.event_rules(patient.store, bucket)
         except Misconfigured as refusal:
             fix = f"mc event list ALIAS/{bucket}, or {_policy('s3:GetBucketNotification', bucket)}"
             yield unseen(f"{bucket}: its event rules may not be read ({refusal})", fix)

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from consumer.duties import Duty, Turn, each
-from reconcile import inquiry
+from reconcile import bucketrules, inquiry
 from reconcile.database import Connection
 from reconcile.eventrules import EVENTS, lacking, state
 from reconcile.model import Misconfigured
@@ -81,7 +81,7 @@ def known(connection: Connection, bucket: str) -> str:
 
 def _read(objects: Objects, bucket: str, arn: str) -> Watched:
     try:
-        rules = objects.event_rules(bucket)
+        rules = bucketrules.event_rules(objects, bucket)
     except Misconfigured as refusal:
         return Watched(REFUSED, why=str(refusal), arn=arn)
     document = msgspec.json.encode(sorted(rules)).decode()

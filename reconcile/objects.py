@@ -1,7 +1,8 @@
-"""The objects' side, opened and closed: HEADs, the probe, MinIO's listen stream, buckets and their event rules.
+"""The objects' side, opened and closed: HEADs, the probe, MinIO's listen stream, buckets.
 
-The only module that imports the driver; what goes wrong there comes out as Unavailable (no answer, 5xx: wait), Silent,
-or Misconfigured (an answer that stays the same until a person acts). Must not know rows.
+Beside bucketrules.py, administration.py and storing.py the only module that imports the driver; what goes wrong there
+comes out as Unavailable (no answer, 5xx: wait), Silent, or Misconfigured (an answer that stays the same until a person
+acts). Must not know rows.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Self
-from xml.etree import ElementTree as ET
 
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from minio.notificationconfig import NotificationConfig, QueueConfig
 from urllib3.exceptions import HTTPError
 
-from reconcile.eventrules import EVENTS, EventRule, RulePlan, covers
+from reconcile.eventrules import EVENTS
 from reconcile.heads import NO_NAME, Broken, Reply, date_of, path_of, query_of, reason, side, target_of, unanswered
 from reconcile.model import Misconfigured, NotAsked, ObjectRef, ObjectSide, Unavailable
 from reconcile.server import Server
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REMOVALS = EVENTS[1:]
-RULE_ID = "storage-reconciler"
 _OK, _FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 200, 403, 429, 500
 _PERMIT = "; grant the access key admin:Prometheus, or start MinIO with MINIO_PROMETHEUS_AUTH_TYPE=public"
 _NO_BUCKET = "HTTP 404 NoSuchBucket"
@@ -140,36 +138,6 @@ class Objects:
         if not stopping():
             raise Unavailable("minio", "listen: the stream ended")
 
-    def rules(self, bucket: str) -> str:
-        """Return the bucket's event rules, the whole document as XML."""
-        return _xml(self._rules(bucket))
-
-    def event_rules(self, bucket: str) -> list[EventRule]:
-        """Return the rules by which the bucket's events go to a queue, each with what it is narrowed to."""
-        return [_told(rule) for rule in self._rules(bucket).queue_config_list]
-
-    def plan_rule(self, bucket: str, arn: str, events: Sequence[str] = EVENTS) -> RulePlan:
-        """Say what is lacking for the events to reach the target; nobody else's rule is touched."""
-        rules = self._rules(bucket)
-        merged, lacking = _merged(rules, arn, events)
-        return RulePlan(bucket, arn, tuple(events), lacking, _xml(rules), _xml(merged))
-
-    def apply_rule(self, plan: RulePlan) -> RulePlan:
-        """Put what is lacking in force, merged anew into the rules as they are now; returns what was done.
-
-        S3 replaces the whole document, so a change of somebody else in the same moment may be lost: keep `before`.
-        """
-        rules = self._rules(plan.bucket)
-        merged, lacking = _merged(rules, plan.arn, plan.events)
-        if lacking:
-            with asking(f"event rules of {plan.bucket!r}"):
-                self.client.set_bucket_notification(bucket_name=plan.bucket, config=merged)
-        return RulePlan(plan.bucket, plan.arn, plan.events, lacking, _xml(rules), _xml(merged))
-
-    def _rules(self, bucket: str) -> NotificationConfig:
-        with asking(f"event rules of {bucket!r}"):
-            return self.client.get_bucket_notification(bucket_name=bucket)
-
     def _head_bucket(self, bucket: str) -> Reply:
         answers = self._transport.heads([(bucket, _target(bucket))], self.server.connect_s)
         answer = answers.get(bucket, Broken("not asked"))
@@ -269,31 +237,3 @@ def asking(what: str) -> Iterator[None]:
         raise Unavailable("minio", f"{what}: {error}") from error
     except (MinioException, ValueError) as error:
         raise Misconfigured(f"{what}: {error}") from error
-
-
-def _merged(rules: NotificationConfig, arn: str, events: Sequence[str]) -> tuple[NotificationConfig, tuple[str, ...]]:
-    """Return the rules with ours in them, and which events were lacking; a filtered rule does not count."""
-    ours = next((rule for rule in rules.queue_config_list if rule.queue == arn and not _filtered(rule)), None)
-    had = tuple(ours.events) if ours else ()
-    lacking = tuple(event for event in events if not any(covers(one, event) for one in had))
-    if not lacking:
-        return rules, ()
-    kept = [one for one in had if not any(covers(event, one) for event in lacking)]
-    merged = QueueConfig(events=[*kept, *lacking], config_id=(ours.config_id if ours else None) or RULE_ID, queue=arn)
-    queues = [rule for rule in rules.queue_config_list if rule is not ours]
-    changed = NotificationConfig(rules.cloud_func_config_list, [*queues, merged], rules.topic_config_list)
-    return changed, lacking
-
-
-def _told(rule: QueueConfig) -> EventRule:
-    prefix, suffix = rule.prefix_filter_rule, rule.suffix_filter_rule
-    narrowed = (prefix.value if prefix else "", suffix.value if suffix else "")
-    return EventRule(rule.queue or "", tuple(sorted(rule.events)), *narrowed)
-
-
-def _filtered(rule: QueueConfig) -> bool:
-    return rule.prefix_filter_rule is not None or rule.suffix_filter_rule is not None
-
-
-def _xml(rules: NotificationConfig) -> str:
-    return ET.tostring(rules.toxml(None), encoding="unicode")

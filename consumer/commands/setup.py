@@ -1,4 +1,4 @@
-"""`init`, `migrate`, `uninstall`: what has to be there before anything runs. Printed before it is done; idempotent."""
+"""`init` and `migrate`: what has to be there before anything runs. Printed before it is done; idempotent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.kafka import WantedTopic, create_topics, missing_topics
 from consumer.rulewatch import RULE_ADDED
-from reconcile import acts, inquiry
+from reconcile import acts, bucketrules, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database, Migration, migrations, pending
 from reconcile.eventrules import RulePlan
@@ -134,7 +134,7 @@ class Maker:
         if stream.publish_findings:
             wanted.append(WantedTopic(stream.findings_topic, partitions, replication))
         return [
-            Act("create topic", topic.name, _counted(topic.partitions, "partition"), partial(self.create, topic))
+            Act("create topic", topic.name, counted(topic.partitions, "partition"), partial(self.create, topic))
             for topic in missing_topics(kafka, wanted)
         ]
 
@@ -150,14 +150,14 @@ class Maker:
                 raise Misconfigured(
                     f"bucket {name!r}: MinIO has none of this name; create it, or correct mapping.bucket"
                 )
-            plan = store.plan_rule(name, self.arn)
+            plan = bucketrules.plan(store, name, self.arn)
             if plan.lacking:
                 detail = f"{', '.join(plan.lacking)} to {self.arn}"
                 yield Act("add event rule", name, detail, partial(self.add_rule, store, plan))
 
     def add_rule(self, store: Objects, plan: RulePlan) -> str:
         """Merge our rule into the bucket's, and keep the old document."""
-        done = store.apply_rule(plan)
+        done = bucketrules.apply(store, plan)
         kept = {"arn": plan.arn, "before": done.before, "after": done.after}
         acts.tell(self.opened, self.who, RULE_ADDED, plan.bucket, kept)
         before = f"before: {done.before}" if "</" in done.before else "there were none"  # empty XML closes itself
@@ -215,39 +215,6 @@ def _migration_sql(migration: Migration) -> str:
     return f"-- {migration.number:04d}\n{migration.text.strip()}\n{kept}"
 
 
-def uninstall(call: Call) -> Answer:
-    """Plan, and with --apply do, the dropping of our schema; says what only others can take away."""
-    settings = call.settings(*DATABASE)
-    with database(settings, patient=True) as opened:
-        with opened.use() as connection, inquiry.explaining():
-            held = None if pending(connection) == migrations() else acts.holdings(connection)
-        planned = [] if held is None else [Act("drop schema", "reconciler", _lost(*held), partial(acts.drop, opened))]
-        names = call.options.bucket or named_buckets(settings)
-        leave = left_behind(settings, names, arn_of(call, settings))
-        return carry_out("uninstall", planned, apply=call.options.apply, nothing="there is no schema", parts=(leave,))
-
-
-def _lost(findings: int, flagged: int) -> str:
-    lost = f"{_counted(findings, 'open finding')} and all history are lost"
-    return f"{lost}; {_counted(flagged, 'row')} keep our flag, and nobody gives the status back" if flagged else lost
-
-
-def left_behind(settings: Settings, names: Sequence[str], arn: str) -> Section:
-    """Return what stays: rules that MinIO's operator removes, topics that hold records."""
-    notes = (
-        *(f"mc event remove ALIAS/{name} {arn}" for name in names),
-        f"topics: {', '.join(topics(settings))}",
-        "MinIO's environment: the lines that init printed",
-    )
-    return Section("left", "What stays, and is yours to take away", notes=notes)
-
-
-def topics(settings: Settings) -> list[str]:
-    """Return the topics that we read or write."""
-    stream = settings.stream
-    findings = [stream.findings_topic] if stream.publish_findings else []
-    return [stream.topic, stream.dead_letter_topic, *findings]
-
-
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return so many of something."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -342,15 +342,32 @@ def test_without_init_the_way_out_is_named(bare, program):
         assert "init --apply" in ended.stderr
 
 
-def test_uninstall_drops_the_schema_and_says_what_stays(installed, connection, bucket):
-    """The plan tells what would be lost; --apply drops our schema alone, and never the application's tables."""
+def test_uninstall_takes_away_what_init_made_and_says_what_stays(installed, connection, objects, minio, bucket):
+    """The plan tells what would be lost; --apply takes our rule and schema alone: tables and others' rules stay."""
     add_row(connection, "users/x.pdf")
-    plan = installed.json("uninstall")
-    assert plan["acts"][0]["status"] == "planned"
-    assert any(bucket in note for note in plan["left"]["notes"])
-    installed.json("uninstall", "--apply")
+    theirs = QueueConfig(["s3:ObjectAccessed:Get"], "theirs", PrefixFilterRule("in/"), queue=minio.arn)
+    objects.set_bucket_notification(bucket_name=bucket, config=NotificationConfig(queue_config_list=[theirs]))
+    there = ("--arn", minio.arn)
+    installed.json("init", "--only", "bucket", "--apply", *there)
+    plan = installed.json("uninstall", *there)
+    assert [(act["act"], act["status"]) for act in plan["acts"]] == [
+        ("remove event rule", "planned"), ("drop schema", "planned"),
+    ]  # fmt: skip
+    assert not any(bucket in note for note in plan["left"]["notes"])
+    assert len(objects.get_bucket_notification(bucket_name=bucket).queue_config_list) == 2
+    [removed, _] = installed.json("uninstall", *there, "--apply")["acts"]
+    assert "<Id>theirs</Id>" in removed["detail"]
+    assert objects.get_bucket_notification(bucket_name=bucket).queue_config_list == [theirs]
     assert connection.execute("SELECT to_regnamespace('reconciler')").fetchall() == [(None,)]
     assert connection.execute("SELECT count(*) FROM file_versions").fetchall() == [(1,)]
+    assert installed.json("uninstall", *there)["acts"] == []
+
+
+def test_uninstall_leaves_a_rule_that_it_cannot_see_to_a_person(installed, bucket):
+    """What MinIO does not answer hinders nothing: the line for its operator is told."""
+    plan = installed.json("uninstall", "--bucket", "no-such-bucket")
+    assert [act["act"] for act in plan["acts"]] == ["drop schema"]
+    assert any("ALIAS/no-such-bucket" in note for note in plan["left"]["notes"])
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(installed, connection, bucket):

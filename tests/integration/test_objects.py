@@ -14,10 +14,11 @@ from minio.deleteobjects import DeleteObject
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
 from minio.versioningconfig import VersioningConfig
 
+from reconcile import bucketrules
 from reconcile.eventrules import EVENTS
 from reconcile.heads import NO_NAME, unanswered
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
-from reconcile.objects import REMOVALS, RULE_ID, Objects, Silent
+from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.server import Server
 from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Proxy, Slow, Stall
 
@@ -476,23 +477,23 @@ def test_our_rule_stands_beside_anothers(objects, minio, bucket, eyes):
         prefix_filter_rule=PrefixFilterRule("in/"),
     )
     objects.set_bucket_notification(bucket_name=bucket, config=NotificationConfig(queue_config_list=[theirs]))
-    before = eyes.rules(bucket)
-    plan = eyes.plan_rule(bucket, minio.arn)
+    before = bucketrules.document(eyes, bucket)
+    plan = bucketrules.plan(eyes, bucket, minio.arn)
     assert plan.lacking == EVENTS
-    assert eyes.rules(bucket) == before == plan.before
-    assert eyes.apply_rule(plan).before == before
+    assert bucketrules.document(eyes, bucket) == before == plan.before
+    assert bucketrules.apply(eyes, plan).before == before
     rules = objects.get_bucket_notification(bucket_name=bucket).queue_config_list
     assert rules[0] == theirs
-    assert [(rule.config_id, tuple(rule.events)) for rule in rules[1:]] == [(RULE_ID, EVENTS)]
-    assert eyes.plan_rule(bucket, minio.arn).lacking == ()
-    assert eyes.apply_rule(plan).lacking == ()
+    assert [(rule.config_id, tuple(rule.events)) for rule in rules[1:]] == [(bucketrules.RULE_ID, EVENTS)]
+    assert bucketrules.plan(eyes, bucket, minio.arn).lacking == ()
+    assert bucketrules.apply(eyes, plan).lacking == ()
 
 
 def test_a_rule_of_ours_that_lacks_an_event_is_completed(objects, minio, bucket, eyes):
     """What it had is kept, and what a wider event covers is not named twice."""
     ours = QueueConfig(queue=minio.arn, events=["s3:ObjectCreated:Put", "s3:ObjectAccessed:Get"], config_id="x")
     objects.set_bucket_notification(bucket_name=bucket, config=NotificationConfig(queue_config_list=[ours]))
-    eyes.apply_rule(eyes.plan_rule(bucket, minio.arn))
+    bucketrules.apply(eyes, bucketrules.plan(eyes, bucket, minio.arn))
     (rule,) = objects.get_bucket_notification(bucket_name=bucket).queue_config_list
     assert (rule.config_id, set(rule.events)) == ("x", {*EVENTS, "s3:ObjectAccessed:Get"})
 
@@ -500,7 +501,7 @@ def test_a_rule_of_ours_that_lacks_an_event_is_completed(objects, minio, bucket,
 def test_a_target_that_minio_does_not_know_is_a_fault_of_configuration(bucket, eyes):
     """The server's own words are passed on."""
     with pytest.raises(Misconfigured, match="ARN"):
-        eyes.apply_rule(eyes.plan_rule(bucket, "arn:minio:sqs::NOBODY:kafka"))
+        bucketrules.apply(eyes, bucketrules.plan(eyes, bucket, "arn:minio:sqs::NOBODY:kafka"))
 
 
 def test_a_page_is_what_the_server_sent(objects, bucket, eyes):
