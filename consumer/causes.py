@@ -14,7 +14,7 @@ from consumer.duties import Duty
 from consumer.kafka_positions import positions
 from consumer.kafka_settings import Settings as Kafka
 from consumer.passed import Figures, figures_of_store, held
-from reconcile import bucketrules, inquiry, opening
+from reconcile import bucketrules, inquiry, opening, renewal
 from reconcile.database import Database
 from reconcile.eventrules import EVENTS, lacking
 from reconcile.model import Misconfigured, Unavailable
@@ -105,8 +105,7 @@ def duties(settings: Settings, buckets: Sequence[str], world: LiveWorld, exits: 
         return []
     storing = exits.enter_context(Storing(opening.server(settings, 2), PATIENCE_S, 2))
     stream = settings.stream
-    kafka = {**settings.kafka, **settings.kafka_topic}
-    causes = Causes(world.objects, world.database, stream.topic, kafka, stream.arn)
+    causes = Causes(world.objects, world.database, stream.topic, renewal.Kafka(settings), stream.arn)
     return [canary.Keeper(storing, settings.canary, buckets, lanes, causes.of).duty()]
 
 

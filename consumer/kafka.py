@@ -28,6 +28,7 @@ from consumer.assignment import Assignment, partition_of
 from consumer.events import Record
 from consumer.hold import Partition
 from consumer.kafka_faults import raised
+from consumer.kafka_login import Login
 from consumer.kafka_settings import Settings, faults, for_admin, for_consumer, for_producer
 from consumer.logs import handed_on
 from reconcile.model import Misconfigured, Unavailable
@@ -49,6 +50,7 @@ class Member:
         self._topic = topic
         self._trouble: KafkaError | None = None
         self._unsure = False  # the driver may have taken records that never reached us
+        self._login = Login(kafka)
         self._consumer = open_consumer(kafka, self._note_trouble)
         self._consumer.subscribe([topic], on_assign=noted.assign, on_revoke=noted.revoke, on_lost=noted.revoke)
 
@@ -83,6 +85,7 @@ class Member:
 
     def idle(self, patience: float) -> None:
         """Stay in the group without reading; partitions assigned meanwhile are paused as well."""
+        self._login.renew(self._consumer)
         try:
             message = self._consumer.poll(patience)
         except KafkaException:
@@ -146,6 +149,7 @@ class Member:
             self._trouble = trouble
 
     def _receive(self, messages: list[Message], patience: float, most: int) -> None:
+        self._login.renew(self._consumer)
         first = self._consumer.poll(patience)  # comes after every callback of its call
         self.assignment.begin()
         if first is not None:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from consumer import kafka_faults
 from consumer.kafka import open_producer
 from consumer.kafka_faults import raised
+from consumer.kafka_login import Login
 from consumer.kafka_settings import Settings
 from consumer.letters import Letter
 
@@ -25,6 +26,7 @@ class Letterbox:
     def __init__(self, topic: str, kafka: Settings) -> None:
         self._topic = topic
         self._kafka = kafka
+        self._login = Login(kafka)
         self._producer: Producer | None = None
         self._sent: list[Letter] = []
         self._reports: list[KafkaError | None] = []
@@ -38,7 +40,9 @@ class Letterbox:
         """Hand letters to the driver, which sends them meanwhile; nothing is sure before `confirm`."""
         if not letters:
             return
-        self._producer = self._producer or open_producer(self._kafka)
+        if self._producer is None:
+            self._login, self._producer = Login(self._kafka), open_producer(self._kafka)
+        self._login.renew(self._producer)
         for letter in letters:
             number = len(self._sent)
             self._sent.append(letter)

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicCollection, TopicPartition
 
 from consumer.kafka import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka_faults import raised
+from consumer.kafka_login import Login
 from consumer.kafka_settings import Settings
 
 OLDEST_S = 2.0  # for the oldest records of all partitions that lag
@@ -84,6 +85,7 @@ class Asker:
 
     def __init__(self, topic: str, kafka: Settings) -> None:
         self._topic = topic
+        self._login = Login(kafka)
         self._consumer = open_consumer({**kafka, **SMALL})
         self._admin = open_admin(kafka)
 
@@ -95,14 +97,14 @@ class Asker:
 
     def lags(self) -> list[Lag]:
         """Return every partition's lag."""
-        found = positions_of(self._consumer, self._topic)
+        found = self.positions()
         behind = [(one.partition, one.next_offset) for one in found if one.lag]
         written = self._oldest(behind) if behind else {}
         return [Lag(one.partition, one.lag, written.get(one.partition)) for one in found]
 
     def positions(self) -> list[Position]:
         """Return how far the group is with every partition."""
-        return positions_of(self._consumer, self._topic)
+        return self._positions(self._topic)
 
     def topic_id(self) -> str:
         """Return what tells the topic from another of the same name; `''` where the broker has no such ids."""
@@ -112,7 +114,11 @@ class Asker:
 
     def kept(self, topic: str) -> int:
         """Return how many records another topic holds."""
-        return sum(one.high_watermark - one.low_watermark for one in positions_of(self._consumer, topic))
+        return sum(one.high_watermark - one.low_watermark for one in self._positions(topic))
+
+    def _positions(self, topic: str) -> list[Position]:
+        self._login.renew(self._consumer, self._admin)
+        return positions_of(self._consumer, topic)
 
     def _oldest(self, behind: Iterable[tuple[int, int]]) -> dict[int, int]:
         """Return when the record at each place was written, in milliseconds since 1970, of those that came in time."""

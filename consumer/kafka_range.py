@@ -17,6 +17,7 @@ from confluent_kafka import Message, TopicPartition
 from consumer.events import Record
 from consumer.kafka import ASK_SECONDS, asking, open_consumer, record_of
 from consumer.kafka_faults import HARMLESS, raised
+from consumer.kafka_login import Login
 from consumer.kafka_settings import NO_GROUP, Settings
 from reconcile.model import Misconfigured
 
@@ -51,6 +52,7 @@ class RangeReader:
         self._quiet_s = quiet_s
         self._heard_at = monotonic()
         given = {**kafka, "group.id": NO_GROUP, "enable.partition.eof": True, "auto.offset.reset": "error"}
+        self._login = Login(kafka)
         self._consumer = open_consumer(given)
         self._ends: dict[int, int] = {}
         self._next: dict[int, int] = {}
@@ -91,6 +93,7 @@ class RangeReader:
 
     def read(self, patience: float, most: int) -> list[Record]:
         """Wait so many seconds for a record, and return it with what is there already, of our ranges only."""
+        self._login.renew(self._consumer)
         with asking(self._topic):
             messages = self._consumer.consume(most, patience)
         if not messages and monotonic() - self._heard_at < self._quiet_s:

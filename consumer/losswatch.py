@@ -132,7 +132,7 @@ class Watch:
         try:
             server = self.store.server
             expires = datetime.now(UTC) + TOKEN_LIFE  # noqa: TID251 - the shell is where the time comes in
-            text = self.store.metrics(FIGURES, bearer(server.access_key, server.secret_key, expires)).decode()
+            text = self.store.metrics(FIGURES, bearer(*server.keys(), expires)).decode()
         except (Unavailable, Misconfigured) as error:
             log.info("losses.without_minio", why=str(error))
             return seen

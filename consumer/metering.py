@@ -10,6 +10,7 @@ from reconcile import meter
 from reconcile.keeping import Kept
 from reconcile.model import Unavailable
 from reconcile.objects import Objects
+from reconcile.renewal import Kafka
 from reconcile.settings import Settings
 from reconcile.triage import batches
 
@@ -31,7 +32,7 @@ def stream_passed(settings: Settings, store: Objects) -> tuple[bool, str]:
     if not settings.kafka:
         return False, "[kafka] is not configured"
     try:
-        told = passed(store, settings.stream.topic, {**settings.kafka, **settings.kafka_topic})
+        told = passed(store, settings.stream.topic, Kafka(settings))
     except Unavailable as error:
         return False, str(error)
     return told.proven, told.why

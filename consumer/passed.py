@@ -137,7 +137,7 @@ def figures_of_store(store: Objects) -> Figures:
 def _metrics(store: Objects, path: str) -> str:
     server = store.server
     now = datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
-    return store.metrics(path, bearer(server.access_key, server.secret_key, now + TOKEN_LIFE)).decode()
+    return store.metrics(path, bearer(*server.keys(), now + TOKEN_LIFE)).decode()
 
 
 class Group:

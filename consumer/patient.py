@@ -16,6 +16,7 @@ from reconcile.database import Connection, Database
 from reconcile.mapping import Mapping
 from reconcile.model import Unavailable
 from reconcile.objects import Objects
+from reconcile.renewal import Kafka
 from reconcile.settings import Settings
 
 WAYS_OUT = (  # what the drivers say, whatever the server: the name, the certificate, the word, the way
@@ -103,9 +104,9 @@ class Patient:
             return ()
 
     @property
-    def kafka(self) -> dict[str, object]:
+    def kafka(self) -> Kafka:
         """What librdkafka is told."""
-        return {**self.settings.kafka, **self.settings.kafka_topic}
+        return Kafka(self.settings)
 
     def group(self) -> str:
         """Return the consumer group's name."""

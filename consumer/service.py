@@ -30,12 +30,11 @@ from consumer.pages import site as pages
 from consumer.pages.troubles import Process
 from consumer.topic import Topic
 from consumer.web import Probes, Site, Web
-from reconcile import opening
+from reconcile import opening, renewal
 from reconcile.database import Database
 from reconcile.filters import watched
 from reconcile.mapping import Mapping
 from reconcile.objects import Objects
-from reconcile.openkeys import Scalar
 from reconcile.settings import Settings
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
@@ -60,7 +59,7 @@ class Service:
         """Return a connection for one thread."""
         database = self.settings.database
         return Database(
-            database.url,
+            renewal.current(self.settings, "database.url"),
             name=f"storage-reconciler {self.name}",
             statement_timeout=f"{int(database.statement_timeout.total_seconds() * 1000)}ms",
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
@@ -163,7 +162,7 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     exits.callback(world.database.close)
     buckets = buckets_of(settings)
     beat = Heartbeat(world.database, service.name, buckets)
-    topic = Topic(settings.stream.topic, _kafka(settings), settings.stream.dead_letter_topic, beat)
+    topic = Topic(settings.stream.topic, renewal.Kafka(settings), settings.stream.dead_letter_topic, beat)
     exits.callback(topic.close)
     counting = service.counting
     return Consumer(
@@ -213,12 +212,12 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     objects = exits.enter_context(opening.objects(settings, 2))
     world = service.world(mapping, objects)
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
-    watch = Watch(settings.stream.topic, _kafka(settings), world.objects, buckets_of(settings), exits)
+    watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, buckets_of(settings), exits)
     watch.before_joining(world.database, service.name)
     todo.append(watch.duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
     if settings.stream.publish_findings:
-        box = outbox.Outbox(settings.stream.findings_topic, _kafka(settings))
+        box = outbox.Outbox(settings.stream.findings_topic, renewal.Kafka(settings))
         beside = service.world(mapping, world.objects)  # which it asks nothing
         outbox.turn_on(beside)
         publishing = [("outbox", lambda: duties.attend(beside, [box.duty()], is_watched, service.wait))]
@@ -237,16 +236,11 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     ]
 
 
-def _kafka(settings: Settings) -> dict[str, Scalar]:
-    """Return all that goes to librdkafka."""
-    return {**settings.kafka, **settings.kafka_topic}
-
-
 def _reader(service: Service, exits: ExitStack) -> Reader:
     """Return what reads the figures that one process exports for all."""
     settings = service.settings
     stream = settings.stream
-    topics = Topics(stream.topic, stream.dead_letter_topic, _kafka(settings))
+    topics = Topics(stream.topic, stream.dead_letter_topic, renewal.Kafka(settings))
     canaries = canary.lanes(settings)
     return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits, canaries)
 

@@ -1,6 +1,6 @@
 """What only MinIO's operator is told: its configuration; and a bucket's lifecycle. Reads, and changes nothing.
 
-Beside objects.py and storing.py the one module that imports the driver. A refusal comes out as Misconfigured.
+Imports the driver, as objects.py does. A refusal comes out as Misconfigured.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from minio.lifecycleconfig import Rule
 from minio.signer import sign_v4_s3
 from minio.time import to_amz_date, utcnow
 
+from reconcile.clients import pool
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects, asking, pool
+from reconcile.objects import Objects, asking
 from reconcile.server import Server
 
 CONFIG = "/minio/admin/v3/get-config-kv"
@@ -36,13 +37,13 @@ class Expiry(NamedTuple):
 def configuration(server: Server, subsystem: str) -> str:
     """Return MinIO's configuration of one subsystem; it may hold secrets, so nothing of it is shown as it is."""
     url = urlsplit(f"{server.root}{CONFIG}?key={subsystem}&subSys=")
-    now, content = utcnow(), sha256_hash(None)
+    now, content, keys = utcnow(), sha256_hash(None), server.keys()
     signed = sign_v4_s3(
         method="GET",
         url=url,
         region=server.region,
         headers={"host": url.netloc, "x-amz-date": to_amz_date(now), "x-amz-content-sha256": content},
-        credentials=Credentials(server.access_key, server.secret_key),
+        credentials=Credentials(*keys),
         content_sha256=content,
         date=now,
     )
@@ -55,7 +56,7 @@ def configuration(server: Server, subsystem: str) -> str:
                 raise Unavailable("minio", f"GET {CONFIG}: HTTP {answer.status}")
             if answer.status != _OK:
                 raise Misconfigured(f"GET {CONFIG}: MinIO answers HTTP {answer.status}")
-            return decrypt(answer, server.secret_key).decode()
+            return decrypt(answer, keys.secret_key).decode()
         finally:
             answer.close()
             connections.clear()

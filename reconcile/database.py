@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -76,9 +76,10 @@ class Database:
     With `by_index` the planner passes whole tables over where an index serves: our own begin empty and may grow by
     100 000 rows in a minute, faster than their statistics. `statement_timeout` and `lock_timeout` are PostgreSQL's own
     notation ('10s', '200ms'). `pooled` is for a pooler in transaction mode, such as PgBouncer.
+    `url` may tell what it is now: each connection asks anew.
     """
 
-    url: str
+    url: str | Callable[[], str] = field(repr=False)
     name: str = "storage-reconciler"
     statement_timeout: str = "10s"
     lock_timeout: str = "200ms"
@@ -113,10 +114,11 @@ class Database:
 
     def _open(self) -> Connection:
         """Connect with the options of the URL, such as a search_path, and with ours, which go before them."""
+        url = self._url()
         ours = {**self._settings(), "default_transaction_isolation": "read\\ committed", MARK: "ours"}
-        settings = " ".join([self._options(), *(f"-c {name}={value}" for name, value in ours.items())])
+        settings = " ".join([options_of(url), *(f"-c {name}={value}" for name, value in ours.items())])
         try:
-            opened = psycopg.connect(self.url, **self._manners(), options=settings)
+            opened = psycopg.connect(url, **self._manners(), options=settings)
         except psycopg.OperationalError as error:
             if "unsupported startup parameter" not in str(error):
                 raise
@@ -129,17 +131,18 @@ class Database:
         return opened
 
     def _open_pooled(self) -> Connection:
-        if self._options():
+        url = self._url()
+        if options_of(url):
             raise Misconfigured(
                 "database.url: its options do not pass a pooler; give them to the role, as by"
                 " ALTER ROLE … SET search_path = …, or set database.pooled = false"
             )
-        opened = Pooled.connect(self.url, **self._manners(), prepare_threshold=None, cursor_factory=Cursor)
+        opened = Pooled.connect(url, **self._manners(), prepare_threshold=None, cursor_factory=Cursor)
         opened.keep(self._settings())
         return opened
 
-    def _options(self) -> str:
-        return str(conninfo_to_dict(self.url).get("options", ""))
+    def _url(self) -> str:
+        return self.url if isinstance(self.url, str) else self.url()
 
     def _settings(self) -> dict[str, str]:
         waits = {
@@ -192,6 +195,11 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def options_of(url: str) -> str:
+    """Return the options that a URL gives to its sessions."""
+    return str(conninfo_to_dict(url).get("options", ""))
 
 
 def first_line(error: BaseException) -> str:

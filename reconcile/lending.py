@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from reconcile import opening
+from reconcile import opening, renewal
 from reconcile.database import Database
 from reconcile.inquiry import is_installed
 from reconcile.mapping import Mapping
@@ -82,7 +82,7 @@ class Worlds:
     def _database(self) -> Database:
         database = self.settings.database
         return Database(
-            database.url,
+            renewal.current(self.settings, "database.url"),
             name=self.actor,
             statement_timeout=f"{int(database.statement_timeout.total_seconds() * 1000)}ms",
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",

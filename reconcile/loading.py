@@ -35,10 +35,11 @@ class Leaf(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A value as it was found, and where: 'file' or the name of an environment variable."""
+    """A value as it was found, and where: 'file' or an environment variable's name; `kept_in` is a file of its own."""
 
     value: object
     source: str
+    kept_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _from_text(
         whole = key.removesuffix("_file")
         if key in known:
             yield key, Written(value, "file")
-        elif whole in known and known[whole].secret:
+        elif whole in known:
             yield from from_file(whole, str(value), "file", place, faults)
         elif isinstance(value, Mapping) and _is_section(known, key):
             yield from _from_text(known, value, place, faults, f"{key}.")
@@ -175,11 +176,16 @@ def _from_environ(known: Mapping[str, Leaf], place: Place, faults: list[str]) ->
 def from_file(key: str, path: str, source: str, place: Place, faults: list[str]) -> Iterator[tuple[str, Written]]:
     """Yield the key with a file's text, without the line's end; or nothing, and add to `faults`."""
     try:
-        yield key, Written(place.read_file(path).rstrip("\r\n"), source)
+        yield key, Written(text_of(place.read_file, path), source, path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         where = f"{key}_file" if source == "file" else source
         faults.append(f"{where}: its file cannot be read ({reason}); name a readable file with the value in it")
+
+
+def text_of(read: ReadFile, path: str) -> str:
+    """Return the value that a file holds: its text without the last line's end."""
+    return read(path).rstrip("\r\n")
 
 
 SERVICE_LINK = re.compile(r"RECONCILER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")

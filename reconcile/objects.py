@@ -1,8 +1,8 @@
 """The objects' side, opened and closed: HEADs, the probe, MinIO's listen stream, buckets.
 
-Beside bucketrules.py, administration.py and storing.py the only module that imports the driver; what goes wrong there
-comes out as Unavailable (no answer, 5xx: wait), Silent, or Misconfigured (an answer that stays the same until a person
-acts). Must not know rows.
+Beside bucketrules.py, clients.py, administration.py and storing.py the only module that imports the driver; what goes
+wrong there comes out as Unavailable (no answer, 5xx: wait), Silent, or Misconfigured (an answer that stays the same
+until a person acts). Must not know rows.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Self
 
-import urllib3
-from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
+from reconcile.clients import client, pool
 from reconcile.eventrules import EVENTS
 from reconcile.heads import NO_NAME, Broken, Reply, date_of, path_of, query_of, reason, side, target_of, unanswered
 from reconcile.model import Misconfigured, NotAsked, ObjectRef, ObjectSide, Unavailable
@@ -181,31 +180,6 @@ def _target(bucket: str, pairs: Sequence[tuple[str, str]] = ()) -> str:
     if path is None:
         raise Misconfigured(f"bucket {bucket!r}: not the name of a bucket")
     return f"{path}?{query_of(pairs)}" if pairs else path
-
-
-def client(server: Server, connections: urllib3.PoolManager) -> Minio:
-    """Return the driver over a pool."""
-    return Minio(
-        endpoint=server.host,
-        access_key=server.access_key,
-        secret_key=server.secret_key,
-        secure=server.secure,
-        region=server.region,
-        http_client=connections,
-    )
-
-
-def pool(server: Server, timeout_s: float, kept: int = 4) -> urllib3.PoolManager:
-    """Return a pool that never stalls: MinIO's 503 says Retry-After 60, and it is not for the driver to obey.
-
-    Of the connections to a server, `kept` stay open for the next request.
-    """
-    return urllib3.PoolManager(
-        maxsize=kept,
-        timeout=urllib3.Timeout(connect=server.connect_s, read=timeout_s),
-        retries=urllib3.Retry(total=1, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False),
-        ssl_context=server.tls(),
-    )
 
 
 def _subscription(events: Sequence[str]) -> list[tuple[str, str]]:

@@ -8,14 +8,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reconcile import rows
+from reconcile import renewal, rows
 from reconcile.catalog import compiled
 from reconcile.database import Connection, Database
 from reconcile.inquiry import explaining
 from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
 from reconcile.objects import Objects
-from reconcile.server import Server
+from reconcile.server import Keys, Server
 from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.world import LiveWorld
@@ -36,6 +36,7 @@ def objects(settings: Settings, connections: int | None = None) -> Iterator[Obje
 def server(settings: Settings, connections: int | None = None) -> Server:
     """Return where MinIO is, and how it is talked to."""
     minio = settings.minio
+    access, secret = renewal.current(settings, "minio.access_key"), renewal.current(settings, "minio.secret_key")
     return Server(
         minio.endpoint,
         minio.access_key,
@@ -44,6 +45,7 @@ def server(settings: Settings, connections: int | None = None) -> Server:
         connections=connections or int(minio.head_threads),
         timeout_s=minio.head_timeout.total_seconds(),
         ca_file=minio.ca_file or "",
+        renewed=lambda: Keys(access(), secret()),
     )
 
 

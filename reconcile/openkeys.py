@@ -35,20 +35,30 @@ def open_keys(place: Place, faults: list[str]) -> tuple[dict[str, Written], dict
         table = {}
     topic = table.get("topic", {})
     rest = {key: value for key, value in table.items() if key != "topic"}
-    kafka = dict(_from_text(rest, "kafka", faults)) | dict(_from_environ(place, "KAFKA__", faults))
+    kafka = dict(_from_text(place, rest, "kafka", faults)) | dict(_from_environ(place, "KAFKA__", faults))
     if not isinstance(topic, Mapping):
         faults.append("kafka.topic: is a table for librdkafka's topic keys; the events' topic is stream.topic")
         topic = {}
-    return kafka, dict(_from_text(topic, "kafka.topic", faults)) | dict(_from_environ(place, "KAFKA__TOPIC__", faults))
+    return kafka, dict(_from_text(place, topic, "kafka.topic", faults)) | dict(
+        _from_environ(place, "KAFKA__TOPIC__", faults)
+    )
 
 
 def _from_text(
-    table: Mapping[str, object], section: str, faults: list[str], prefix: str = ""
+    place: Place, table: Mapping[str, object], section: str, faults: list[str], prefix: str = ""
 ) -> Iterator[tuple[str, Written]]:
-    """Yield dotted keys, quoted or not: TOML reads an unquoted `group.id` as a table."""
+    """Yield dotted keys, quoted or not: TOML reads an unquoted `group.id` as a table.
+
+    None of librdkafka's own ends in `_file`.
+    """
     for name, value in table.items():
         if isinstance(value, Mapping):
-            yield from _from_text(value, section, faults, f"{prefix}{name}.")
+            yield from _from_text(place, value, section, faults, f"{prefix}{name}.")
+        elif name.endswith("_file"):
+            for key, item in from_file(
+                f"{section}.{prefix}{name.removesuffix('_file')}", str(value), "file", place, faults
+            ):
+                yield key.removeprefix(f"{section}."), item
         elif isinstance(value, str | int | float | bool):
             yield f"{prefix}{name}", Written(value, "file")
         else:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from reconcile.columns import split_name
 from reconcile.filters import OURS, BadPattern, expression
 from reconcile.template import BadTemplate, is_template, parse, reference
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from reconcile.settings import MappingSettings, Settings
 
 ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
+URLS = ("postgresql://", "postgres://")
 LEAST_CANARY = timedelta(seconds=10)
 ARN = re.compile(r"arn:minio:sqs:[^:]*:[^:]+:kafka")
 OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
@@ -36,11 +40,29 @@ def broken(settings: Settings) -> Iterator[str]:
 
 def _servers(settings: Settings) -> Iterator[str]:
     url, endpoint = settings.database.url, settings.minio.endpoint
-    if url and not url.startswith(("postgresql://", "postgres://")) and "=" not in url:
-        yield "database.url: must be postgresql://user:password@host:port/database, or libpq's key=value pairs"
+    if url and (why := unfit_url(url)):
+        yield f"database.url: {why}"
     if endpoint and not ENDPOINT.fullmatch(endpoint):
         written = "" if "@" in endpoint else f" = {endpoint!r}"  # what is before an @ may be a secret
         yield f"minio.endpoint{written}: must be http://host:port or https://host:port, without a path"
+
+
+def unfit_url(url: str) -> str:
+    """Return why this cannot be where the database is, `''` if it can; in words that tell nothing of it.
+
+    Of a password with an `@` or a `/` in it libpq takes a part for the host, which errors and logs then name.
+    """
+    whole, is_url = "postgresql://user:password@host:port/database", url.startswith(URLS)
+    if not is_url and "=" not in url:
+        return f"must be {whole}, or libpq's key=value pairs"
+    before, _, after = url.partition("://")[2].partition("?")[0].partition("/")
+    if is_url and (before.count("@") > 1 or "@" in after):
+        return f"must be {whole}; within user and password write %40 for @, %2F for /, %25 for %"
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:
+        return f"must be {whole}, with %40 for @, %20 for a space and %25 for %, or libpq's key='value' pairs"
+    return ""
 
 
 def _stream(settings: Settings) -> Iterator[str]:

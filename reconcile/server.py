@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import certifi
 
 from reconcile.model import Misconfigured
+
+
+class Keys(NamedTuple):
+    """As whom requests are signed."""
+
+    access_key: str
+    secret_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,7 @@ class Server:
 
     `connections` is how many HEADs are under way at once for one caller; `timeout_s` is for one answer, `connect_s`
     for one connection, both within the deadline of the call. `ca_file` is trusted instead of the system's certificates.
+    `renewed`, where it is given, tells the keys as they are now.
     """
 
     endpoint: str
@@ -27,6 +37,11 @@ class Server:
     timeout_s: float = 5.0
     connect_s: float = 2.0
     ca_file: str = ""
+    renewed: Callable[[], Keys] | None = field(default=None, repr=False, compare=False)
+
+    def keys(self) -> Keys:
+        """Return the keys to sign with, to be asked anew for each request."""
+        return self.renewed() if self.renewed else Keys(self.access_key, self.secret_key)
 
     @property
     def secure(self) -> bool:

@@ -204,7 +204,7 @@ class Settings:
     """Every setting; `[policy]` and `[brake]` are the model's own.
 
     `kafka` and `kafka_topic` are librdkafka's, untouched, empty without `[kafka]`. `sources` says for each key that is
-    not a default where it was found.
+    not a default where it was found, `files` for each that lies in a file of its own which.
     """
 
     flagging: bool = False
@@ -224,6 +224,7 @@ class Settings:
     kafka: Mapping[str, Scalar] = _internal()
     kafka_topic: Mapping[str, Scalar] = _internal()
     sources: Mapping[str, str] = _internal()
+    files: Mapping[str, str] = _internal()
 
 
 DERIVED = frozenset({"policy.flagging", "policy.flag"})  # set by `flagging` and `mapping.status.flag`
@@ -268,11 +269,13 @@ def _assemble(
     }
     theirs = {f"kafka.{key}": item for key, item in kafka.items()}
     theirs |= {f"kafka.topic.{key}": item for key, item in topic.items()}
+    everything = {**found, **theirs}
     return replace(
         build(Settings, {**values, **derived}),
         kafka={key: scalar(item.value) for key, item in kafka.items()},
         kafka_topic={key: scalar(item.value) for key, item in topic.items()},
-        sources={key: item.source for key, item in (*found.items(), *theirs.items())},
+        sources={key: item.source for key, item in everything.items()},
+        files={key: item.kept_in for key, item in everything.items() if item.kept_in},
     )
 
 

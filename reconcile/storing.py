@@ -1,8 +1,8 @@
 """What is done to objects: put, copied, removed, and brought back. Nothing here decides whether that may be.
 
-Beside objects.py, which only reads, the one module that imports the driver. Errors come out as there: Unavailable (no
-answer, 5xx), Misconfigured (an answer that stays the same until a person acts), and Gone where an object is not what
-it was expected to be.
+Imports the driver, as objects.py does, which only reads. Errors come out as there: Unavailable (no answer, 5xx),
+Misconfigured (an answer that stays the same until a person acts), and Gone where an object is not what it was expected
+to be.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from minio.error import S3Error
 from minio.signer import sign_v4_s3
 from minio.time import to_amz_date, utcnow
 
+from reconcile.clients import client, pool
 from reconcile.heads import NO_NAME, Reply, side, target_of
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
-from reconcile.objects import CODE, asking, client, pool
+from reconcile.objects import CODE, asking
 from reconcile.server import Server
 
 PATIENCE_S = 600.0
@@ -212,7 +213,7 @@ class Storing:
             url=url,
             region=self._server.region,
             headers={**headers, **named},
-            credentials=Credentials(self._server.access_key, self._server.secret_key),
+            credentials=Credentials(*self._server.keys()),
             content_sha256=UNSIGNED,
             date=now,
         )

@@ -19,7 +19,7 @@ import pycurl
 
 from reconcile.heads import Broken, Reply, reply_of
 from reconcile.model import Misconfigured
-from reconcile.server import Server
+from reconcile.server import Keys, Server
 
 K = TypeVar("K", bound=Hashable)
 Ended = tuple[pycurl.Curl, int, str]  # what came to its end, libcurl's code and words; 0 if it is whole
@@ -153,6 +153,7 @@ def _body(bundle: _Bundle, url: str, silence_s: float) -> Generator[bytes, None,
     curl, came = _handle(bundle.server), list[bytes]()
     curl.setopt(pycurl.URL, url.encode())
     curl.setopt(pycurl.WRITEFUNCTION, came.append)
+    _sign(curl, bundle.server.keys())
     bundle.multi.add_handle(curl)
     heard = monotonic()
     ended: list[Ended] = []
@@ -190,6 +191,7 @@ class _Round(Generic[K]):
         self._todo = todo
         self._ends = ends
         self._slots = bundle.server.connections
+        self._keys = bundle.server.keys()
         self._busy: dict[pycurl.Curl, tuple[K, list[bytes]]] = {}
         self._answers: dict[K, Reply | Broken] = {}
 
@@ -219,6 +221,7 @@ class _Round(Generic[K]):
     def _send(self, key: K, url: str) -> None:
         curl = self._bundle.spare.pop() if self._bundle.spare else _head(self._bundle.server)
         lines: list[bytes] = []
+        _sign(curl, self._keys)
         curl.setopt(pycurl.URL, url.encode())
         curl.setopt(pycurl.HEADERFUNCTION, lines.append)
         self._bundle.multi.add_handle(curl)
@@ -247,8 +250,6 @@ def _handle(server: Server) -> pycurl.Curl:
     curl = pycurl.Curl()
     file, directory = server.trusted
     curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{server.region}:s3".encode())
-    curl.setopt(pycurl.USERNAME, server.access_key.encode())
-    curl.setopt(pycurl.PASSWORD, server.secret_key.encode())
     curl.setopt(pycurl.HTTPHEADER, [LOCAL_ONLY])
     curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # so that cutting what is late cuts a connection
     curl.setopt(pycurl.PROXY, "")
@@ -266,6 +267,11 @@ def _head(server: Server) -> pycurl.Curl:
     curl.setopt(pycurl.NOBODY, 1)
     curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(server.timeout_s))
     return curl
+
+
+def _sign(curl: pycurl.Curl, keys: Keys) -> None:
+    curl.setopt(pycurl.USERNAME, keys.access_key.encode())
+    curl.setopt(pycurl.PASSWORD, keys.secret_key.encode())
 
 
 def _milliseconds(seconds: float) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconcile import renewal
 from reconcile.configured import document, located, read_file
 from reconcile.database import Database
 from reconcile.settings import Settings, load
@@ -52,7 +53,7 @@ class Call:
 def database(settings: Settings, *, patient: bool = False) -> Iterator[Database]:
     """Open the database for a person, who waits a little longer for a lock if `patient`."""
     opened = Database(
-        settings.database.url,
+        renewal.current(settings, "database.url"),
         name="storage-reconciler command",
         statement_timeout="60s",
         lock_timeout="10s" if patient else "2s",

@@ -15,7 +15,7 @@ from consumer import deadletters
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
-from consumer.commands.replay import NO_KAFKA, of_kafka
+from consumer.commands.replay import NO_KAFKA
 from consumer.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
 from consumer.kafka_range import RangeReader
 from consumer.letters import Buried, Origin
@@ -27,6 +27,7 @@ from reconcile.database import Database
 from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
 from reconcile.human import Value
 from reconcile.model import Misconfigured
+from reconcile.renewal import Kafka
 from reconcile.report import Section, Table
 from reconcile.settings import NEEDED, Settings
 from reconcile.triage import batches
@@ -137,7 +138,7 @@ def replay(call: Call) -> Answer:
 def send(settings: Settings, opened: Database, who: Who, some: list[Buried], totals: Counter[str]) -> str:
     """Send records through the path of the stream, and keep of those that still were there that it was done."""
     topic = settings.stream.dead_letter_topic
-    with replaying(settings, Everything()) as found, RangeReader(topic, of_kafka(settings)) as reader:
+    with replaying(settings, Everything()) as found, RangeReader(topic, Kafka(settings)) as reader:
         must_keep(found)
         chosen = Chosen(reader, some)
         outcome = found.apply(chosen, lambda _: None)
@@ -230,7 +231,7 @@ def reading(call: Call) -> Iterator[tuple[Settings, Database, Topic]]:
         raise Misconfigured(NO_KAFKA)
     with (
         database(settings) as opened,
-        RangeReader(settings.stream.dead_letter_topic, of_kafka(settings)) as reader,
+        RangeReader(settings.stream.dead_letter_topic, Kafka(settings)) as reader,
         Register() as register,
     ):
         deadletters.know_decisions(register, opened)

@@ -18,7 +18,8 @@ from reconcile.acts import Who
 from reconcile.drift import HELD_BY_BRAKE
 from reconcile.human import duration
 from reconcile.model import Misconfigured
-from reconcile.settings import NEEDED, Settings
+from reconcile.renewal import Kafka
+from reconcile.settings import NEEDED
 
 NO_KAFKA = 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
 
@@ -35,7 +36,7 @@ def replay(call: Call) -> Answer:
         raise Misconfigured(f"--to {options.last}: is before --from {options.first}, so that nothing lies between")
     chosen = Chosen(options.bucket, options.prefix, options.event or ())
     topic = settings.stream.topic
-    with RangeReader(topic, of_kafka(settings)) as reader, replaying(settings, chosen) as found:
+    with RangeReader(topic, Kafka(settings)) as reader, replaying(settings, chosen) as found:
         ranges = reader.ranges(first, last, options.partition)
         reader.start(ranges)
         with Progress(topic) as progress:
@@ -57,11 +58,6 @@ def replay(call: Call) -> Answer:
         for one in ranges
     ]
     return answer(topic, ranges, outcome, applied=options.apply)
-
-
-def of_kafka(settings: Settings) -> dict[str, object]:
-    """Return what the driver is told."""
-    return {**settings.kafka, **settings.kafka_topic}
 
 
 def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bool) -> Answer:

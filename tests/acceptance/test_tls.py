@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,16 @@ import confluent_kafka as ck
 import psycopg
 import pytest
 
+from consumer.kafka_letters import Letterbox
+from consumer.kafka_positions import Asker
 from consumer.roles import ROLES, Acl, acls
+from reconcile import opening
+from reconcile.model import ObjectRef, Unavailable, Unknown
+from reconcile.renewal import Kafka
+from reconcile.storing import Storing
 from tests.support import admitting, command, consuming, databases, secured, storage
 from tests.support.command import Program
-from tests.support.roles import Staff, staff
+from tests.support.roles import Staff, administrator, staff
 from tests.support.secured import Secured
 from tests.support.waiting import until
 
@@ -44,6 +50,18 @@ class Works:
         file = self.directory / f"{name}.toml"
         file.write_text(program.file.read_text("utf-8"), "utf-8")
         return replace(program, file=file, environ=secured.as_files(self.directory / name, environ, *names))
+
+    def change(self, name: str, word: str) -> None:
+        """Give a role another password on all three servers; its files keep the old one."""
+        user = f"{self.staff.prefix}{name}"
+        self.site.sql(f"ALTER ROLE {user} PASSWORD '{word}'")
+        administrator(self.servers.minio).user_add(user, word)
+        self.servers.broker.give(user, word)
+
+    def hand_out(self, name: str, word: str) -> None:
+        """Write a role's new password into its files."""
+        changed = replace(self, staff=replace(self.staff, word=word))
+        changed.role(name)
 
 
 def variable(key: str) -> str:
@@ -100,6 +118,21 @@ def works(servers, tmp_path) -> Iterator[Works]:
                 opened.close()
 
 
+def said(program: Program, event: str) -> list[dict[str, str]]:
+    """Return the log's lines of one event."""
+    lines = [json.loads(line) for line in program.log().splitlines() if line.startswith('{"') and line[-1] == "}"]
+    return [line for line in lines if line["event"] == event]
+
+
+def answered(ask: Callable[[], object]) -> bool:
+    """Tell whether Kafka lets us in."""
+    try:
+        ask()
+    except Unavailable:
+        return False
+    return True
+
+
 def test_an_event_becomes_a_flag_and_every_command_answers(works):
     """MinIO, broker, database and the commands speak TLS alone, and nobody is more than its role."""
     site, consumer, reader = works.site, works.role("consumer"), works.role("reader")
@@ -127,3 +160,42 @@ def test_an_event_becomes_a_flag_and_every_command_answers(works):
     for words, program in (*read, *done):
         ended = program.run(*words)
         assert ended.returncode == 0, (words, ended)
+
+
+def test_changed_passwords_need_no_restart(works):
+    """All three change while it runs and its connections break; once the files say so, it goes on where it was."""
+    site, consumer, servers = works.site, works.role("consumer"), works.servers
+    site.put("gone")
+    row = site.row("gone", created_at=OLD)
+    settings, letter = consuming.settings_of(consumer.environ), consuming.letter(site, b"no JSON", 0)
+    kafka, store = Kafka(settings), opening.server(settings)
+    user = f"{works.staff.prefix}consumer"
+    quick = {"RECONCILER_KAFKA__RECONNECT_BACKOFF_MAX_MS": "300", "RECONCILER_KAFKA__SESSION_TIMEOUT_MS": "6000"}
+    with ExitStack() as exits:
+        process = exits.enter_context(consumer.running("consume", "--log-format", "json", **QUICK, **quick))
+        asker = exits.enter_context(Asker(site.topic, kafka))
+        letterbox = Letterbox(settings.stream.dead_letter_topic, kafka)
+        storing = exits.enter_context(Storing(store))
+        assert letterbox.deliver([letter]) == []
+        until(lambda: "express.listening" in consumer.log(), 20, consumer.log)
+        until(lambda: asker.positions()[0].metadata, 20, "it has joined, and committed")
+        works.change("consumer", "another-word")
+        site.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", user)
+        servers.broker.control.restart()
+        site.remove("gone")
+        until(lambda: [told for told in said(consumer, "outage.begun") if told["server"] == "kafka"], 20, consumer.log)
+        assert site.sql("SELECT FROM pg_stat_activity WHERE usename = %s", user) == []
+        assert process.poll() is None, consumer.log()
+        works.hand_out("consumer", "another-word")
+        until(lambda: site.status(row) == "corrupted", 30, consumer.log)
+        until(site.caught_up, 30, "what waited meanwhile is committed")
+        until(lambda: answered(asker.positions), 20, "whoever asks of the group is let in")
+        until(lambda: answered(lambda: letterbox.deliver([letter])), 30, "dead letters are taken")
+        until(lambda: not isinstance(storing.read(ObjectRef(site.bucket, "gone")), Unknown), 5)
+        process.terminate()
+        assert process.wait(20) == 0, consumer.log()
+    assert {told["key"] for told in said(consumer, "file.reread")} == {
+        "database.url",
+        "minio.secret_key",
+        "kafka.sasl.password",
+    }

@@ -44,12 +44,17 @@ class Staff:
         return {"RECONCILER_MINIO__ACCESS_KEY": f"{self.prefix}{name}", "RECONCILER_MINIO__SECRET_KEY": self.word}
 
 
+def administrator(minio: Minio) -> MinioAdmin:
+    """Return what makes users and policies, as root."""
+    provider = StaticProvider(minio.user, minio.password)
+    return MinioAdmin(endpoint=minio.endpoint, credentials=provider, secure=minio.secure)
+
+
 @contextmanager
 def staff(program: Program, connection: psycopg.Connection[Any], minio: Minio) -> Iterator[Staff]:
     """Make every role's user by what the command prints, and one that may do nothing; take them away afterwards."""
     made = Staff(program, f"s{secrets.token_hex(4)}_", secrets.token_hex(12))
-    provider = StaticProvider(minio.user, minio.password)
-    admin = MinioAdmin(endpoint=minio.endpoint, credentials=provider, secure=minio.secure)
+    admin = administrator(minio)
     users = [f"{made.prefix}{name}" for name in (*ROLES, "nobody")]
     connection.execute(program.run("roles", "sql", "--user-prefix", made.prefix).stdout.encode())
     connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(users[-1])))

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import confluent_kafka as ck
@@ -31,7 +31,7 @@ from deploy.local import kafka as kafkas
 from deploy.local import minio as minios
 from deploy.local import postgres as postgreses
 from deploy.local.cache import claim_port
-from deploy.local.control import Launch
+from deploy.local.control import Control, Elsewhere, Launch
 from deploy.local.minio import Minio
 from deploy.local.place import Place, Way, place
 from deploy.local.postgres import Postgres
@@ -86,6 +86,7 @@ class Broker:
     secure: str
     inside: str
     authority: Authority
+    control: Control = field(default_factory=Elsewhere, repr=False, compare=False)
 
     def master(self) -> dict[str, str]:
         """Return how one who may do all reaches it."""
@@ -169,8 +170,7 @@ def _kafka(here: Place, signed: Authority) -> Broker:
     kafkas._format(runtime, jars, directory)  # noqa: SLF001
     broker = Broker(secure, inside, signed)
     command = [*kafkas._java(runtime, jars, directory), "kafka.Kafka", str(properties)]  # noqa: SLF001
-    here.start(Launch("Kafka", command, directory, ready=lambda: _answers(broker)))
-    return broker
+    return replace(broker, control=here.start(Launch("Kafka", command, directory, ready=lambda: _answers(broker))))
 
 
 def _answers(broker: Broker) -> bool:
@@ -230,6 +230,13 @@ def as_files(directory: Path, environ: Mapping[str, str], *names: str) -> dict[s
     directory.mkdir(exist_ok=True)
     kept = {name: value for name, value in environ.items() if name not in names}
     for name in names:
-        (directory / name.lower()).write_text(f"{environ[name]}\n", "utf-8")
+        write(directory / name.lower(), environ[name])
         kept[f"{name}_FILE"] = str(directory / name.lower())
     return kept
+
+
+def write(file: Path, text: str) -> None:
+    """Put a file in another's place at once, as whoever hands out secrets does."""
+    new = file.with_suffix(".new")
+    new.write_text(f"{text}\n", "utf-8")
+    new.replace(file)

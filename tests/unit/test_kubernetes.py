@@ -59,7 +59,7 @@ def test_each_pod_is_of_the_restricted_profile(document):
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "storage-reconciler"
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert all(set(volume) & {"configMap", "emptyDir"} for volume in spec["volumes"])
+    assert all(set(volume) & {"configMap", "emptyDir", "secret"} for volume in spec["volumes"])
     for container in spec["containers"]:
         assert container["image"] == images.OURS
         assert container["securityContext"] == {
@@ -96,6 +96,9 @@ def test_the_consumer_is_never_away_and_never_alone():
     assert parse(container["args"]).run == "consume:consume"
     environ = {one["name"]: one.get("value") for one in container["env"]}
     assert (environ["RECONCILER_WEB__BIND"], environ["RECONCILER_WEB__STATUS"]) == ("0.0.0.0", "false")  # noqa: S104
+    [secrets] = [volume["name"] for volume in consumer["spec"]["template"]["spec"]["volumes"] if "secret" in volume]
+    [place] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == secrets]
+    assert {environ[name].rpartition("/")[0] for name in environ if name.endswith("_FILE")} == {place}
 
 
 def test_no_pod_of_ours_is_reached_but_by_whoever_scrapes():

@@ -79,16 +79,30 @@ def test_the_environment_goes_before_the_file():
 
 
 def test_a_secret_may_lie_in_a_file():
-    """The file's text without its last line's end is the value; of a secret the TOML may name the file, too."""
+    """The file's text without its last line's end is the value; TOML and environment may both name the file."""
     found = load(
-        {"database": {"url_file": "/run/url"}, "minio": {"endpoint": "http://m", "access_key": "a"}},
-        {"RECONCILER_MINIO__SECRET_KEY_FILE": "/run/key", "RECONCILER_KAFKA__SASL_PASSWORD_FILE": "/run/key"}
-        | {"RECONCILER_KAFKA__BOOTSTRAP_SERVERS": "k"},
-        {"/run/url": "postgresql://x\n", "/run/key": "  k\r\n"}.__getitem__,
+        {
+            "database": {"url_file": "/run/url"},
+            "minio": {"endpoint": "http://m", "access_key_file": "/run/user"},
+            "kafka": {
+                "bootstrap.servers": "k",
+                "sasl.username_file": "/run/user",
+                "ssl": {"key": {"pem_file": "/run/key"}},
+            },
+        },
+        {"RECONCILER_MINIO__SECRET_KEY_FILE": "/run/key", "RECONCILER_KAFKA__SASL_PASSWORD_FILE": "/run/key"},
+        {"/run/url": "postgresql://x\n", "/run/key": "  k\r\n", "/run/user": "alice"}.__getitem__,
         needed=(),
     )
-    assert (found.database.url, found.minio.secret_key) == ("postgresql://x", "  k")
-    assert found.kafka["sasl.password"] == "  k"
+    assert (found.database.url, found.minio.access_key, found.minio.secret_key) == ("postgresql://x", "alice", "  k")
+    names = ("bootstrap.servers", "sasl.username", "ssl.key.pem", "sasl.password")
+    assert found.kafka == dict(zip(names, ("k", "alice", "  k", "  k"), strict=True))
+    assert found.files["database.url"] == "/run/url"
+    assert found.files["kafka.sasl.username"] == "/run/user"
+    assert found.files["kafka.sasl.password"] == "/run/key"
+    assert "kafka.bootstrap.servers" not in found.files
+    [fault] = faults("kafka = {'bootstrap.servers' = 'k', 'sasl.password_file' = '/run/word'}")
+    assert fault.startswith("kafka.sasl.password_file: its file cannot be read")
 
 
 def test_kafkas_keys_are_librdkafkas():
@@ -214,6 +228,38 @@ def test_no_secret_is_told():
     ]
     assert len(wrong) >= 7
     assert SECRET not in "".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:s3@cr3t@h/d",
+        "postgresql://u:s3/cr3t@h/d",
+        "postgresql://u:s3cr3t%zz@h/d",
+        "postgresql://u:s3 cr3t@h/d",
+        "host=h password=s3 cr3t",
+        "s3cr3t",
+    ],
+)
+def test_a_url_whose_password_would_be_taken_for_something_else_is_a_fault(url):
+    """Else a driver's error would tell a part of it."""
+    [fault] = faults("", {"RECONCILER_DATABASE__URL": url})
+    assert fault.startswith("database.url: must be postgresql://")
+    assert "cr3t" not in fault
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:s3%40cr3t%2F@h1,h2:5432/d?application_name=a@b&sslrootcert=/c",
+        "postgres:///d?host=/run/postgresql",
+        "postgresql://u:s3?c#r3t@h/d",
+        "host=h password='s3 c@r3t'",
+    ],
+)
+def test_a_url_that_libpq_reads_as_it_is_meant_is_none(url):
+    """Several hosts, a socket, what is not special to libpq."""
+    assert loaded("", {"RECONCILER_DATABASE__URL": url}).database.url == url
 
 
 @pytest.mark.parametrize(
