@@ -10,7 +10,7 @@ import heapq
 import tempfile
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,7 @@ from reconcile.selection import Parameters
 BLOCK_BYTES = 1 << 20
 NO_ROOM = "has no room for a copy"
 RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
+RUNS = 128  # merged at once, each an open file
 RUN_BYTES = 1 << 15  # read at once of each run when they are merged
 
 
@@ -183,12 +184,36 @@ def brought(pages: Iterable[list[Entry]], facts: Facts, directory: Path | None =
 
 def in_order(spool: Spool, directory: Path | None = None) -> Spool:
     """Return a spool with the lines of another, which is closed, in ascending order: sorted runs on disk, merged."""
-    with ExitStack() as runs:
-        lines = chain.from_iterable(runs.enter_context(closing(spool)).blocks())
-        blocks: list[Blocks] = []
-        while run := sorted(islice(lines, RUN_LINES), key=key_of):
-            one = runs.enter_context(closing(Spool(directory))).write(line + b"\n" for line in run)
-            blocks.append(one.blocks(size=RUN_BYTES))
-        merged = heapq.merge(*map(chain.from_iterable, blocks), key=key_of)
-        with begun(directory) as whole:
-            return whole.write(line + b"\n" for line in merged)
+    levels: list[list[Spool]] = []
+    try:
+        with closing(spool):
+            lines = chain.from_iterable(spool.blocks())
+            while run := sorted(islice(lines, RUN_LINES), key=key_of):
+                _add(levels, _written(run, directory), directory)
+        return _merged(list(chain.from_iterable(levels)), directory)
+    finally:
+        for one in chain.from_iterable(levels):
+            one.close()
+
+
+def _add(levels: list[list[Spool]], run: Spool, directory: Path | None) -> None:
+    """Add a run; so many of a level as are merged at once become one of the next, so that few files are open."""
+    for level in levels:
+        level.append(run)
+        if len(level) < RUNS:
+            return
+        run = _merged(level, directory)
+        for one in level:
+            one.close()
+        level.clear()
+    levels.append([run])
+
+
+def _merged(runs: Iterable[Spool], directory: Path | None) -> Spool:
+    ascending = (chain.from_iterable(run.blocks(size=RUN_BYTES)) for run in runs)
+    return _written(heapq.merge(*ascending, key=key_of), directory)
+
+
+def _written(lines: Iterable[bytes], directory: Path | None) -> Spool:
+    with begun(directory) as whole:
+        return whole.write(line + b"\n" for line in lines)

@@ -78,6 +78,27 @@ def test_runs_beyond_memory_are_merged(monkeypatch):
     one.close()
 
 
+def test_however_many_runs_there_are_few_files_are_open(monkeypatch):
+    """A hundred million lines have a thousand runs, and a process may open a thousand files."""
+    monkeypatch.setattr(spool, "RUN_LINES", 2)
+    monkeypatch.setattr(spool, "RUNS", 3)
+    files: list[IO[bytes]] = []
+    most, opening = [0], spool._opened  # noqa: SLF001
+
+    def counted(directory: Path | None) -> IO[bytes]:
+        files.append(opening(directory))
+        most.append(sum(not one.closed for one in files))
+        return files[-1]
+
+    monkeypatch.setattr(spool, "_opened", counted)
+    keys = [f"{number * 37 % 100:02}" for number in range(100)]
+    one = spool.brought([[Entry(key, 1) for key in keys]], FACTS)
+    assert keys_of(one.blocks()) == sorted(keys)
+    assert max(most) <= 11, "two of each of four levels, a run of the first, what is merged of them, and what was read"
+    one.close()
+    assert all(one.closed for one in files)
+
+
 @pytest.fixture
 def opened(tmp_path, monkeypatch) -> list[IO[bytes]]:
     """Tell which files were opened; from the third on the disk is full."""
