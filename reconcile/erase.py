@@ -25,7 +25,7 @@ from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, carried_ou
 LOST = "it could not be brought back"
 TOGETHER = 20  # are begun together: the others wait as long as their copies take
 NO_CONSENT = (
-    "its bucket keeps no versions, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
+    "no versions of it are kept, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
     " would be lost; --unversioned {} allows it"
 )
 

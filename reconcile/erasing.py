@@ -118,7 +118,12 @@ def _rest(facts: Facts) -> Facts:
 
 
 def erasure(ref: ObjectRef, seen: Present, versioning: str, trash: Trash, number: int) -> Erasure:
-    """Say in which way an object goes: what its bucket could not bring back leaves a copy in the trash."""
+    """Say in which way an object goes: what its bucket could not bring back leaves a copy in the trash.
+
+    Of a key that ends with a slash MinIO keeps no versions, whatever its bucket's versioning is.
+    """
+    if ref.key.endswith("/"):
+        versioning = "Off"
     if versioning == "Enabled" and not ref.s3_version and not trash.always:
         return Erasure(How.MARKER, "", seen)
     copy = copy_of(ref, trash, number)

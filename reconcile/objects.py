@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REMOVALS = EVENTS[1:]
+PARTLY = "Enabled in part"
 _OK, _FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 200, 403, 429, 500
 _PERMIT = "; grant the access key admin:Prometheus, or start MinIO with MINIO_PROMETHEUS_AUTH_TYPE=public"
 _NO_BUCKET = "HTTP 404 NoSuchBucket"
@@ -97,9 +98,11 @@ class Objects:
         return date.timestamp()
 
     def versioning(self, bucket: str) -> str:
-        """Return Enabled, Suspended or Off."""
+        """Return Enabled, Suspended or Off; PARTLY where it is enabled, but not for all that the bucket may hold."""
         with asking(f"versioning of {bucket!r}"):
-            return self.client.get_bucket_versioning(bucket_name=bucket).status or "Off"
+            told = self.client.get_bucket_versioning(bucket_name=bucket)
+        in_part = told.status == "Enabled" and (told.excluded_prefixes or told.exclude_folders)
+        return PARTLY if in_part else told.status or "Off"
 
     def page(self, bucket: str, pairs: Sequence[tuple[str, str]]) -> bytes:
         """Return one document of a bucket, such as a page of its listing, as the server sent it."""

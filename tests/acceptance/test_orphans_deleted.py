@@ -1,7 +1,8 @@
 """Approved orphans are deleted and come back, by the commands on real servers, in buckets with and without versions."""
 
 import pytest
-from minio.versioningconfig import SUSPENDED
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import SUSPENDED, VersioningConfig
 
 TRASH = ".storage-reconciler/trash/"
 
@@ -202,3 +203,22 @@ def test_a_copy_that_would_be_an_orphan_itself_is_refused(office, consent):
     ended = office.program.run("orphans", "delete", *consent)
     assert (ended.returncode, "begin trash.prefix with" in ended.stderr) == (2, True)
     assert (office.listed(), office.state(number)) == (["a"], "approved")
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("excluded", [True, False])
+def test_what_a_versioned_bucket_keeps_no_versions_of_is_not_hidden_but_copied(office, consent, excluded):
+    """A delete marker would be none: MinIO removes it for good, such as a key that ends with a slash."""
+    office.keep_versions()
+    key = "cache/a" if excluded else "folder/"
+    if excluded:
+        config = VersioningConfig(ENABLED, excluded_prefixes=["cache/"])
+        office.objects.set_bucket_versioning(bucket_name=office.bucket, config=config)
+    [number] = office.find({key: b"AAA"})
+    office.approve(number)
+    assert office.program.json("orphans", "delete", "--apply")["left_alone"] == 1
+    assert office.content(key) == b"AAA"
+    assert office.program.json("orphans", "delete", *consent)["done"] == 1
+    assert office.versions(key) == []
+    assert office.program.json("orphans", "undo", str(number), "--apply")["done"] == 1
+    assert office.content(key) == b"AAA"

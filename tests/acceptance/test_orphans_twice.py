@@ -10,20 +10,10 @@ from reconcile.erasing import erasure_of
 from reconcile.storing import Storing
 from reconcile.trash import ANEW, Bin
 from tests.acceptance.test_orphans_crash import deleting
-from tests.support import command
-from tests.support.orphans import Office, killed
+from tests.support.orphans import killed
 
 TRASH = ".storage-reconciler/trash/"
 LONG = timedelta(days=90)
-
-
-@pytest.fixture
-def office(tmp_path, database, connection, minio, bucket, objects):
-    """Give the commands with their schema made, and no grace: nobody waits."""
-    made = command.program(tmp_path, database, minio, bucket, {})
-    made.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
-    assert made.run("migrate", "--apply").returncode == 0
-    return Office(made, connection, objects, bucket)
 
 
 @pytest.mark.invariant(6)
