@@ -49,6 +49,7 @@ class Member:
         self.assignment = noted = Assignment()
         self._topic = topic
         self._trouble: KafkaError | None = None
+        self._broken = False
         self._unsure = False  # the driver may have taken records that never reached us
         self._login = Login(kafka)
         self._consumer = open_consumer(kafka, self._note_trouble)
@@ -61,7 +62,7 @@ class Member:
             self._receive(messages, patience, most)
         except KafkaException as fault:
             self._unsure = True
-            raise raised(fault.args[0], self._topic) from fault
+            raise self._heard(fault.args[0]) from fault
         finally:  # whatever the driver did, what reached us is read again from its first
             records = self.assignment.kept(record_of(message) for message in messages if message.error() is None)
         self._judge(messages)
@@ -88,11 +89,12 @@ class Member:
         self._login.renew(self._consumer)
         try:
             message = self._consumer.poll(patience)
-        except KafkaException:
+        except KafkaException as fault:
+            self._heard(fault.args[0])
             self._unsure, message = True, None
         self.assignment.begin()
-        if message is not None and message.error() is None:
-            self.assignment.kept([record_of(message)])
+        if message is not None:
+            self._idled(message)
         if self.assignment.fresh:
             self.pause()
 
@@ -110,7 +112,7 @@ class Member:
 
     def is_broken(self) -> bool:
         """Tell whether the driver gave up for good; only a new member helps."""
-        return self._trouble is not None and self._trouble.fatal()
+        return self._broken
 
     def exists(self, topic: str) -> bool:
         """Ask whether a topic exists: the driver waits for a missing one without a word."""
@@ -145,8 +147,21 @@ class Member:
         self._consumer.close()
 
     def _note_trouble(self, trouble: KafkaError) -> None:
-        if trouble.fatal() or trouble.name() == kafka_faults.ALL_BROKERS_DOWN:
+        if trouble.name() == kafka_faults.ALL_BROKERS_DOWN:
             self._trouble = trouble
+
+    def _heard(self, error: KafkaError) -> Unavailable | Misconfigured:
+        """Return what an error that lasts is; that the driver gave up for good it says once, to any call."""
+        self._broken = self._broken or error.name() == kafka_faults.FATAL
+        return raised(error, self._topic)
+
+    def _idled(self, message: Message) -> None:
+        """Note what came while nothing was read; a record of it is read again."""
+        error = message.error()
+        if error is None:
+            self.assignment.kept([record_of(message)])
+        else:
+            self._heard(error)
 
     def _receive(self, messages: list[Message], patience: float, most: int) -> None:
         self._login.renew(self._consumer)
@@ -166,10 +181,10 @@ class Member:
             raise Unavailable("kafka", "partitions went and came back within one poll")
         for error in filter(None, map(Message.error, messages)):
             if error.name() not in kafka_faults.HARMLESS:
-                raise raised(error, self._topic)
+                raise self._heard(error)
         trouble = self._trouble
-        if trouble is not None and (self.is_broken() or not (messages or self.answers())):
-            raise raised(trouble, self._topic)
+        if trouble is not None and not (messages or self.answers()):
+            raise self._heard(trouble)
         self._trouble = None
 
     def _forgiven(self, error: KafkaError) -> bool:
@@ -177,7 +192,7 @@ class Member:
             return False
         if error.name() == kafka_faults.NOTHING_TO_COMMIT:
             return True
-        raise raised(error, self._topic)
+        raise self._heard(error)
 
     def _unread(self) -> dict[Partition, int]:
         """Return what the broker holds as committed; where that is nothing, the beginning."""

@@ -315,6 +315,12 @@ def test_after_a_restart_of_the_broker_reading_goes_on_from_what_is_committed(ka
     assert committed(stream, settings) == dict.fromkeys(range(4), 75)
 
 
+def stopping_after(seconds):
+    """Return what tells to stop when so many seconds have passed."""
+    end = monotonic() + seconds
+    return lambda: monotonic() > end
+
+
 def outage_of(member) -> Unavailable | None:
     """Poll once, and return what is unavailable."""
     try:
@@ -322,6 +328,29 @@ def outage_of(member) -> Unavailable | None:
     except Unavailable as outage:
         return outage
     return None
+
+
+@pytest.mark.parametrize("meets", ["reading", "waiting"])
+@pytest.mark.invariant(2)
+def test_a_member_that_was_fenced_joins_anew(members, stream, settings, meets):
+    """The driver gives up for good and says so once, be it to who reads or to who waits for another server."""
+    wanted = write(settings, stream, 100)
+    first = members(**{"group.instance.id": "one"})
+    assert read_all(first, wanted) == wanted
+    second = members(**{"group.instance.id": "one"})
+    until(lambda: (second.poll(0.05), second.assigned() == 4)[1], 30, "the other has its place")
+    if meets == "waiting":
+        first.wait_out(Unavailable("database", "gone"), stopping_after(30), stopping_after(2))
+    again = set()
+
+    def read_again() -> bool:
+        try:
+            again.update(places_of(first.poll(0.1)))
+        except Unavailable as outage:
+            first.wait_out(outage, stopping_after(30))
+        return wanted <= again
+
+    until(read_again, 20, "what was not committed, once more")
 
 
 @each_protocol
