@@ -8,7 +8,8 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proof faults check fmt lock up down clean
-.PHONY: bench bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals
+.PHONY: bench bench-stream bench-poison bench-burst bench-mass bench-latency bench-sweep bench-replay bench-rivals
+.PHONY: bench-scaling bench-profile
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +54,7 @@ fmt: $(READY)  ## format, and mend what can be mended
 lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
-	for extra in go java postgres browser rivals; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
+	for extra in go java postgres browser rivals profiler; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 	echo hatchling | $(COMPILE) --constraint requirements/dev.txt - -o requirements/build.txt
 
@@ -69,6 +70,9 @@ bench-stream: $(READY)  ## events through Kafka to the database, a second
 bench-burst: $(READY)  ## a burst of removals beside fresh events
 	@$(BIN)/python -m benchmarks.burst
 
+bench-mass: $(READY)  ## a mass deletion: the brake, and its release
+	@$(BIN)/python -m benchmarks.mass
+
 bench-latency: $(READY)  ## from the deletion to the flag
 	@$(BIN)/python -m benchmarks.latency
 
@@ -83,9 +87,17 @@ bench-replay: $(READY)  ## a day of events, again
 
 bench-rivals: $(READY)  ## what one would use instead of the stream, and of the sweep
 	@$(BIN)/python -m benchmarks.rivals
+	@$(BIN)/python -m benchmarks.notified
 	@$(BIN)/python -m benchmarks.sweeps
 
-bench: bench-stream bench-poison bench-burst bench-latency bench-sweep bench-replay bench-rivals  ## all of them (hours)
+bench-scaling: $(READY)  ## more processes, findings, rows, backlog
+	@$(BIN)/python -m benchmarks.scaling
+
+bench-profile: $(READY)  ## where the time goes on each hot path
+	@$(BIN)/python -m benchmarks.profiling
+
+bench: bench-stream bench-poison bench-burst bench-mass bench-latency bench-sweep bench-replay  ## all of them (hours)
+bench: bench-rivals bench-scaling bench-profile
 
 clean:  ## remove what setup and the tools made here (the servers' cache stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

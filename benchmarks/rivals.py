@@ -2,8 +2,9 @@
 
 `make bench-rivals`. Three rounds; in each and for each mix of events: a consumer as one writes it in an afternoon (one
 SELECT, one HEAD and one commit an event), the same in batches of 500 that asks MinIO only where event and rows do not
-agree, and ours. A rival reads fewer events of its topic, since only rates are compared. What each writes is compared
-with the truth: rows that it flags although their object is there, orphans that it reports although their row is.
+agree, Kafka Connect that mirrors the bucket into a table which is joined, and ours. A rival in Python reads fewer
+events of its topic, since only rates are compared. What each writes is compared with the truth: rows that it flags
+although their object is there, orphans that it reports although their row is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import asdict, replace
 import psycopg
 from psycopg import sql
 
-from benchmarks import filling, sweep
+from benchmarks import filling, mirror, sweep
 from benchmarks.afternoon import by_batch, by_event
 from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.machine import machine, peak_mb
@@ -32,7 +33,7 @@ EVENTS = 50_000
 BEFORE, PREPARED = "before its row", "rivals/"
 MIXES = {"healthy": 0.0, BEFORE: 0.0, "5 % drift": 0.05, "all drift": 1.0}
 ROWS = {"files": filling.FILES, "each": sweep.A_DIRECTORY, "size": sweep.SIZE}
-READ_BY = {"by event": 0.04, "by batch": 0.4, "ours": 1.0}  # of the events: rates need no more
+READ_BY = {"by event": 0.04, "by batch": 0.4, "by connect": 1.0, "ours": 1.0}  # of the events: rates need no more
 TABLES = """
 CREATE TABLE IF NOT EXISTS rival_orphan (key text PRIMARY KEY);
 TRUNCATE rival_orphan;
@@ -58,20 +59,19 @@ def ours(place: Place) -> dict[str, float]:
         return consumed(place, lambda _: None, left)
 
 
-MEASUREMENTS = {"by event": by_event, "by batch": by_batch, "ours": ours}
+MEASUREMENTS = {"by event": by_event, "by batch": by_batch, "by connect": mirror.by_connect, "ours": ours}
 
 
 def measured(name: str, place: Place) -> dict[str, float]:
-    """Measure, and tell what it cost this process besides: CPU by a million events, and memory at its highest."""
+    """Measure, and tell what it cost besides: CPU by a million events, and memory at its highest.
+
+    That is this process's, unless the measurement tells another's.
+    """
     before = resource.getrusage(resource.RUSAGE_SELF)
     found = MEASUREMENTS[name](place)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {
-        "rate": found["rate"],
-        "cpu_s_a_million": spent / place.events * 1e6,
-        "rss_mb": peak_mb(),
-    }
+    spent = found.pop("cpu_s", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return {"rss_mb": peak_mb(), **found, "cpu_s_a_million": spent / place.events * 1e6}
 
 
 def measure(name: str, place: Place) -> dict[str, float]:
@@ -115,7 +115,7 @@ def run(servers: Servers, rounds: int) -> None:
             filling.produce(place.bootstrap, place.topic, records(drift))
             print(mix)
             found = [_round(connection, place) for _ in range(rounds)]
-            for name in ("by event", "by batch"):
+            for name in list(MEASUREMENTS)[:-1]:
                 ratios = [one["ours"]["rate"] / one[name]["rate"] for one in found]
                 filling.result(f"rivals.{_word(mix)}.{_word(name)}.ratio", ratios)
 
@@ -131,6 +131,8 @@ def _round(connection: psycopg.Connection[tuple[object, ...]], place: Place) -> 
         events = int(EVENTS * READ_BY[name])
         if place.prefix:
             prepare(connection)
+        if name == "by connect":
+            mirror.fill(connection, place.bucket)
         found[name] = measure(name, replace(place, events=events))
         for (left,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
             connection.execute(sql.SQL("COMMIT PREPARED {}").format(str(left)))

@@ -74,21 +74,21 @@ def answers(bootstrap: str) -> bool:
         return False
 
 
-def check_jars(directory: Path, pinned: Mapping[str, str]) -> None:
-    """Hold every jar to its pinned hash, and the list of jars to the list of pins; else Trouble."""
+def check_jars(directory: Path, pinned: Mapping[str, str], told: str = f"deploy/local/{PINNED.name}") -> None:
+    """Hold every jar to its pinned hash, and the list of jars to the list of pins, which `told` holds; else Trouble."""
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in directory.glob("*.jar")}
     for name in sorted(found.keys() | pinned.keys()):
         if found.get(name) != pinned.get(name):
             raise Trouble(
-                f"{name}: SHA-256 is {found.get(name, 'that of no file: it did not come')}, but {PINNED.name} says "
+                f"{name}: SHA-256 is {found.get(name, 'that of no file: it did not come')}, but {told} says "
                 f"{pinned.get(name, 'nothing of such a jar')}. Only jars whose hash is pinned are run. Remove "
-                f"{directory}, if it is there, and run again; another version is pinned in deploy/local/{PINNED.name}."
+                f"{directory}, if it is there, and run again; another version is pinned in {told}."
             )
 
 
-def pins() -> dict[str, str]:
+def pins(file: Path = PINNED) -> dict[str, str]:
     """Return the pinned hash of each jar."""
-    lines = (line.split() for line in PINNED.read_text(encoding="utf-8").splitlines())
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
     return {name: digest for digest, name in lines}
 
 
@@ -187,10 +187,7 @@ def _jars() -> Path:
     def build(place: Path) -> None:
         runtime = java()
         with step(f"Kafka: fetching the jars of {VERSION}"):
-            fetched = _fetch(place, runtime)
-        for jar in fetched.glob("*/*.jar"):
-            shutil.copyfile(jar, place / jar.name)
-        shutil.rmtree(place / "fetched")
+            fetch_jars(JARS, place, runtime)
         check_jars(place, pins())
 
     jars = kept(f"kafka-{VERSION}", build)
@@ -198,15 +195,22 @@ def _jars() -> Path:
     return jars
 
 
-def _fetch(place: Path, runtime: Path) -> Path:
+def fetch_jars(wanted: str, place: Path, runtime: Path) -> None:
+    """Fetch what Maven's coordinates name, with all that it needs, into a directory."""
+    said = by_jgo(FETCH, wanted, place, runtime)
+    for jar in Path(said).glob("*/*.jar"):
+        shutil.copyfile(jar, place / jar.name)
+    shutil.rmtree(place / "fetched")
+
+
+def by_jgo(program: str, wanted: str, place: Path, runtime: Path) -> str:
     """Let jgo resolve and fetch, in a process of its own: it would look for a JDK if it saw no Java."""
     environment = {
         "JAVA_HOME": str(runtime.resolve().parents[1]),
         "JGO_CACHE_DIR": str(place / "fetched" / "environments"),
         "M2_REPO": str(place / "fetched" / "repository"),
     }
-    said = run([sys.executable, "-c", FETCH, JARS], WAY_OUT, environment)
-    return Path(said.strip().splitlines()[-1])
+    return run([sys.executable, "-c", program, wanted], WAY_OUT, environment).strip().splitlines()[-1]
 
 
 def _admin(bootstrap: str) -> AdminClient:

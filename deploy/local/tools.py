@@ -48,6 +48,11 @@ def rucio() -> Path:
     return _wheel("rivals", "rucio")
 
 
+def py_spy() -> Path:
+    """Return py-spy, which tells where the time of a Python program goes."""
+    return _one(_wheel("profiler", "py-spy"), "bin/py-spy")
+
+
 def major(program: Path) -> int:
     """Return a program's major version."""
     return _version(program, ["--version"])[0]

@@ -1,0 +1,163 @@
+"""A mass deletion of live objects: how soon the brake holds, after how many flags, and how fast a release is done.
+
+`make bench-mass`. The whole service runs as its users run it, with flagging on. 100 000 objects are deleted through S3,
+a thousand a request; their events take MinIO's own way. When all of them are held, the brake is released as a person
+would, and each is looked at anew and flagged: that rate is set beside bare HEADs of the same objects by the same
+transport, and by minio-py with eight threads, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
+
+from benchmarks import sweep
+from benchmarks.filling import FILES, INSERT_FILES, result
+from benchmarks.machine import machine
+from deploy.local.control import Native
+from deploy.local.demo import prepare
+from deploy.local.progress import Trouble
+from deploy.local.stack import Servers, stack
+from deploy.local.story import PROGRAM, Demo
+from reconcile.model import ObjectRef
+from reconcile.opening import objects
+from reconcile.settings import load
+
+THREADS = 8
+ASKED = 5_000
+AT_ONCE = 400
+DEADLINE_S = 10.0
+PATIENCE_S = 900.0
+BRAKE = "SELECT extract(epoch FROM since)::float8 AS at FROM reconciler.restraint WHERE effect = 'brake'"
+FLAGGED = "SELECT count(*)::int AS number FROM file_versions WHERE status = 'corrupted'"
+HELD = "SELECT count(*)::int AS number FROM reconciler.finding WHERE held_by = 'brake' AND closed_at IS NULL"
+
+
+def fill(place: Demo, number: int) -> None:
+    """Write rows, and copy their objects beside each other on MinIO's disk."""
+    control = place.servers.minio.control
+    if not isinstance(control, Native):
+        raise Trouble("the objects are copied on MinIO's own disk: RECONCILER_SERVERS=native")
+    connection = place.application.connection
+    connection.execute(INSERT_FILES, [FILES])
+    rows = {"files": FILES, "each": sweep.A_DIRECTORY, "size": sweep.SIZE, "lower": 0, "upper": number}
+    connection.execute(sweep.INSERT_FROM, rows)
+    connection.execute("VACUUM ANALYZE file_versions")
+    first = BytesIO(b"x" * sweep.SIZE)
+    client = place.application.client
+    client.put_object(bucket_name=place.bucket, object_name=sweep.key_of(0), data=first, length=sweep.SIZE)
+    sweep.copy(control.launch.directory / "data" / place.bucket, number)
+
+
+def delete(place: Demo, number: int) -> float:
+    """Delete all of them, and return when the first was asked for, in seconds since 1970."""
+    began = time.time()  # noqa: TID251 - compared with the database's clock on this machine
+    keys = (DeleteObject(sweep.key_of(each)) for each in range(number))
+    for error in place.application.client.remove_objects(bucket_name=place.bucket, delete_object_list=keys):
+        raise Trouble(f"{error.name}: {error.message}")
+    return began
+
+
+def bare(place: Demo, number: int) -> float:
+    """Return how many of the objects that are gone our transport asks for a second, and nothing else."""
+    refs = [ObjectRef(place.bucket, sweep.key_of(each)) for each in range(min(number, ASKED))]
+    document = tomllib.loads((place.directory / "reconciler.toml").read_text("utf-8"))
+    with objects(load(document, {}, str)) as store:
+        began = time.perf_counter()
+        for start in range(0, len(refs), AT_ONCE):
+            store.heads(refs[start : start + AT_ONCE], DEADLINE_S)
+        return len(refs) / (time.perf_counter() - began)
+
+
+def by_minio_py(place: Demo, number: int) -> float:
+    """Return how many of them minio-py asks for a second, by threads."""
+    asked = min(number, ASKED)
+
+    def ask(each: int) -> None:
+        try:
+            place.application.client.stat_object(bucket_name=place.bucket, object_name=sweep.key_of(each))
+        except S3Error:
+            return
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(ask, range(asked)))
+    return asked / (time.perf_counter() - began)
+
+
+def count(place: Demo, query: str) -> int:
+    """Return what a query counts."""
+    row = place.onlooker.execute(query.encode()).fetchone()
+    return int(row["number"]) if row else 0
+
+
+def until(true: Callable[[], bool], what: str) -> float:
+    """Wait, and return when it was so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {PATIENCE_S:.0f} s")
+        time.sleep(0.2)
+    return time.perf_counter()
+
+
+def one(servers: Servers, number: int) -> dict[str, float]:
+    """Delete, wait until all is held, release, and wait until all is flagged."""
+    with TemporaryDirectory() as directory:
+        place = prepare(servers, Path(directory))
+        fill(place, number)
+        place.start()
+        try:
+            place.ready()
+            asked = time.perf_counter()
+            began = delete(place, number)
+            deleted = time.perf_counter() - asked
+            known = until(lambda: count(place, FLAGGED) + count(place, HELD) == number, "all are held") - asked
+            flagged = count(place, FLAGGED)
+            [brake] = place.onlooker.execute(BRAKE).fetchall()
+            alone = {"bare": bare(place, number), "minio_py": by_minio_py(place, number)}
+            released = time.perf_counter()
+            command = [PROGRAM, "--config", str(place.directory / "reconciler.toml"), "brake", "release", "--apply"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            drained = until(lambda: count(place, FLAGGED) == number, "all are flagged") - released
+        finally:
+            place.stop()
+    rate = (number - flagged) / drained
+    print(
+        f"  deleted in {deleted:.1f} s; all known after {known:.1f} s; released and flagged at {rate:,.0f}/s; "
+        f"bare HEADs {alone['bare']:,.0f}/s, by minio-py {alone['minio_py']:,.0f}/s",
+        flush=True,
+    )
+    return {
+        "brake_s": brake["at"] - began,
+        "flags_before": flagged,
+        "drain.ratio": rate / alone["bare"],
+        "drain.ratio_to_minio_py": rate / alone["minio_py"],
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description="a mass deletion, the brake, and its release")
+    parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with stack() as servers:
+        print(f"{machine()}; {options.objects:,} live objects deleted")
+        found = [one(servers, options.objects) for _ in range(options.rounds)]
+    for name in found[0]:
+        result(f"mass.{name}", [each[name] for each in found])
+
+
+if __name__ == "__main__":
+    main()

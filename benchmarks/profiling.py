@@ -1,0 +1,154 @@
+"""Where the time goes on each hot path: a sampling profiler over the benchmarks' own measurements.
+
+`make bench-profile`. py-spy looks two hundred times a second at the main thread of a process that does nothing but the
+path: healthy events, removals of live keys, a sweep, a replay. A table each: the share of all samples, waiting
+included, that each of our functions was in by itself or by what it calls of others (then named after it), and in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+
+from benchmarks import filling, rivals, scaling, sweep
+from benchmarks.machine import machine
+from benchmarks.stream import Place
+from deploy.local import tools
+from deploy.local.stack import Servers, stack
+
+SAMPLES_A_SECOND = 200
+SHOWN = 14
+OURS = ("reconcile.", "consumer.", "benchmarks.")
+FRAME = re.compile(r"(?P<function>.+) \((?P<file>.+?)(:\d+)?\)")
+
+
+@dataclass(frozen=True)
+class HotPath:
+    """A hot path: the module and the name of its measurement, and where that runs."""
+
+    module: str
+    measurement: str
+    place: Mapping[str, object]
+
+
+def stacks(path: HotPath) -> Iterator[tuple[list[str], int]]:
+    """Profile the measurement in a process of its own; yield each stack of the main thread, and its samples."""
+    with TemporaryDirectory() as directory:
+        written = Path(directory) / "stacks"
+        profiler = [str(tools.py_spy()), "record", "--rate", str(SAMPLES_A_SECOND), "--format", "raw"]
+        profiler += ["--idle", "--threads", "--nonblocking", "--output", str(written), "--"]
+        command = [sys.executable, "-m", path.module, path.measurement, json.dumps(path.place)]
+        done = subprocess.run([*profiler, *command], check=True, capture_output=True)
+        found = next(json.loads(line) for line in done.stdout.decode().splitlines() if line.startswith("{"))
+        print(f"  {found['rate']:,.0f}/s under the profiler", flush=True)
+        for line in written.read_text(encoding="utf-8").splitlines():
+            stack_, _, samples = line.rpartition(" ")
+            thread, *frames = stack_.split(";")
+            if "MainThread" in thread:
+                yield frames, int(samples)
+
+
+def named(frame: str) -> str:
+    """Return a frame as module and function."""
+    found = FRAME.fullmatch(frame)
+    if found is None:
+        return frame
+    return f"{found['file'].removesuffix('.py').replace('/', '.').rpartition('site-packages.')[2]}.{found['function']}"
+
+
+def table(path: HotPath, within: str) -> list[tuple[tuple[str, str], float, float]]:
+    """Return our function and the other's it waits in, their share and the first's in all, within a function."""
+    alone: Counter[tuple[str, str]] = Counter()
+    in_all: Counter[str] = Counter()
+    total = 0
+    for frames, samples in stacks(path):
+        names = [named(frame) for frame in frames]
+        starts = [number for number, name in enumerate(names) if name.endswith(within)]
+        if not starts:
+            continue
+        total += samples
+        inner = names[starts[0] :]
+        last = next(name for name in reversed(inner) if name.startswith(OURS))
+        alone[(last, "" if last == inner[-1] else inner[-1])] += samples
+        in_all.update(dict.fromkeys(inner, samples))
+    return [(one, samples / total, in_all[one[0]] / total) for one, samples in alone.most_common(SHOWN)]
+
+
+def show(name: str, path: HotPath, within: str) -> None:
+    """Print the table of a path."""
+    print(name, flush=True)
+    for (function, other), alone, in_all in table(path, within):
+        print(f"  {alone:6.1%} {in_all:6.1%}  {function}" + (f" > {other}" if other else ""))
+
+
+def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
+    """Fill what each chosen path needs, and profile it."""
+    if {"healthy", "replay"} & set(chosen):
+        place = scaling.placed(servers, events)
+        with psycopg.connect(place.database, autocommit=True) as connection:
+            filling.fill(connection, scaling.PREFIX, scaling.ROWS)
+            filling.migrate(connection)
+        filling.produce(place.bootstrap, place.topic, scaling.records(events, scaling.ROWS))
+        if "healthy" in chosen:
+            show("stream, healthy", HotPath("benchmarks.stream", "healthy", asdict(place)), ".consumed")
+        if "replay" in chosen:
+            show("replay", HotPath("benchmarks.replay", "replay", asdict(place)), ".plan")
+    if {"drift", "sweep"} & set(chosen):
+        swept = swept_place(servers, number)
+        if "sweep" in chosen:
+            show("sweep", HotPath("benchmarks.sweep", "sweep", asdict(swept)), ".run")
+        if "drift" in chosen:
+            show("stream, drift", HotPath("benchmarks.rivals", "ours", asdict(drifting(servers, swept))), ".consumed")
+
+
+def swept_place(servers: Servers, number: int) -> sweep.Place:
+    """Fill a bucket and its rows."""
+    minio = servers.minio
+    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
+    place = sweep.Place(database, minio.url, minio.user, minio.password, number)
+    sweep.fill(servers, place)
+    return place
+
+
+def drifting(servers: Servers, swept: sweep.Place) -> Place:
+    """Add rows whose objects are gone, and the events of their removal."""
+    number = swept.number // 4
+    with psycopg.connect(swept.database, autocommit=True) as connection:
+        rows = {"lower": swept.number, "upper": swept.number + number}
+        connection.execute(sweep.INSERT_FROM, {**rivals.ROWS, **rows})
+    place = replace(scaling.placed(servers, number), database=swept.database, bucket=sweep.BUCKET, prefix="")
+    removed = "s3:ObjectRemoved:Delete"
+    keys = (sweep.key_of(swept.number + each) for each in range(number))
+    filling.produce(
+        place.bootstrap,
+        place.topic,
+        ((n % scaling.PARTITIONS, key, filling.event(sweep.BUCKET, key, None, removed)) for n, key in enumerate(keys)),
+    )
+    return place
+
+
+def main() -> None:
+    """Run the profiler over each path that is named, or all."""
+    paths = ["healthy", "drift", "sweep", "replay"]
+    parser = argparse.ArgumentParser(description="where the time goes on each hot path")
+    parser.add_argument("path", nargs="*", default=paths, metavar="|".join(paths))
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--objects", type=int, default=100_000)
+    options = parser.parse_args()
+    with stack() as servers:
+        print(machine())
+        run(servers, options.path, options.events, options.objects)
+
+
+if __name__ == "__main__":
+    main()
