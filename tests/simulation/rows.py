@@ -24,26 +24,27 @@ class Rows:
         if self.named:
             versions = self.servers.storage.buckets[BUCKET].get(key, [])
             version = next((name for name, content in reversed(versions) if content), "") if versions else ""
-        self.servers.tables.rows[row_id] = Stored(row_id, BUCKET, key, size, None, status, version)
-        self.row_changed(row_id)
+        self.write(row_id, Stored(row_id, BUCKET, key, size, None, status, version))
 
     def change(self, row_id: str, **columns: object) -> None:
         """Change a row, unless the reconciler's own lock is in the way."""
         row = self.servers.tables.rows.get(row_id)
         if row is not None:
-            self.row_changed(row_id)
-            self.servers.tables.rows[row_id] = row._replace(**columns)
-            self.row_changed(row_id)
+            self.write(row_id, row._replace(**columns))
 
-    def row_changed(self, row_id: str) -> None:
-        """Note that a row changed, of which nothing tells but an event that is held."""
-        row = self.servers.tables.rows[row_id]
-        self.files.watch.row_changed(row)
-        for ref in {row.ref(), ObjectRef(BUCKET, row.key)}:
-            self.files.number += 1
-            self.files.last[ref] = self.files.number
-            if not self.is_held(ref):
-                self.files.watch.told[ref] = None
+    def write(self, row_id: str, row: Stored | None) -> None:
+        """Put a row in the place of what was there, or none; nothing tells of it but an event that is held."""
+        rows = self.servers.tables.rows
+        changed = [one for one in (rows.pop(row_id, None), row) if one is not None]
+        if row is not None:
+            rows[row_id] = row
+        for one in changed:
+            self.files.watch.row_changed(one)
+            for ref in {one.ref(), ObjectRef(BUCKET, one.key)}:
+                self.files.number += 1
+                self.files.last[ref] = self.files.number
+                if not self.is_held(ref):
+                    self.files.watch.told[ref] = None
 
     def status(self, row_id: str, status: str) -> None:
         """Set a row's status."""
@@ -65,9 +66,7 @@ class Rows:
 
     def drop(self, row_id: str) -> None:
         """Delete a row."""
-        if row_id in self.servers.tables.rows:
-            self.row_changed(row_id)
-            del self.servers.tables.rows[row_id]
+        self.write(row_id, None)
 
     def lock(self, row_id: str, on: bool) -> None:  # noqa: FBT001
         """Hold a row in an open transaction."""

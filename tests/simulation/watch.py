@@ -71,13 +71,13 @@ class Watch:
         self.counts["invariant 3: beside a row that the application held"] += bool(held)
         if before is None:
             return
-        for row_id, row in after.rows.items():
-            if before.rows[row_id].status != row.status:
-                self._wrote_row(world, before.rows[row_id], row)
+        written = [row for row_id, row in after.rows.items() if before.rows[row_id].status != row.status]
+        for row in written:
+            self._wrote_row(world, before.rows[row.row_id], row)
         for number, kept in after.findings.items():
             if before.findings.get(number) != kept:
                 self._wrote_finding(world, txn, number)
-        self._note(txn.refs)
+        self._note([*txn.refs, *(row.ref() for row in written)])  # a row may name another object by now
         for kept in after.findings.values():
             one = kept.finding
             if one.state not in FINAL and one.ref not in after.looks:
