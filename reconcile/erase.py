@@ -188,7 +188,8 @@ class Erasing:
     def _came_to_light(self, one: Named) -> Outcome:
         """Keep that an upload which a removal hid is there again: once, since what hides it later hides it rightly."""
         self._note(one, "deletion undone", ANEW)
-        _looked_at(self.bin, self.kept[_id(one)], self.why, "orphans delete")
+        _withdrawn(self.bin, self.kept[_id(one)], self.why, "orphans delete")
+        reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
         return Outcome(one, done=False, told=ANEW)
 
     def _told(self, one: Outcome) -> Outcome:
@@ -207,20 +208,22 @@ def undone(bin_: Bin, one: Kept, why: str, *, apply: bool) -> Outcome:
     if one.erasing is None:
         return Outcome(named, done=False, told=f"it is {one.state}, and was not deleted by orphans delete")
     way = erasure_of(one.erasing)
-    lacking = bin_.bring_back(one.ref, way) if apply else bin_.cannot_return(one.ref, way)
+    lacking = bin_.cannot_return(one.ref, way)
+    if apply and not lacking:
+        _withdrawn(bin_, one, why, "orphans undo")
+        lacking = bin_.bring_back(one.ref, way)
     if lacking or not apply:
         return Outcome(named, done=not lacking, told=lacking or "brought back")
     acts.note_findings(bin_.live.database, acts.Who(bin_.live.actor, why), [one.id], "deletion undone")
-    _looked_at(bin_, one, why, "orphans undo")
+    reconcile(bin_.live, [Hint(one.ref, named_by="orphans undo")])
     return Outcome(named, done=True, told="brought back")
 
 
-def _looked_at(bin_: Bin, one: Kept, why: str, by: str) -> None:
-    """Look at what is there again; what was approved for its removal is so no more, or the next run would remove it."""
+def _withdrawn(bin_: Bin, one: Kept, why: str, by: str) -> None:
+    """Withdraw the approval of what is to be there again, or the next run would remove it."""
     if one.state == State.APPROVED:
         deed = Deed(Input.REOPEN, why, as_it_is, through=unasked)
         list(carried_out(bin_.live, deed, [Named(one.id, one.ref)], by))
-    reconcile(bin_.live, [Hint(one.ref, named_by=by)])
 
 
 def _id(one: Named) -> int:

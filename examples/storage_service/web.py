@@ -13,7 +13,7 @@ from flask.views import MethodView
 from sqlalchemy.orm import Session, joinedload
 from werkzeug.exceptions import HTTPException
 
-from reconcile.guards import FileMissing, Storage, StorageUnavailable, UploadFailed
+from reconcile.guards import FileMissing, Storage, StorageUnavailable, UploadFailed, VersionNotFound
 
 from .files import Upload, page_of_files, plain_name, store
 from .models import FileVersion, Sessions, StorageFile, sessions_of
@@ -91,6 +91,7 @@ def create_app(config: str | Path = "reconciler.toml") -> Flask:
     app.before_request(refuse_other_sites)
     app.after_request(with_headers)
     app.register_error_handler(HTTPException, refusal)
+    app.register_error_handler(VersionNotFound, not_found)
     app.register_error_handler(StorageUnavailable, unavailable)
     app.register_error_handler(UploadFailed, failed)
     return app
@@ -131,6 +132,11 @@ def refusal(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None:
         return error
     return answer("message.html", error.code or 500, title=error.name, text=error.description)
+
+
+def not_found(_: VersionNotFound) -> ResponseReturnValue:
+    """Answer what asks for a version that has no file: deleted, or not stored yet."""
+    return answer("message.html", 404, title="Not Found", text="There is no version of this name.")
 
 
 def unavailable(_: StorageUnavailable) -> ResponseReturnValue:

@@ -162,6 +162,15 @@ def test_while_minio_is_away_nothing_is_marked_and_nothing_kept(page, served):
     assert downloaded(page) == ("report.txt", CONTENT)
 
 
+def test_a_version_that_expects_no_file_is_not_found(page, served):
+    """By its row, which the application's own rules have made so; nothing is marked."""
+    upload(page)
+    [(version,)] = served.sql("UPDATE file_versions SET status = 'deleted' RETURNING id::text")
+    answered = page.goto(f"/versions/{version}/content")
+    assert (answered.status, page.get_by_role("heading", level=1).inner_text()) == (404, "Not Found")
+    assert [row[:2] for row in served.marked()] == [("deleted", None)]
+
+
 def test_every_page_fits_its_window_and_says_names_as_they_are(page, served):
     """At no width does anything stand out of the window, whatever a file is called, in the list and on its 404."""
     upload(page, HOSTILE)

@@ -78,6 +78,41 @@ def test_what_came_to_light_once_and_is_deleted_by_the_application_stays_so(offi
     assert office.versions("a") == [True, False, False]
 
 
+@pytest.mark.invariant(6)
+def test_what_an_undo_that_was_killed_brought_back_is_not_deleted_again(office):
+    """Its approval was withdrawn before: who asked for the object does not lose it to the next run."""
+    office.keep_versions()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+    killed(office, "removed")
+    killed(office, "removed", "orphans", "undo", str(number))
+    assert (office.content("a"), office.state(number)) == (b"AAA", "open")
+    assert office.program.json("orphans", "delete", "--apply")["done"] == 0
+    assert office.content("a") == b"AAA"
+
+
+@pytest.mark.invariant(6)
+def test_what_is_under_object_lock_is_told_each_time_and_copied_once(office, objects):
+    """Its version is not removed; a delete marker would hide it all the same, and be taken away."""
+    office.bucket = f"{office.bucket}-locked"
+    office.program.environ["RECONCILER_MAPPING__BUCKET__NAME"] = office.bucket
+    objects.make_bucket(bucket_name=office.bucket, object_lock=True)
+    first, second = office.find({"a": b"AAA", "b": b"BB"})
+    for key in ("a", "b"):
+        objects.enable_object_legal_hold(bucket_name=office.bucket, object_name=key)
+    office.approve(first, second)
+    always = {"RECONCILER_TRASH__ALWAYS": "true"}
+    for _ in range(2):
+        ended = office.program.run("orphans", "delete", str(first), "--apply", "-o", "json", **always)
+        assert (ended.returncode, "WORM protected" in ended.stdout) == (5, True)
+    [copy] = office.listed(prefix=TRASH)
+    assert (office.state(first), office.versions(copy), office.versions("a")) == ("approved", [False], [False])
+    assert office.program.json("orphans", "delete", str(second), "--apply")["done"] == 1
+    assert office.versions("b") == [True, False]
+    assert office.program.json("orphans", "undo", str(second), "--apply")["done"] == 1
+    assert office.content("b") == b"BB"
+
+
 class Aged(Storing):
     """Hands by which everything but the latest version and the first was uploaded some minutes sooner."""
 

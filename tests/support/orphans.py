@@ -129,11 +129,11 @@ class Office:
         return [ObjectRef(*found) for found in self.connection.execute(kept)]
 
 
-def killed(office: Office, point: str) -> None:
-    """Run a deletion that is killed at a point, and let its lease end."""
-    words = ("orphans", "delete", "--unversioned", office.bucket, "--apply")
+def killed(office: Office, point: str, *words: str) -> None:
+    """Run a deletion, or another command, that is killed at a point, and let its lease end."""
+    words = words or ("orphans", "delete", "--unversioned", office.bucket)
     process = subprocess.run(
-        [sys.executable, "-m", "tests.support.dying", point, *words],
+        [sys.executable, "-m", "tests.support.dying", point, *words, "--apply"],
         capture_output=True, check=False, env=office.program.environment({}), cwd=ROOT, timeout=60,
     )  # fmt: skip
     assert process.returncode == -9, process.stderr
