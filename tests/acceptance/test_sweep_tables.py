@@ -116,7 +116,7 @@ def test_what_an_application_has_set_for_its_own_sessions_is_not_ours(installed,
 
 
 def test_the_options_of_the_url_are_heeded(installed, connection, objects, bucket):
-    """A search_path that an application's own URL has is ours, too."""
+    """A search_path that an application's own URL has is ours, too; that of PGOPTIONS is passed over."""
     fill(connection, objects, bucket)
     connection.execute(OTHERS)
     connection.execute("INSERT INTO other.storage_files SELECT * FROM public.storage_files")
@@ -124,4 +124,4 @@ def test_the_options_of_the_url_are_heeded(installed, connection, objects, bucke
     connection.execute("TRUNCATE public.storage_files, public.file_versions CASCADE")
     url = installed.environ["RECONCILER_DATABASE__URL"]
     led = f"{url}{'&' if '?' in url else '?'}options={quote('-c search_path=other')}"
-    assert found(swept(installed, RECONCILER_DATABASE__URL=led)) == DRIFTS
+    assert found(swept(installed, RECONCILER_DATABASE__URL=led, PGOPTIONS="-c search_path=nowhere")) == DRIFTS
