@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from psycopg.types.json import Jsonb
 
 from reconcile import ledger
+from reconcile.asking import asked, paged
 from reconcile.compare import Facts
 from reconcile.confirm import Confirmed
 from reconcile.database import Busy, Connection, Database, queries, sql_file
@@ -28,6 +29,7 @@ T = TypeVar("T")
 SQL = queries(sql_file("sweep.sql"))
 LEASE_S = 60.0
 AGAIN = (Busy, Unavailable)  # after which a write that may be done twice is tried again
+FIRST = ("", "")  # the least key and version that there can be
 PAGE = 1000  # the LIMIT of `drifts`; `open_findings` asks for one more, to see a key that is cut in two
 
 
@@ -118,6 +120,7 @@ class Kept:
     run: Run
     owner: str
     leads: bool = False
+    _at: tuple[str, str] = FIRST
 
     @property
     def task(self) -> str:
@@ -126,17 +129,8 @@ class Kept:
 
     def take(self) -> Range | None:
         """Take a range that nobody works at."""
-        found = self._asked("take", {"task": self.task, "owner": self.owner, "until_s": LEASE_S})
+        found = asked(self.database, SQL["take"], {"task": self.task, "owner": self.owner, "until_s": LEASE_S})
         return Range(*found[0]) if found else None
-
-    def _asked(self, name: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement that may be executed twice."""
-
-        def ask() -> list[tuple[Any, ...]]:
-            with self.database.use() as connection:
-                return connection.execute(SQL[name], given).fetchall()
-
-        return patiently(ask)
 
     def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:
         """Keep drifts and checkpoint in one transaction, if the range is still ours."""
@@ -186,16 +180,20 @@ class Kept:
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
         """Return references with findings, in key order, none of their keys in part."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "lower": lower, "upper": upper}
-        refs = [ObjectRef(*row) for row in self._asked("open_findings", given)]
+        refs = [ObjectRef(*row) for row in asked(self.database, SQL["open_findings"], given)]
         whole = [ref for ref in refs if ref.key != refs[-1].key] if len(refs) > PAGE else refs
         return whole or refs
 
     def to_see_again(self, margin: timedelta) -> tuple[list[ObjectRef], bool]:
         """Return references that were sighted but once, those that are ripe before the others."""
-        found = self._asked("to_see_again", {"id": self.run.id, "margin_s": margin.total_seconds()})
+        ripe = self._sighted(margin, self._at) or self._sighted(margin, FIRST)
         self.lead()
-        ripe = [ObjectRef(*row[:3]) for row in found if row[3]]
-        return ripe or [ObjectRef(*row[:3]) for row in found], bool(ripe)
+        self._at = ripe[-1][1:] if ripe else FIRST
+        return ripe or self._sighted(timedelta(), FIRST), bool(ripe)
+
+    def _sighted(self, margin: timedelta, least: tuple[str, str]) -> list[ObjectRef]:
+        given = {"id": self.run.id, "margin_s": margin.total_seconds(), "key": least[0], "s3_version": least[1]}
+        return [ObjectRef(*row) for row in paged(self.database, SQL["to_see_again"], given)]
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
         """Keep what was seen again; the rest of these references is forgotten, and what is another drift now is new."""
@@ -218,7 +216,7 @@ class Kept:
 
     def progress(self) -> tuple[int, int, Counter[str]]:
         """Return how many ranges there are, how many are done, and the totals of all."""
-        [(ranges, done, tallies)] = self._asked("ranges", {"task": self.task})
+        [(ranges, done, tallies)] = asked(self.database, SQL["ranges"], {"task": self.task})
         totals: Counter[str] = Counter()
         for tally in tallies:
             totals.update(tally)
@@ -227,12 +225,12 @@ class Kept:
 
     def unread(self) -> list[tuple[str, str | None]]:
         """Return the ranges that are not compared to their end."""
-        return [(lower, upper) for lower, upper in self._asked("unread", {"task": self.task})]
+        return [(lower, upper) for lower, upper in asked(self.database, SQL["unread"], {"task": self.task})]
 
     def last(self) -> tuple[int, datetime, Mapping[str, int]] | None:
         """Return the last complete sweep before this: its id, its begin, its totals."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "id": self.run.id}
-        found = self._asked("last_complete", given)
+        found = asked(self.database, SQL["last_complete"], given)
         return (found[0][0], found[0][1], found[0][2]) if found else None
 
     def past(self) -> list[Past]:
@@ -247,7 +245,7 @@ class Kept:
             given = {"id": self.run.id, "last": last, "healed": healed} | dict(
                 zip(("key", "s3_version", "row_id"), at, strict=True)
             )
-            page = self._asked("drifts", given)
+            page = paged(self.database, SQL["drifts"], given)
             yield from map(_drift, page)
             if len(page) < PAGE:
                 return
@@ -261,7 +259,7 @@ class Kept:
 
     def healed(self, last: int | None) -> int:
         """Return how many drifts of the sweep `last` are none any more."""
-        [(count,)] = self._asked("healed", {"id": self.run.id, "last": last})
+        [(count,)] = asked(self.database, SQL["healed"], {"id": self.run.id, "last": last})
         return int(count)
 
     def finish(self, state: str, reason: str, totals: Mapping[str, int]) -> datetime:

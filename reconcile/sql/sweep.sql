@@ -86,10 +86,12 @@ ON CONFLICT (sweep_id, key, s3_version, row_id) DO UPDATE SET
     counterpart = excluded.counterpart, known = excluded.known, seen_again = d.seen_again OR %(seen_again)s
 
 -- name: to_see_again
--- What was sighted but once; `ripe` is what was sighted long enough ago.
-SELECT bucket, key, s3_version, sighted_at <= now() - %(margin_s)s * interval '1 second'
-FROM reconciler.drift WHERE sweep_id = %(id)s AND NOT seen_again AND kind <> 'healed'
-GROUP BY 1, 2, 3, 4 ORDER BY 4 DESC, 2 LIMIT 500
+-- What was sighted but once, and all of it long enough ago; from a key on, in the order of the index.
+SELECT min(bucket), key, s3_version FROM reconciler.drift
+WHERE sweep_id = %(id)s AND NOT seen_again AND kind <> 'healed'
+  AND (key, s3_version) >= (%(key)s COLLATE "C", %(s3_version)s COLLATE "C")
+GROUP BY key, s3_version HAVING max(sighted_at) <= now() - %(margin_s)s * interval '1 second'
+ORDER BY key, s3_version LIMIT 500
 
 -- name: forget
 -- What a second look did not see again as it was.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from reconcile import keeping
+from reconcile import catalog, keeping, plans
 from reconcile.compare import Facts
 from reconcile.confirm import Confirmed
 from reconcile.database import Database, migrate
@@ -33,3 +35,46 @@ def test_a_row_that_is_seen_twice_in_a_page_is_kept_once(kept, connection, kind)
     assert kept.advance(part, "a", {}, found, done=True)
     assert connection.execute("SELECT kind, seen_again FROM reconciler.drift").fetchall() == [("missing", False)]
     kept.database.close()
+
+
+MANY = 1_201
+INSERT = """
+INSERT INTO reconciler.drift (sweep_id, kind, bucket, key, row_id)
+SELECT %(id)s, 'orphan', 'files', CASE n WHEN 0 THEN '' ELSE 'k' || n END, 'row ' || r
+FROM generate_series(0, %(many)s - 1) AS n, generate_series(1, 2) AS r
+"""
+
+
+def test_all_that_was_sighted_is_looked_at_again_once(kept, connection):
+    """Page by page, also what has no key at all; what is another drift by then comes round again."""
+    connection.execute(INSERT, {"id": kept.run.id, "many": MANY})
+    assert kept.to_see_again(timedelta(hours=1))[1] is False, "none is ripe"
+    looked = []
+    while (page := kept.to_see_again(timedelta()))[0]:
+        assert page[1]
+        looked += page[0]
+        kinds = {ref.key: Class.MISMATCH if ref.key == "k7" else Class.ORPHAN for ref in page[0]}
+        seen = [Drift(kind, "files", key, row_id=row) for key, kind in kinds.items() for row in ("row 1", "row 2")]
+        kept.seen_again(page[0], Confirmed(seen))
+    assert sorted(ref.key for ref in looked) == sorted(["", "k7", *(f"k{n}" for n in range(1, MANY))])
+    assert {one.kind for one in kept.drifts(None) if one.key == "k7"} == {Class.MISMATCH}
+    kept.database.close()
+
+
+@pytest.mark.parametrize("name", ["to_see_again", "drifts"])
+def test_a_page_of_many_drifts_is_read_without_sorting_them_all(kept, connection, name):
+    """However many there are, and though no statistics know of them yet."""
+    connection.execute(INSERT, {"id": kept.run.id, "many": MANY})
+    given = {
+        "id": kept.run.id,
+        "margin_s": 0,
+        "last": None,
+        "healed": False,
+        "key": "k",
+        "s3_version": "",
+        "row_id": "",
+    }
+    with connection.transaction():
+        connection.execute(catalog.SQL["plan_for_use"])
+        [([plan],)] = connection.execute("EXPLAIN (FORMAT JSON) " + keeping.SQL[name], given).fetchall()
+    assert not plans.sorts(plan["Plan"]), plan
