@@ -17,6 +17,9 @@ CONSUMER_DEFAULTS: Settings = {
     "group.id": "storage-reconciler",
     "queued.max.messages.kbytes": 4096,
 }
+CLASSIC_DEFAULTS: Settings = {
+    "heartbeat.interval.ms": 1000
+}  # by which a member hears that another has left its partitions
 PRODUCER_DEFAULTS: Settings = {
     "message.timeout.ms": 10_000,
     "topic.metadata.propagation.max.ms": 5_000,  # so that a missing topic is told before the time-out
@@ -50,7 +53,8 @@ def faults(kafka: Settings) -> list[str]:
 
 def for_consumer(kafka: Settings) -> dict[str, object]:
     """Return the settings of a consumer."""
-    return {**CONSUMER_DEFAULTS, **kafka, **SAFETY}
+    classic = kafka.get("group.protocol", "classic") == "classic"
+    return {**CONSUMER_DEFAULTS, **(CLASSIC_DEFAULTS if classic else {}), **kafka, **SAFETY}
 
 
 def for_producer(kafka: Settings) -> dict[str, object]:

@@ -23,6 +23,7 @@ from reconcile.pooled import Cursor, Pooled
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 READ_AS = {"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres"}  # the driver reads no other
+BY_INDEX = {"enable_seqscan": "off", "jit": "off"}  # else plans without an index look dear enough to compile
 MARK = "storage_reconciler.session"  # a setting without a meaning, by which is seen whether the others arrived
 POOLED = "set database.pooled = true, by which nothing of a session is relied on"
 MIGRATION_LOCK = 0x5EC0_0001
@@ -150,7 +151,7 @@ class Database:
             "lock_timeout": self.lock_timeout,
             "idle_in_transaction_session_timeout": "10s",
         }
-        return {**waits, **READ_AS, **({"enable_seqscan": "off"} if self.by_index else {})}
+        return {**waits, **READ_AS, **(BY_INDEX if self.by_index else {})}
 
     def _manners(self) -> dict[str, Any]:
         return {
