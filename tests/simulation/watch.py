@@ -178,12 +178,15 @@ class Watch:
                 if (*place, offset) not in self.broker.letters:
                     raise Violated(f"invariant 2: {place} {offset} was passed, and is not in the dead letter topic")
         truth = truth_of(self.servers, set(self.before_flag))
-        kept = {one.finding.ref for one in self.servers.tables.findings.values() if one.finding.state not in FINAL}
-        for ref, _ in truth.must:
+        kept = [one.finding for one in self.servers.tables.findings.values() if one.finding.state not in FINAL]
+        refs, rows = {one.ref for one in kept}, {one.row_id for one in kept if one.previous_status is not None}
+        for ref, row_id in truth.must:
             told = self.told.get(ref)
             if told and told[1] < offsets.get(told[0], 0):
                 self.counts["invariant 2: a drift was passed"] += 1
-                if ref not in kept and ref not in self.servers.tables.looks:
+                if (
+                    ref not in refs | self.servers.tables.looks.keys() and row_id not in rows
+                ):  # which it had before it moved
                     raise Violated(f"invariant 2: the event of {ref} at {told} was passed, and nothing is kept of it")
 
     def judge(self, when: str, flagging: bool, told_only: bool) -> None:  # noqa: FBT001
