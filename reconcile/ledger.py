@@ -5,7 +5,7 @@ Knows the statements of queries.sql; knows nothing of the application's tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from reconcile.model import (
     Present,
     Told,
 )
-from reconcile.restraint import IGNORE, SUPPRESS, Restraint, Restraints, Trip
+from reconcile.restraint import COUNTED, IGNORE, SUPPRESS, Restraint, Restraints, Trip, covered
 from reconcile.steps import Change, Step
 from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
 
@@ -170,20 +170,22 @@ def _look_of(row: tuple[Any, ...]) -> Hint:
     return Hint(ObjectRef(bucket, key, s3_version), named_by="look", evidence=Told({**told, "look": reason}))
 
 
-def read_restraints(connection: Connection, window: timedelta) -> Restraints:
+def read_restraints(connection: Connection, window: timedelta, counting: Collection[tuple[str, str]]) -> Restraints:
     """Take the lock that all processes share, then read what restrains; held until the transaction ends.
 
-    Raises Crowded where others keep it for long.
+    Only where one of these (kind, bucket) could set a brake is counted what would: that reads each line of the window.
+    Raises Crowded where others keep the lock for long.
     """
     try:
         connection.execute(SQL["take_brake"], {"lock": BRAKE_LOCK})
     except errors.LockNotAvailable as error:
         raise Crowded(first_line(error)) from error
-    active = connection.execute(SQL["brakes"]).fetchall()
-    recent = connection.execute(SQL["recent"], {"window": window}).fetchall()
-    live = connection.execute(SQL["live_rows"]).fetchall()
+    active = frozenset((kind, bucket) for kind, bucket in connection.execute(SQL["brakes"]).fetchall())
+    acts = sorted({COUNTED[pair[0]] for pair in counting if not covered(pair, active)})
+    recent = connection.execute(SQL["recent"], {"window": window, "acts": acts}).fetchall() if acts else []
+    live = connection.execute(SQL["live_rows"]).fetchall() if acts else []
     return Restraints(
-        frozenset((kind, bucket) for kind, bucket in active),
+        active,
         {(kind, bucket): count for kind, bucket, count in recent},
         dict(live),
         set_by_hand(connection, SUPPRESS, IGNORE),

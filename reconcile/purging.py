@@ -131,8 +131,9 @@ class Purging:
 
     def _has_room(self, bucket: str) -> bool:
         """Tell whether one purge more would set no brake; one that is on holds it anyway."""
+        one = {(PURGES, bucket): 1}
         with self.live.transaction([]) as txn:
-            return not foreseen({(PURGES, bucket): 1}, txn.restraints(), self.live.brake)
+            return not foreseen(one, txn.restraints(one), self.live.brake)
 
     def carried_out(self, world: World, batch: Sequence[Candidate]) -> Iterator[Outcome]:
         """Do the deed on one batch, over whichever World."""
@@ -190,7 +191,7 @@ class Purging:
         if not wanted:
             return []
         with self.live.transaction([]) as txn:
-            restraints = txn.restraints()
+            restraints = txn.restraints(counts)
             trips = foreseen(counts, restraints, self.live.brake)
             if apply:
                 txn.write([], trips, Look([], {}, {}, {}), set())

@@ -7,7 +7,7 @@ as they are now, one pure function says what follows, and it is committed in one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -39,6 +39,7 @@ from reconcile.restraint import (
     Restraints,
     Trip,
     begins,
+    counted,
     holder,
     ignore,
     restrain,
@@ -86,8 +87,8 @@ class Txn(Protocol):
     now: datetime
     seen: Mapping[ObjectRef, Known]
 
-    def restraints(self) -> Restraints:
-        """Take the brake's lock, and read its state and what persons have set."""
+    def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
+        """Take the brake's lock, and read its state, counts for these (kind, bucket), and what persons have set."""
         ...
 
     def rules(self) -> Sequence[Restraint]:
@@ -209,7 +210,7 @@ def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
         steps = [one for one in steps if one.ref not in moved]
         trips: list[Trip] = []
         if any(restrainable(change) for one in steps for change in one.changes):
-            steps, trips = restrain(steps, txn.restraints(), world.brake)
+            steps, trips = restrain(steps, txn.restraints(counted(steps)), world.brake)
         elif any(begins(change) for one in steps for change in one.changes):
             steps = ignore(steps, txn.rules())
         busy = txn.write(steps, trips, look, moved)

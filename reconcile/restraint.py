@@ -30,6 +30,7 @@ from reconcile.steps import Change, Flag, Look, Purge, Step
 
 ALL_BUCKETS = ""
 PURGES = "purge"  # a brake of its own, beside those of the kinds MISSING and ORPHAN
+COUNTED = {Kind.MISSING: "flagged", Kind.ORPHAN: "opened", PURGES: "purged"}  # which acts each brake counts
 HELD_LOOK = Look(timedelta(hours=1), 0, "held by the brake")
 SUPPRESS = "suppress"
 IGNORE = "ignore"
@@ -63,8 +64,8 @@ class Restraints:
     """What holds changes back, as read under the brake's lock.
 
     `active` holds (kind, bucket) pairs of brakes, with the bucket `''` for all; `recent` and `live` count by (kind,
-    bucket) the flags in the window and by bucket the live rows (empty before the first count). A kind is a finding's,
-    or PURGES. `set` is what persons have set.
+    bucket) the flags in the window and by bucket the live rows (empty before the first count), of what they were asked
+    to count for. A kind is a finding's, or PURGES. `set` is what persons have set.
     """
 
     active: frozenset[tuple[str, str]] = frozenset()
@@ -103,11 +104,15 @@ def begins(change: Change) -> bool:
     return change.act in BEGINNING and change.state is State.SUSPECTED
 
 
+def counted(steps: Sequence[Step]) -> Counter[tuple[str, str]]:
+    """Count by (kind, bucket) what the brakes count."""
+    return Counter((kind, step.ref.bucket) for step in steps for kind in map(braked, step.changes) if kind)
+
+
 def restrain(steps: Sequence[Step], restraints: Restraints, brake: Brake) -> tuple[list[Step], list[Trip]]:
     """Ignore what a rule covers, hold what a window or an active brake does, and set the brakes that this crosses."""
     steps = [_suppressed(step, restraints.set) for step in ignore(steps, restraints.set)]
-    wanted = Counter((kind, step.ref.bucket) for step in steps for kind in map(braked, step.changes) if kind)
-    trips = foreseen(wanted, restraints, brake)
+    trips = foreseen(counted(steps), restraints, brake)
     active = restraints.active | {(trip.kind, trip.bucket) for trip in trips}
     return [_held(step, active) for step in steps], trips
 

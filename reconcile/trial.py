@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -110,7 +110,7 @@ class TrialTxn:
     now: datetime
     seen: Mapping[ObjectRef, Known]
 
-    def restraints(self) -> Restraints:
+    def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:  # noqa: ARG002 - the Txn's shape
         """Take no lock; nothing is braked where nothing is written."""
         return Restraints()
 

@@ -131,9 +131,9 @@ class LiveTxn:
     now: datetime
     seen: Mapping[ObjectRef, Known]
 
-    def restraints(self) -> Restraints:
-        """Take the brake's lock and read its state."""
-        return ledger.read_restraints(self.connection, self.world.brake.window)
+    def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
+        """Take the brake's lock and read its state; what it counts, only for these and where no brake is on."""
+        return ledger.read_restraints(self.connection, self.world.brake.window, counting)
 
     def rules(self) -> list[Restraint]:
         """Read the ignore rules alone, without a lock."""

@@ -188,7 +188,7 @@ WITH counted AS (
     SELECT CASE WHEN h.act = 'purged' THEN 'purge' WHEN f.kind IN ('orphan', 'leftover') THEN 'orphan' ELSE 'missing' END
                AS kind, f.bucket, h.at
     FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
-    WHERE h.at > now() - %(window)s AND h.act IN ('flagged', 'opened', 'purged')
+    WHERE h.at > now() - %(window)s AND h.act = ANY (%(acts)s)
       AND (h.act = 'flagged' OR f.held_by IS DISTINCT FROM 'released'
            AND (h.act = 'purged' OR f.kind IN ('orphan', 'leftover')))
 )

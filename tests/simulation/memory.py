@@ -121,8 +121,8 @@ class MemoryTxn:
         if not kind:
             self.world.servers.answer()
 
-    def restraints(self) -> Restraints:
-        """Read the brake's state."""
+    def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
+        """Read the brake's state, and its counts for these."""
         tables = self.world.servers.answer()
         flagged: Counter[tuple[Kind, str]] = Counter()
         for line in tables.history:
@@ -133,7 +133,9 @@ class MemoryTxn:
             if recent and (line.act == "flagged" or opened) and not tables.released(kind, finding.ref.bucket, line.at):
                 flagged[kind, finding.ref.bucket] += 1
         brakes = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
-        return Restraints(brakes, flagged, tables.live, tables.set_by_hand(self.now))
+        kinds = {kind for kind, _ in counting}
+        recent_of = {pair: count for pair, count in flagged.items() if pair[0] in kinds}
+        return Restraints(brakes, recent_of, tables.live if kinds else {}, tables.set_by_hand(self.now))
 
     def rules(self) -> list[Restraint]:
         """Read the ignore rules alone."""

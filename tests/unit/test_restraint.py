@@ -28,6 +28,7 @@ from reconcile.restraint import (
     Restraints,
     Trip,
     braked,
+    counted,
     most_flags,
     restrain,
     silence,
@@ -290,6 +291,14 @@ def test_a_held_orphan_stays_suspected():
 def test_a_brake_counts_new_flags_and_orphans_that_open(one, expected):
     """And nothing else."""
     assert braked(one) == expected
+
+
+def test_a_batch_is_counted_for_the_brakes_that_it_may_set():
+    """What opens unflagged while only observing, or was released, asks for no count of the window."""
+    unflagged = [step("a", 1, change("opened")), step("a", 2, change("opened", Kind.MISMATCH))]
+    released = [*flags(2, act="flagged after release", before=RELEASED), *orphans(2, before=RELEASED)]
+    assert counted([*unflagged, *released]) == {}
+    assert counted([*unflagged, *flags(3, "b"), *orphans(2)]) == {(MISSING, "b"): 3, (ORPHAN, "a"): 2}
 
 
 def test_a_held_key_is_looked_at_when_another_subject_of_it_asks_sooner():
