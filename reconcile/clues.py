@@ -43,7 +43,7 @@ class Surroundings:
         """Return what may have made each."""
         keys = [one.key for one in found]
         known = orphans.rows_known(self.connection, keys)
-        spelled = self._spelled(found)
+        spelled = self.spelled(found)
         beside = self._beside(keys)
         uploading = self._uploading(found)
         return [
@@ -62,7 +62,7 @@ class Surroundings:
             for one in found
         ]
 
-    def _spelled(self, found: Iterable[Orphan]) -> dict[tuple[str, str], list[Row]]:
+    def spelled(self, found: Iterable[Orphan]) -> dict[tuple[str, str], list[Row]]:
         """Return the rows that name each key in another form, in one statement."""
         forms = {one.key: normal_forms(one.key) for one in found}
         asked = sorted(frozenset().union(*forms.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,16 +18,17 @@ from consumer.commands.orphans import spared
 from consumer.commands.triage import Told, by_id, carried, is_current, named, opened_world, require_choice
 from consumer.parsing import identity
 from reconcile import inquiry, opening, orphans
+from reconcile.clues import Surroundings
 from reconcile.erasing import changed, facts_of
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, State
 from reconcile.orphans import Orphan
+from reconcile.settings import NEEDED as SERVERS
 from reconcile.storing import Storing
 from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, still_drifting, unasked
 from reconcile.world import LiveWorld
 
-BACKUP = "it is a backup, as [backup] says; name it by its id, in a reviewed list, or by --prefix"
 FILTERS = ("kind", "bucket", "prefix", "principal", "older_than", "larger_than", "suggested", "since", "held")
 NEEDED = ("id", "bucket", "key", "size_bytes", "etag", "modified_at")
 
@@ -72,27 +73,21 @@ def approved(_: Subject, side: ObjectSide) -> Facts:
 
 
 def chosen(call: Call, live: LiveWorld, storing: Storing, approval: Approval, told: Told) -> Iterator[Record]:
-    """Yield the findings that are meant: by a filter only as far as they are what was found, and no backups."""
+    """Yield the findings that are meant: by a filter as far as they are what was found, and none that it spares."""
     if call.options.ids:
         yield from by_id(live.database, call.options.ids)
         return
-    states = [str(State.APPROVED if call.options.withdraw else State.OPEN)]
-    unnamed = spared(call)
-    for found in chosen_pages(call, live, storing, states):
-        page = found if call.options.withdraw else list(without_backups(found, unnamed, told))
+    withdraw = call.options.withdraw
+    backup = call.settings(*SERVERS).backup
+    for page in chosen_pages(call, live, storing, [str(State.APPROVED if withdraw else State.OPEN)]):
         with live.database.use() as connection:
-            kept = orphans.evidence(connection, [one.id for one in page])
+            left = {} if withdraw else spared(call, Surroundings(connection, live.mapping, storing, backup), page)
+            kept = orphans.evidence(connection, [one.id for one in page if one.id not in left])
+        for one in page:
+            if one.id in left:
+                told.add(Outcome(Named(one.id, one.ref), done=False, told=left[one.id]))
         approval.seen |= {number: one.found for number, one in kept.items()}
-        yield from (record_of(one) for one in page)
-
-
-def without_backups(found: Iterable[Orphan], unnamed: Callable[[Orphan], bool], told: Told) -> Iterator[Orphan]:
-    """Leave out backups that nobody named: what is deleted there cannot be restored from."""
-    for one in found:
-        if unnamed(one):
-            told.add(Outcome(Named(one.id, one.ref), done=False, told=BACKUP))
-        else:
-            yield one
+        yield from (record_of(one) for one in page if one.id not in left)
 
 
 def record_of(one: Orphan) -> Record:

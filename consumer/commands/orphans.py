@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,12 +22,13 @@ from reconcile.explain import object_facts
 from reconcile.human import Value
 from reconcile.human import size as in_words
 from reconcile.inquiry import Filter
-from reconcile.model import FINAL, Misconfigured, ObjectSide, Present, State, Unavailable
+from reconcile.model import FINAL, Misconfigured, ObjectSide, Present, RowState, State, Unavailable
 from reconcile.orphans import KINDS, Kept, Orphan, Place
 from reconcile.report import Brief, Section, Table
-from reconcile.settings import NEEDED, Settings
+from reconcile.settings import NEEDED, Backup, Settings
 from reconcile.storing import Storing
 from reconcile.superseded import Superseded
+from reconcile.triage import batches
 from reconcile.world import LiveWorld
 
 LISTED = ("id", "state", "key", "size_bytes", "modified_at", "suggested_cause", "clue")
@@ -35,6 +36,8 @@ COLUMNS = (*Orphan._fields, "suggested_cause", "clue")
 GROUPED = ("orphans", "open", "approved", "size_bytes", "oldest_at", "newest_at")
 NEAR = ("key", "version_id", "state", "status", "size_bytes", "created_at")
 SWEEPS = ("sweep", "started_at", "kind", "meter", "seen_again")
+IS_BACKUP = "it is a backup, as [backup] says; name it by its id, in a reviewed list, or by --prefix"
+IS_SPELLED = "row {} may mean it by {!r}; name it by its id, in a reviewed list, or by --cause other-spelling"
 DEADLINE_S = 10.0
 MOST_ASKED = 1000
 Suggested = tuple[Orphan, Suggestion]
@@ -100,13 +103,20 @@ def chosen(call: Call, live: LiveWorld, storing: Storing, states: list[str]) -> 
         yield [one for at, one in enumerate(found) if not cause or causes[at].cause == cause]
 
 
-def spared(call: Call) -> Callable[[Orphan], bool]:
-    """Return what tells whether an orphan is a backup, which a filter means only if it says where backups are."""
-    options, backup = call.options, call.settings(*NEEDED).backup
+def spared(call: Call, around: Surroundings, found: Sequence[Orphan]) -> dict[int, str]:
+    """Return by id which of these a filter means only if it says so, and why: what a row may mean, and backups."""
+    options, backup = call.options, around.backup
+    spelled = {} if options.suggested == Cause.SPELLING else around.spelled(found)
     named = backup.prefix and (options.prefix or "").startswith(backup.prefix)
     if named or (backup.bucket and options.bucket == backup.bucket):
-        return lambda _: False
-    return lambda one: backup.holds(one.bucket, one.key)
+        backup = Backup()
+    why = {one.id: IS_BACKUP for one in found if backup.holds(one.bucket, one.key)}
+    for one in found:
+        if row := next(
+            (row for row in spelled.get((one.bucket, one.key), ()) if row.state != RowState.EXPECTS_ABSENCE), None
+        ):
+            why[one.id] = IS_SPELLED.format(row.row_id, row.key)
+    return why
 
 
 def place(call: Call) -> Place | None:
@@ -131,7 +141,7 @@ def suggested(at: Desk, wanted: Filter, cause: str | None, after: Place | None, 
 
 
 def script(at: Desk, wanted: Filter, call: Call) -> str:
-    """Return the lines of mc, of what is open or approved unless states are named, and of no backup that is not."""
+    """Return the lines of mc, of what is open or approved unless states are named."""
     options = call.options
     if wanted.states is None:
         wanted = replace(wanted, states=[State.OPEN, State.APPROVED])
@@ -140,9 +150,15 @@ def script(at: Desk, wanted: Filter, call: Call) -> str:
         found: Iterator[Orphan] = (one for one, _ in pairs)
     else:
         found = (one for page in orphans.pages(at.connection, wanted, place(call)) for one in page)
-    unnamed = spared(call)
-    chosen = islice((one for one in found if not unnamed(one)), options.limit or None)
+    chosen = islice(meant(at, call, found), options.limit or None)
     return "".join(f"{line}\n" for line in mc.lines(chosen, options.alias))
+
+
+def meant(at: Desk, call: Call, found: Iterator[Orphan]) -> Iterator[Orphan]:
+    """Leave out what the filter does not say to be meant."""
+    for batch in batches(found, orphans.TOGETHER):
+        left = spared(call, at.around, batch)
+        yield from (one for one in batch if one.id not in left)
 
 
 def grouped(at: Desk, wanted: Filter, call: Call) -> Table:

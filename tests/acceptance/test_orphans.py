@@ -185,6 +185,17 @@ def test_backups_are_approved_only_where_they_are_named(office):
     assert office.program.run("orphans", "list", "--mc", "--prefix", "kept/").stdout.count("mc rm") == 2
 
 
+def test_what_a_row_may_mean_is_approved_only_where_that_is_said(office):
+    """Its row spells it otherwise, and has no other object: the only content that there is."""
+    office.add_row("users/1/caf\u00e9.jpg")
+    spelled, other = office.find({"users/1/cafe\u0301.jpg": b"AAA", "users/1/lost.jpg": b"AAA"})
+    assert office.program.run("orphans", "list", "--mc").stdout.count("mc rm") == 1
+    told = office.program.json("orphans", "approve", "--prefix", "users/", "--apply")
+    assert (told["left_alone"], "may mean it" in told["acts"][1]["detail"]) == (1, True)
+    assert (office.state(spelled), office.state(other)) == ("open", "approved")
+    assert office.program.json("orphans", "approve", "--cause", "other-spelling", "--apply")["done"] == 1
+
+
 def test_what_was_seen_of_an_object_outlives_an_act_that_asks_nothing(office):
     """After a withdrawal, and after an ignored one was reopened, the lines for mc and what was seen are as before."""
     office.keep_versions()
