@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proof faults check fmt lock up down clean
+.PHONY: help setup demo test proof faults check fmt lock sbom up down clean
 .PHONY: bench bench-stream bench-poison bench-burst bench-mass bench-latency bench-sweep bench-replay bench-rivals
 .PHONY: bench-scaling bench-profile
 
@@ -54,9 +54,12 @@ fmt: $(READY)  ## format, and mend what can be mended
 lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
-	for extra in go java postgres browser rivals profiler; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
+	for extra in go java postgres browser rivals profiler sbom; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 	echo hatchling | $(COMPILE) --constraint requirements/dev.txt - -o requirements/build.txt
+
+sbom: $(READY)  ## what an installation consists of, as CycloneDX, in dist/
+	@$(BIN)/python -m deploy.local.sbom dist/sbom.cdx.json
 
 up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them
 	@$(BIN)/python -m deploy.local.stack up

@@ -53,6 +53,17 @@ def py_spy() -> Path:
     return _one(_wheel("profiler", "py-spy"), "bin/py-spy")
 
 
+def cyclonedx() -> Path:
+    """Return the directory that holds CycloneDX's tool, which writes bills of materials."""
+    return _wheel("sbom", "cyclonedx-bom")
+
+
+def install(name: str, place: Path) -> None:
+    """Install requirements/NAME.txt into a directory, its hashes checked."""
+    lock = REQUIREMENTS / f"{name}.txt"
+    _install(["--require-hashes", "--target", str(place), "--requirement", str(lock)], NETWORK)
+
+
 def major(program: Path) -> int:
     """Return a program's major version."""
     return _version(program, ["--version"])[0]

@@ -3,6 +3,7 @@
 RECONCILER_TEST_IMAGE_BASE names another base than the Dockerfile's, such as one that was built on this machine.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ from deploy.local import containers, images
 from deploy.local.cache import claim_port
 from tests.support import consuming
 from tests.support.command import ROOT
+from tests.support.locking import canonical, locked
 from tests.support.scraping import Page
 from tests.support.waiting import until
 
 DOCKERFILE = (ROOT / "deploy" / "image" / "Dockerfile").read_text("utf-8")
 BUILD_S = 900
 HEALTHY_S = 90
+BILL = "/opt/storage-reconciler/sbom.cdx.json"
+KINDS = ("pypi", "generic", "deb")
 
 
 def test_the_base_is_pinned_in_one_place():
@@ -104,6 +108,20 @@ def health(container) -> str:
     container.reload()
     assert container.status == "running", container.logs().decode()
     return str(container.attrs["State"]["Health"]["Status"])
+
+
+def test_its_bill_of_materials_lies_in_it(engine, image):
+    """Every package that is locked, the interpreter and the packages of its system, as CycloneDX."""
+    read = ["-c", f"print(open('{BILL}').read())"]
+    told = engine.containers.run(image, read, entrypoint=["python"], remove=True, network_mode="none", read_only=True)
+    bill = json.loads(told)
+    assert bill["bomFormat"] == "CycloneDX"
+    kinds = {
+        kind: {one["name"] for one in bill["components"] if one["purl"].startswith(f"pkg:{kind}/")} for kind in KINDS
+    }
+    assert {canonical(name) for name in kinds["pypi"]} == locked()
+    assert kinds["generic"] == {"cpython"}
+    assert {"libc6", "openssl"} & kinds["deb"], "the base that is named is of Debian"
 
 
 def test_it_answers_by_itself(engine, image):

@@ -1,0 +1,1 @@
+"""How our image is built, and what is written of it."""
