@@ -184,9 +184,8 @@ class Watch:
             told = self.told.get(ref)
             if told and told[1] < offsets.get(told[0], 0):
                 self.counts["invariant 2: a drift was passed"] += 1
-                if (
-                    ref not in refs | self.servers.tables.looks.keys() and row_id not in rows
-                ):  # which it had before it moved
+                moved = row_id in rows  # and its flag with it
+                if not moved and ref not in refs | self.servers.tables.looks.keys():
                     raise Violated(f"invariant 2: the event of {ref} at {told} was passed, and nothing is kept of it")
 
     def judge(self, when: str, flagging: bool, told_only: bool) -> None:  # noqa: FBT001
