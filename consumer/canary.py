@@ -118,6 +118,8 @@ class Keeper:
         """Judge what was sent before, and send another, for each bucket."""
         world = turn.world
         with world.database.use() as connection:
+            for (bucket,) in connection.execute(SQL["forget"], {"buckets": list(self.buckets)}).fetchall():
+                log.info("canary.forgotten", bucket=bucket, why="it is not among the configured buckets any more")
             before = kept(connection)
 
         def judge(bucket: str) -> None:

@@ -74,7 +74,7 @@ class RangeReader:
                 low, high = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
             begin, end = (self._offset(place, edge, low, high) for edge in (first, last))
             by_time = isinstance(first, datetime) and begin <= low
-            eaten = low if by_time else max(low - begin, 0) if isinstance(first, int) else 0
+            eaten = low if by_time else max(min(low, end) - begin, 0) if isinstance(first, int) else 0
             places = (min(max(begin, low), high), max(min(end, high), low))
             found.append(Range(number, *places, eaten, exact=not by_time, is_beyond=begin > high))
         return found

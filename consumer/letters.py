@@ -115,7 +115,8 @@ def _ours(headers: tuple[Header, ...]) -> dict[str, str]:
 
 
 def _text(value: str | bytes | None) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+    """Return a header's text as the database can keep it, whoever wrote it."""
+    return (value.decode(errors="replace") if isinstance(value, bytes) else value or "").replace("\0", "\ufffd")
 
 
 def _headers(facts: dict[str, str | int]) -> tuple[Header, ...]:

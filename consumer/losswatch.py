@@ -107,12 +107,21 @@ class Watch:
         turn.keep(msgspec.json.encode(losses.known(before, now)).decode())
 
     def before_joining(self, database: Database, actor: str) -> None:
-        """Compare once before anything is read: what the group finds then it never tells."""
+        """Compare once before anything is read: what the group finds then it never tells.
+
+        Raises Unavailable where the broker does not say: then nothing is read either.
+        """
         with database.use() as connection:
             kept = connection.execute(SQL["seen"]).fetchone()
             if kept is None or not kept[0]:
                 return
-            before, now = msgspec.json.decode(kept[0], type=Sight), self.of_topic(inquiry.now(connection).isoformat())
+            try:
+                with Asker(self.topic, self.kafka) as asker:
+                    now = seen_by(asker, inquiry.now(connection).isoformat())
+            except Misconfigured as refusal:
+                log.warning("losses.without_topic", why=str(refusal))
+                return
+            before = msgspec.json.decode(kept[0], type=Sight)
             self._compare(connection, losses.caught_up(before, now), now, actor)
 
     def _compare(self, connection: Connection, before: Sight, now: Sight, actor: str) -> None:
@@ -145,11 +154,16 @@ class Watch:
         try:
             if self._asker is None:
                 self._asker = self.exits.enter_context(Asker(self.topic, self.kafka))
-            found = self._asker.positions()
-            return Sight(at, self._asker.topic_id(), {one.partition: _place(one) for one in found})
+            return seen_by(self._asker, at)
         except (Unavailable, Misconfigured) as error:
             log.info("losses.without_topic", why=str(error))
             return Sight(at)
+
+
+def seen_by(asker: Asker, at: str) -> Sight:
+    """Return what an asker sees of its topic and group; raises Unavailable or Misconfigured."""
+    found = asker.positions()
+    return Sight(at, asker.topic_id(), {one.partition: _place(one) for one in found})
 
 
 def _place(one: Position) -> Place:

@@ -21,6 +21,7 @@ from reconcile.reconciler import World
 from reconcile.verdict import settled
 
 BATCH = 3000
+S3 = "s3:"
 PATIENCE_S = 0.25
 TOGETHER = 400
 
@@ -92,13 +93,22 @@ class Replay:
             self.look(hints)
 
 
+def named(event: Event) -> str:
+    """Return an event's name with `s3:` before it."""
+    return f"{S3}{event.event_name.removeprefix(S3)}"
+
+
 def only(dialect: Dialect, patterns: Sequence[str]) -> Dialect:
-    """Return the dialect, of events alone whose name matches any of the patterns, such as `s3:ObjectRemoved:*`."""
+    """Return the dialect, of events alone whose name matches any of the patterns, such as `s3:ObjectRemoved:*`.
+
+    The `s3:` before it may be left out, as some stores do.
+    """
+    wanted = [f"{S3}{one.removeprefix(S3)}" for one in patterns]
     if not patterns:
         return dialect
 
     def chosen(value: bytes | None) -> Sequence[Event]:
-        return [event for event in dialect(value) if any(fnmatchcase(event.event_name, one) for one in patterns)]
+        return [event for event in dialect(value) if any(fnmatchcase(named(event), one) for one in wanted)]
 
     return chosen
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from consumer.events import Dialect
 from consumer.loop import Stream
@@ -15,13 +16,13 @@ from consumer.replay import Records, Replay, only, within
 from consumer.rights import may_read
 from consumer.seen import Seen
 from consumer.service import Service, stream_of
-from reconcile.confirm import Confirmed
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Drift
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
 from reconcile.feeding import drain
 from reconcile.looker import Looker
 from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, State
 from reconcile.opening import objects
+from reconcile.patience import patiently
 from reconcile.reconciler import World, reconcile
 from reconcile.settings import Settings
 from reconcile.steps import Change, Step, Tally
@@ -29,6 +30,7 @@ from reconcile.sums import Sums
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
+HEALED = "healed now"
 NO_SCHEMA = "--apply needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
 
 
@@ -49,7 +51,7 @@ class Outcome:
     finished_at: datetime
     totals: Counter[str]
     drifts: Sums
-    healed: list[Drift] = field(default_factory=list)
+    healed: int = 0
     tally: Tally = field(default_factory=Tally)
 
 
@@ -63,7 +65,7 @@ class Replaying:
 
     def plan(self, records: Records, tell: Callable[[Counter[str]], None]) -> Outcome:
         """Look at everything and write nothing; returns what would change."""
-        found, sums = Confirmed(), Sums(self.began)
+        found, sums = Counter[str](), Sums(self.began)
 
         def look(hints: Sequence[Hint]) -> None:
             of_bucket: dict[str, list[Hint]] = defaultdict(list)
@@ -71,13 +73,14 @@ class Replaying:
                 of_bucket[hint.ref.bucket].append(hint)
             for bucket, some in of_bucket.items():
                 seen = Looker(self.trial, bucket, self.began, now).look(some)
-                found.totals.update(seen.totals)
-                found.healed += seen.healed
+                found.update(seen.totals)
+                found[HEALED] += len(seen.healed)
                 for one in seen.drifts:
                     sums.add(one)
 
         totals = self.read(records, self.trial, look, tell)
-        return Outcome(self.began, now(), totals + found.totals, sums, found.healed)
+        healed = found.pop(HEALED, 0)
+        return Outcome(self.began, now(), totals + found, sums, healed)
 
     def apply(self, records: Records, tell: Callable[[Counter[str]], None]) -> Outcome:
         """Let the reconciler look at everything as the consumer would, and drain what is due at the end of a grace."""
@@ -88,7 +91,7 @@ class Replaying:
 
         def look(hints: Sequence[Hint]) -> None:
             nonlocal tally
-            tally += reconcile(self.live, hints, hear=hear)
+            tally += patiently(partial(reconcile, self.live, hints, hear=hear))
 
         totals = self.read(records, self.live, look, tell)
         tally += drain(self.live, suspected)

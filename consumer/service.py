@@ -162,7 +162,9 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     exits.callback(world.database.close)
     buckets = buckets_of(settings)
     beat = Heartbeat(world.database, service.name, buckets)
-    topic = Topic(settings.stream.topic, renewal.Kafka(settings), settings.stream.dead_letter_topic, beat)
+    watch = Watch(settings.stream.topic, renewal.Kafka(settings), objects, buckets, exits)
+    before = partial(watch.before_joining, world.database, service.name)
+    topic = Topic(settings.stream.topic, renewal.Kafka(settings), settings.stream.dead_letter_topic, beat, before)
     exits.callback(topic.close)
     counting = service.counting
     return Consumer(
@@ -213,7 +215,6 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
     world = service.world(mapping, objects)
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
     watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, buckets_of(settings), exits)
-    watch.before_joining(world.database, service.name)
     todo.append(watch.duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
     if settings.stream.publish_findings:

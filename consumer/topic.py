@@ -37,17 +37,23 @@ class Topic:
 
     One thread owns it. While Kafka is Unavailable nothing is committed, and `wait_out` returns to what was. A topic
     that does not exist is Misconfigured, at the first poll. `beat` tells what a commit carries, given whether something
-    was written since the last.
+    was written since the last; `before` is done once a broker answers, and before the first record is read.
     """
 
     def __init__(
-        self, name: str, kafka: Settings, dead_letter: str = "", beat: Callable[[bool], str] = lambda _: ""
+        self,
+        name: str,
+        kafka: Settings,
+        dead_letter: str = "",
+        beat: Callable[[bool], str] = lambda _: "",
+        before: Callable[[], object] = lambda: None,
     ) -> None:
         self._name = name
         self._dead_letter = dead_letter or f"{name}.dead-letter"
         self._kafka = kafka
         self._letterbox = Letterbox(self._dead_letter, kafka)
         self._beat = beat
+        self._before = before
         self._outages = 0  # since a turn last ended well
         self.wrote = False  # whether something was written that no commit has told of
         self._join()
@@ -127,6 +133,7 @@ class Topic:
                 if monotonic() > end:
                     raise missing(name)
                 sleep(CREATION_SECONDS / 20)
+        self._before()
         self._checked = True
 
     def _idle(self, seconds: float, stopping: Callable[[], bool]) -> None:

@@ -73,11 +73,18 @@ def drain(world: LiveWorld, refs: set[ObjectRef], time: Time = REAL) -> Tally:
 
     No other look is done: it may be of what this was not asked to write. A consumer that runs beside may be first.
     """
-    tally, end = Tally(), time.now() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
-    while (refs := {ref for ref in refs if ref in suspected(world, refs)}) and time.now() < end:
-        due = world.due(2 * TOGETHER, refs)
+    end = time.now() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
+    return sum((drained(world, set(some), end, time) for some in batches(sorted(refs), 2 * TOGETHER)), Tally())
+
+
+def drained(world: LiveWorld, refs: set[ObjectRef], end: float, time: Time) -> Tally:
+    """Do the same for some, as many as can be asked for at once; what is due is done though the time is over."""
+    tally, is_over = Tally(), False
+    while not is_over and (refs := suspected(world, refs)):
+        is_over = time.now() >= end
+        due = world.due(len(refs), refs)
         tally += patiently(partial(reconcile, world, due), time.pause)
-        if not due:
+        if not due and not is_over:
             time.pause(0.2)
     return tally
 

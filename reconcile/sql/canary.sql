@@ -4,6 +4,10 @@
 -- name: kept
 SELECT lower, tally FROM reconciler.lease WHERE task = 'canary' ORDER BY lower
 
+-- name: forget
+-- Buckets that are not ours any more.
+DELETE FROM reconciler.lease WHERE task = 'canary' AND lower <> ALL (%(buckets)s::text[]) RETURNING lower
+
 -- name: send
 -- Just before the deletion, whose arrival may be quicker than its answer; if that comes to nothing, it is left.
 INSERT INTO reconciler.lease AS l (task, lower, tally, owner, until)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support import command, consuming
-from tests.support.proxy import FORBIDDEN, Pass, Proxy, Stall
+from tests.support.proxy import BUSY, FORBIDDEN, Pass, Proxy, Stall
 from tests.support.waiting import until
 
 OPEN_SOON = {
@@ -131,6 +131,7 @@ def test_filters_choose_by_bucket_prefix_and_event(site):
     assert settled() == (3, 0)
     assert settled("--prefix", "a/") == (2, 1)
     assert settled("--event", "s3:ObjectRemoved:*") == (1, 0)
+    assert settled("--event", "ObjectRemoved:*") == (1, 0), "its beginning may be left out"
     assert settled("--bucket", site.bucket) == (3, 0)
 
 
@@ -158,6 +159,8 @@ def test_what_retention_has_eaten_is_said_with_how_much(site):
     ended = site.program.run("replay", "--from", "2", "--partition", "0", "-o", "json")
     [part] = told(ended)["ranges"]
     assert (part["eaten_by_retention"], part["from_offset"], part["records"]) == (4, 6, 4)
+    [part] = told(site.program.run("replay", "--from", "2", "--to", "4", "--partition", "0", "-o", "json"))["ranges"]
+    assert (part["eaten_by_retention"], part["records"]) == (2, 0), "no more than was asked for"
     shown = site.program.run("replay", "--from", "2", "--partition", "0").stdout
     assert "only a sweep finds" in shown
 
@@ -378,6 +381,21 @@ def test_letters_of_one_place_are_told_apart_by_exact_names(site):
     assert told(site.program.run("dead-letters", "show", older, "-o", "json"))["value"] == "{"
     shown = told(site.program.run("dead-letters", "show", "0:17", "-o", "json"))
     assert (shown["id"], shown["value"]) == (newer, "[")
+
+
+def test_a_moment_without_minio_ends_no_replay(site, minio):
+    """It is waited for, as a sweep does; what was to be looked at then is looked at."""
+    row = site.row("missing", created_at=OLD)
+    site.send([site.removed("missing")])
+    host, port = urlsplit(minio.url).netloc.split(":")
+    with Proxy(host, int(port)) as between:
+        between.set(BUSY)
+        changed = {**OPEN_SOON, "RECONCILER_MINIO__ENDPOINT": between.url}
+        with site.program.running("replay", "--from", "earliest", "--apply", **changed) as process:
+            until(lambda: between.requests or process.poll() is not None, 20, "it looks at what it has read")
+            between.set(Pass())
+            assert process.wait(30) == 0, site.program.log()
+    assert site.status(row) == "corrupted"
 
 
 @pytest.mark.parametrize("act", ["replay", "discard"])

@@ -272,6 +272,17 @@ def test_a_bucket_that_minio_does_not_serve_hinders_no_other(site, minio, flight
             assert flown == {site.bucket: 1, other: number}
 
 
+def test_a_bucket_that_is_not_configured_any_more_is_forgotten(site, minio, flight):
+    """Else its last canary would be told as one that nobody sends, for ever."""
+    aloft, other = flight(), storage.new_bucket(minio)
+    aloft.keeper = replace(aloft.keeper, buckets=(site.bucket, other))
+    aloft.once()
+    aloft.keeper = replace(aloft.keeper, buckets=(site.bucket,))
+    aloft.once()
+    with aloft.world.database.use() as connection:
+        assert set(canary.kept(connection)) == {site.bucket}
+
+
 def test_an_arrival_counts_once_and_only_of_what_was_sent(site, flight):
     """What is told twice, late, or by somebody who wrote below our prefix changes nothing."""
     aloft = flight()

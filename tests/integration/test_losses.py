@@ -135,6 +135,34 @@ def test_an_offset_that_somebody_set_is_noticed(site, exits, admin):
     assert (reason, detail) == ("offset_reset", "not by a consumer: partition 0: 5 -> 10")
 
 
+@pytest.mark.timeout(120)
+def test_an_offset_that_somebody_set_is_noticed_by_a_consumer_that_was_there_before_its_broker(
+    site, exits, admin, kafka
+):
+    """All was down, and comes up in this order: what it reads and commits afterwards does not hide it."""
+    look, _ = watcher(site, exits)
+    consumed(site)
+    look()
+    site.send([site.removed("skipped")] * 5)
+    group = site.kafka["group.id"]
+    place = ck.ConsumerGroupTopicPartitions(group, [ck.TopicPartition(site.topic, 0, 10)])
+    until(lambda: not site.members(), 20, "the group is empty")
+    admin.alter_consumer_group_offsets([place])[group].result()
+    site.send([site.removed("read")])
+    kafka.control.freeze()
+    with site.program.running("consume") as process:
+        try:
+            until(
+                lambda: "outage.begun" in site.program.log() or process.poll() is not None,
+                40,
+                "it asks in vain",
+            )
+        finally:
+            kafka.control.thaw()
+        until(site.caught_up, 40, "what is left is read and committed")
+        until(lambda: reasons(site) == {(site.bucket, "offset_reset")}, 20, "it is told")
+
+
 @pytest.mark.invariant(2)
 def test_a_database_that_went_back_is_noticed(site, exits, postgres, tmp_path, minio, kafka):
     """A copy of an earlier moment takes its place: its heartbeat is behind what the group has committed."""

@@ -27,6 +27,13 @@ def test_a_letter_is_the_record_with_its_reason_and_origin():
     }
 
 
+def test_what_the_database_cannot_keep_of_headers_is_replaced():
+    """Anybody may write into the topic; a decision about such a letter can be kept."""
+    odd = letter_of(Poison(RECORD._replace(topic="a\0b"), "not-json", "x\0\ud800"))
+    read = buried(Record("events.dead-letter", 0, 9, odd.value, odd.key, odd.headers))
+    assert (read.origin.topic, read.detail) == ("a\ufffdb", "x\ufffd?")
+
+
 def test_a_letter_buried_again_says_where_it_came_from_last():
     """A dead letter that is replayed and fails anew keeps its earlier story, too."""
     first = letter_of(Poison(RECORD, "not-json", ""))
