@@ -61,6 +61,7 @@ CHECKS: tuple[Wanted, ...] = (
     Wanted("minio.rules", doctor_minio.rules, ("minio.buckets", "stream")),
     Wanted("minio.target", doctor_minio.target, ("minio", "stream")),
     Wanted("minio.sync_events", doctor_minio.sync_events, ("minio", "stream")),
+    Wanted("minio.figures", doctor_minio.figures, ("minio", "stream")),
     Wanted("kafka", doctor_kafka.reached, ("stream",), is_needed=True),
     Wanted("kafka.topics", doctor_kafka.topics, ("kafka",), is_needed=True),
     Wanted("kafka.retention", doctor_kafka.retention, ("kafka.topics",)),

@@ -186,6 +186,19 @@ def sync_events(patient: Patient) -> Iterator[Check]:
         yield warn("events wait in memory: a crash of MinIO loses them", fix)
 
 
+def figures(patient: Patient) -> Iterator[Check]:
+    """Tell whether MinIO shows its own figures, by which its restarts, and events that it lost, are noticed."""
+    try:
+        figures_of_store(patient.store)
+    except Misconfigured as refusal:
+        found = (
+            f"MinIO's figures may not be read ({refusal.faults[0]}): no restart, and no event that it lost, is noticed"
+        )
+        yield warn(found, "let the access key's policy allow admin:Prometheus")
+    else:
+        yield ok("MinIO's figures are read: its restarts, and events that it lost, are noticed")
+
+
 def clocks(patient: Patient) -> Iterator[Check]:
     """Tell how far MinIO's clock, and this machine's, are from PostgreSQL's, by which graces are measured."""
     bucket = next(iter(patient.buckets()))

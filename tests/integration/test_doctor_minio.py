@@ -32,7 +32,7 @@ from tests.support import consuming, storage
 from tests.support.command import MAPPING
 from tests.support.examining import one, settings, told
 from tests.support.foreign import foreign
-from tests.support.proxy import Proxy
+from tests.support.proxy import FORBIDDEN, Proxy
 
 READS = {
     "Version": "2012-10-17",
@@ -85,7 +85,7 @@ def test_all_is_well_with_the_stack(database, minio, bucket):
     checks = told(over(database, minio, bucket))
     marks = {name: {check.mark for check in found} for name, found in checks.items() if name.startswith("minio")}
     assert all(found == {Mark.OK} for found in marks.values()), checks
-    assert len(marks) == 8
+    assert len(marks) == 9
 
 
 def test_minio_away_or_with_other_keys_is_one_fault(database, minio, bucket):
@@ -175,6 +175,16 @@ def test_a_lifecycle_rule_that_expires_what_rows_name(database, minio, objects, 
     assert one(over(database, minio, bucket), "minio.lifecycle").mark is Mark.WARN
     expire(rule_filter=Filter(prefix=""), status="Disabled")
     assert one(over(database, minio, bucket), "minio.lifecycle").mark is Mark.OK
+
+
+def test_figures_that_may_not_be_read(database, minio, bucket):
+    """Two of the losses that are watched for would never be noticed, and nobody would know."""
+    assert one(over(database, minio, bucket), "minio.figures").mark is Mark.OK
+    host, _, port = minio.endpoint.partition(":")
+    with Proxy(host, int(port)) as between:
+        between.set(replace(FORBIDDEN, method="GET /minio/"))
+        refused = one(over(database, minio, bucket, minio={"endpoint": between.url}), "minio.figures")
+    assert (refused.mark, "admin:Prometheus" in refused.fix) == (Mark.WARN, True)
 
 
 class Late(Proxy):
