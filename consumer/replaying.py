@@ -17,10 +17,10 @@ from consumer.rights import may_read
 from consumer.seen import Seen
 from consumer.service import Service, stream_of
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
+from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
 from reconcile.feeding import drain
 from reconcile.looker import Looker
-from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, State
+from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, RowState, State
 from reconcile.opening import objects
 from reconcile.patience import patiently
 from reconcile.reconciler import World, reconcile
@@ -31,6 +31,7 @@ from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
 HEALED = "healed now"
+GONE = frozenset({Class.MISSING, Class.LOOKALIKE})
 NO_SCHEMA = "--apply needs the schema reconciler, up to date and to be written: storage-reconciler init --apply"
 
 
@@ -45,13 +46,17 @@ class Chosen:
 
 @dataclass
 class Outcome:
-    """What a replay came to: totals by name; of a trial what would change, of one that was applied its tally."""
+    """What a replay came to: totals by name; of a trial what would change, of one that was applied its tally.
+
+    `rows` are those that would be flagged, or given back.
+    """
 
     started_at: datetime
     finished_at: datetime
     totals: Counter[str]
     drifts: Sums
     healed: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
     tally: Tally = field(default_factory=Tally)
 
 
@@ -65,7 +70,7 @@ class Replaying:
 
     def plan(self, records: Records, tell: Callable[[Counter[str]], None]) -> Outcome:
         """Look at everything and write nothing; returns what would change."""
-        found, sums = Counter[str](), Sums(self.began)
+        found, rows, sums = Counter[str](), Counter[str](), Sums(self.began)
 
         def look(hints: Sequence[Hint]) -> None:
             of_bucket: dict[str, list[Hint]] = defaultdict(list)
@@ -75,12 +80,27 @@ class Replaying:
                 seen = Looker(self.trial, bucket, self.began, now).look(some)
                 found.update(seen.totals)
                 found[HEALED] += len(seen.healed)
+                rows.update(self.rows_of([*seen.drifts, *seen.healed]))
                 for one in seen.drifts:
                     sums.add(one)
 
         totals = self.read(records, self.trial, look, tell)
         healed = found.pop(HEALED, 0)
-        return Outcome(self.began, now(), totals + found, sums, healed)
+        return Outcome(self.began, now(), totals + found, sums, healed, rows)
+
+    def rows_of(self, told: Sequence[Drift]) -> Iterator[str]:
+        """Yield of each row what would become of it: it is flagged, if that is wanted, or given back."""
+        kinds = {(ObjectRef(one.bucket, one.key, one.s3_version), one.row_id): one.kind for one in told if one.row_id}
+        refs = sorted({ref for ref, _ in kinds})
+        known = patiently(partial(self.trial.glance, refs)) if refs else {}
+        for ref, one in known.items():
+            ours = {finding.row_id for finding in one.findings if finding.previous_status is not None}
+            for row in one.rows:
+                kind = kinds.get((ref, row.row_id))
+                if kind in GONE and row.state == RowState.LIVE and self.live.policy.flagging:
+                    yield "flagged"
+                elif kind is Class.HEALED and row.row_id in ours:
+                    yield "given back"
 
     def apply(self, records: Records, tell: Callable[[Counter[str]], None]) -> Outcome:
         """Let the reconciler look at everything as the consumer would, and drain what is due at the end of a grace."""

@@ -13,6 +13,7 @@ from reconcile.sweepreport import counted, counts, drifts
 
 RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention", "beyond_the_end")
 CHANGES = ("change", "findings", "of_them_known")
+ROWS = ("change", "rows")
 SEEN = ("records", "settled", "looked_at", "repeated", "skipped", "poison", "young", "flagged_by_others")
 NAMED = (*SEEN, "unknown", "not_asked", HELD_BY_BRAKE, HELD_BY_WINDOW)
 EATEN = "what retention has eaten is gone from the topic; only a sweep finds what it told: storage-reconciler sweep"
@@ -45,7 +46,7 @@ def _ranges(ranges: Sequence[PartOfTopic]) -> Table:
     return Table("ranges", RANGES, rows, "Ranges", none="the topic has no partition", notes=notes)
 
 
-def planned(topic: str, sums: Sums, healed: int) -> tuple[list[Table], str]:
+def planned(topic: str, sums: Sums, healed: int, of_rows: Mapping[str, int]) -> tuple[list[Table], str]:
     """Return what would change, and the same in one line."""
     found = [kind for kind in sums.by_kind() if kind.found]
     rows: list[tuple[Value, ...]] = [(str(one.name), one.found, one.found - sums.unknown[one.name]) for one in found]  # type: ignore[index]  # the classes are words
@@ -54,6 +55,7 @@ def planned(topic: str, sums: Sums, healed: int) -> tuple[list[Table], str]:
     held = SweepReport(topic, "replay", "complete", sums.now, drifts=sums.first, total_drifts=sums.total)
     tables = [
         Table("changes", CHANGES, rows, "What would change", none="nothing: both sides agree"),
+        Table("rows", ROWS, sorted(of_rows.items()), "Rows that would change", none=""),
         counts("by_group", "group", sums.by("group")),
         counts("by_prefix", "prefix", sums.by("prefix")),
         drifts(held),

@@ -65,7 +65,7 @@ def answer(topic: str, ranges: Sequence[Range], outcome: Outcome, *, applied: bo
     if applied:
         parts, told = replayreport.done(outcome.tally.acts)
     else:
-        parts, told = replayreport.planned(topic, outcome.drifts, outcome.healed)
+        parts, told = replayreport.planned(topic, outcome.drifts, outcome.healed, outcome.rows)
     shown = replayreport.report(
         topic,
         [(one.partition, one.first, one.end, one.eaten, one.exact, one.is_beyond) for one in ranges],

@@ -70,6 +70,20 @@ def test_a_replay_prints_what_would_change_and_writes_nothing(site):
     assert site.members() == []
 
 
+def test_a_replay_tells_which_rows_would_change(site):
+    """Those that would get the flag, if flags are wanted, and those that would get their status back."""
+    ids = drifted(site)
+    words = ("replay", "--from", "earliest", "-o", "json")
+    assert told(site.program.run(*words, "--prefix", "missing"))["rows"] == []
+    flagged = told(site.program.run(*words, RECONCILER_FLAGGING="true"))["rows"]
+    assert flagged == [{"change": "flagged", "rows": 1}]
+    told(site.program.run(*words, "--apply", **OPEN_SOON))
+    assert told(site.program.run(*words, RECONCILER_FLAGGING="true"))["rows"] == []
+    site.put("missing")
+    back = told(site.program.run(*words, RECONCILER_FLAGGING="true"))
+    assert (back["rows"], site.status(ids["missing"])) == ([{"change": "given back", "rows": 1}], "corrupted")
+
+
 def test_a_replay_that_is_applied_does_it_and_says_who(site):
     """The finding, the flag, and the note in the history; what was done once is not done again."""
     ids = drifted(site)
