@@ -77,7 +77,7 @@ class Replaying:
             for hint in hints:
                 of_bucket[hint.ref.bucket].append(hint)
             for bucket, some in of_bucket.items():
-                seen = Looker(self.trial, bucket, self.began, now).look(some)
+                seen = Looker(self.trial, bucket, self.began).look(some)
                 found.update(seen.totals)
                 found[HEALED] += len(seen.healed)
                 rows.update(self.rows_of([*seen.drifts, *seen.healed]))

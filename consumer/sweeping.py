@@ -193,7 +193,7 @@ class Sweeping:
         """Return the comparison over both sides."""
         filters = self.settings.filters
         return Sweep(
-            Looker(Trial(self.live, self.rights.reads), self.bucket, started_at, self.now),
+            Looker(Trial(self.live, self.rights.reads), self.bucket, started_at),
             keeper,
             sides.objects,
             sides.rows,

@@ -35,7 +35,6 @@ class Looker:
     trial: Trial
     bucket: str
     started_at: datetime
-    now: Callable[[], datetime]
     pause: Callable[[float], None] = sleep
 
     def look(self, hints: Sequence[Hint]) -> Confirmed:
@@ -52,14 +51,13 @@ class Looker:
         return found
 
     def _look(self, hints: list[Hint], found: Confirmed) -> None:
-        margins = Margins(self.started_at, self.now(), self.trial.live.policy)
         for attempt in range(TRIES):
             if attempt:
                 self.pause(TRY_AGAIN_S * attempt)
             found.unknown = []
             patiently(partial(self._reconciled, hints), self.pause)
-            for hint, known, side in self.trial.looked:
-                confirm(hint, known, side, margins, found)
+            for hint, known, side, at in self.trial.looked:
+                confirm(hint, known, side, Margins(self.started_at, at, self.trial.live.policy), found)
             again = {*(hint.ref for hint in self.trial.left), *found.unknown}
             hints = [hint for hint in hints if hint.ref in again]
             if not hints:

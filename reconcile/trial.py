@@ -30,11 +30,15 @@ UNBRAKED = Brake(floor=sys.maxsize, most=sys.maxsize, bucket_floor=sys.maxsize) 
 
 
 class Looked(NamedTuple):
-    """One reference as it was at the end of its look: what the database knew, and what the object side was."""
+    """One reference as it was at the end of its look: what the database knew, what the object side was, and when.
+
+    `at` is by the database's clock, as every grace is.
+    """
 
     hint: Hint
     known: Known
     side: ObjectSide
+    at: datetime
 
 
 @dataclass
@@ -121,7 +125,7 @@ class TrialTxn:
     def write(self, steps: Sequence[Step], trips: Sequence[Trip], look: Look, moved: set[ObjectRef]) -> set[ObjectRef]:  # noqa: ARG002 - the Txn's shape
         """Keep what was seen; what moved meanwhile is to be asked again."""
         self.trial.looked += [
-            Looked(look.hints[step.ref], self.seen[step.ref], look.objects[step.ref]) for step in steps
+            Looked(look.hints[step.ref], self.seen[step.ref], look.objects[step.ref], self.now) for step in steps
         ]
         self.trial.left += [look.hints[ref] for ref in sorted(moved)]
         return moved

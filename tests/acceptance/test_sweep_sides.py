@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -15,12 +16,13 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from consumer.losswatch import wanted
+from consumer.sweeping import Sweeping
 from reconcile.database import migrate
 from reconcile.ledger import prune
 from tests.acceptance.test_commands import add_row
 from tests.support import command
 from tests.support.sweeping import FOUND, TOTALS, put
-from tests.support.sweeps import found, swept, whole
+from tests.support.sweeps import AT_ONCE, found, swept, whole
 
 
 def test_a_key_that_list_omits_is_counted_and_no_drift(installed, connection, objects, bucket):
@@ -34,6 +36,9 @@ def test_a_key_that_list_omits_is_counted_and_no_drift(installed, connection, ob
     report = swept(installed)
     assert found(report) == set()
     assert report["totals"]["omitted_by_list"] == 1
+    text = installed.run("sweep", "--fix", **AT_ONCE).stdout
+    assert re.search(r"omitted by list +1\b", text), text
+    assert connection.execute("SELECT DISTINCT status FROM file_versions").fetchall() == [("active",)]
 
 
 WANTED = """
@@ -220,6 +225,18 @@ def test_a_young_row_is_not_missing_before_its_longer_grace_is_over(installed, c
     assert found(report) == {("missing", "on its way")}
     assert report["totals"]["young"] == 1
     assert found(swept(installed)) == {("missing", "on its way"), ("missing", "new")}
+
+
+@pytest.mark.invariant(4)
+@pytest.mark.parametrize(("ahead", "grace"), [(1, "15m"), (-1, "0s")])
+def test_the_clock_of_the_machine_that_sweeps_decides_nothing(installed, objects, bucket, monkeypatch, ahead, grace):
+    """An hour that it is ahead makes no upload old, and an hour that it is behind makes no orphan young."""
+    real = Sweeping.now
+    monkeypatch.setattr(Sweeping, "now", lambda self: real(self) + timedelta(hours=ahead))
+    put(objects, bucket, "new")
+    report = swept(installed, RECONCILER_POLICY__ORPHAN_GRACE=grace)
+    assert found(report) == (set() if ahead > 0 else {("orphan", "new")})
+    assert report["totals"]["young"] == (1 if ahead > 0 else None)
 
 
 def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, bucket):

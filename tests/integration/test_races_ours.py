@@ -254,7 +254,7 @@ def swept(stage, standing, pause, ref):
     """Sweep one key, and look at what differs as `--fix` does."""
     scope = Scope(stage.bucket, ref.key)
     [(began,)] = stage.sql("SELECT now()")
-    looker = Looker(Trial(standing, has_kept=True), stage.bucket, began, lambda: began, lambda _: None)
+    looker = Looker(Trial(standing, has_kept=True), stage.bucket, began, lambda _: None)
     keeper = Unkept()
     facts = facts_of(standing.mapping, scope)
     with opened(standing.database, standing.mapping, standing.objects, scope, facts) as sides:

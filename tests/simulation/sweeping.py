@@ -19,7 +19,7 @@ def swept(play: "Play", *, fix: bool) -> None:
     keeper = MemoryKeeper(servers=play.servers)
     now = play.servers.now
     sweep = Sweep(
-        Looker(MemoryTrial(world), BUCKET, now, lambda: play.servers.now, play.pass_time),
+        Looker(MemoryTrial(world), BUCKET, now, play.pass_time),
         keeper,
         lambda _, __: listing(play.servers, facts, play.faults.hidden),
         lambda _, __: rows_in_order(play.servers.tables, facts),
