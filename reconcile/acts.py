@@ -95,10 +95,13 @@ def holdings(connection: Connection) -> tuple[int, int]:
     return findings, flagged
 
 
-def note_findings(database: Database, who: Who, ids: Sequence[int], act: str = "noted") -> int:
-    """Keep a line in the history of findings that changes no state; returns of how many."""
+def note_findings(database: Database, who: Who, ids: Sequence[int], act: str = "noted", *, once: bool = False) -> int:
+    """Keep a line in the history of findings that changes no state; returns of how many.
+
+    With `once` the same is not said again right after it: what stays as it is each night fills no history.
+    """
     with database.use() as connection, explaining():
-        parameters = {"actor": who.actor, "why": who.why, "ids": list(ids), "act": act}
+        parameters = {"actor": who.actor, "why": who.why, "ids": list(ids), "act": act, "once": once}
         return connection.execute(SQL["note_finding"], parameters).rowcount
 
 

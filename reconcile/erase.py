@@ -194,12 +194,12 @@ class Erasing:
 
     def _told(self, one: Outcome) -> Outcome:
         """Keep in the history that one was left alone."""
-        self._note(one.named, "not deleted", one.told)
+        self._note(one.named, "not deleted", one.told, once=True)
         return one
 
-    def _note(self, one: Named, act: str, told: str) -> None:
+    def _note(self, one: Named, act: str, told: str, *, once: bool = False) -> None:
         why = f"{told} ({self.why})" if self.why else told
-        acts.note_findings(self.bin.live.database, acts.Who(self.bin.live.actor, why), [_id(one)], act)
+        acts.note_findings(self.bin.live.database, acts.Who(self.bin.live.actor, why), [_id(one)], act, once=once)
 
 
 def undone(bin_: Bin, one: Kept, why: str, *, apply: bool) -> Outcome:

@@ -140,7 +140,9 @@ class Storing:
         return seen
 
     def put(self, ref: ObjectRef, content: BinaryIO, size: int | None, media_type: str) -> Present:
-        """Store an object; of a size that is not known (None) it is sent in parts. Returns what was stored."""
+        """Store an object, in parts where no size is known; returns it. Refuses `/k`, which MinIO takes for `k`."""
+        if target_of(ref) is None:
+            raise Misconfigured(f"PUT {ref.bucket}/{ref.key}: MinIO has no such name")
         with _doing(f"PUT {ref.bucket}/{ref.key}"):
             done = self._client.put_object(
                 bucket_name=ref.bucket,

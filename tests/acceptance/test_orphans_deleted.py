@@ -139,13 +139,16 @@ def test_a_leftover_goes_as_an_orphan_does_unless_its_row_lives_again(office, co
 
 
 def test_what_is_left_alone_takes_no_place_within_the_limit(office, consent):
-    """Else the largest that stay refused would keep all others from ever being deleted."""
+    """Else the largest that stay refused would keep all others from ever being deleted; and it is kept but once."""
     large, small = office.find({"large": b"x" * 100, "small": b"x"})
     office.approve(large, small)
     office.connection.execute("UPDATE reconciler.finding SET evidence = evidence - 'approved' WHERE id = %s", [large])
     told = office.program.json("orphans", "delete", "--limit", "1", *consent)
     assert (told["done"], told["left_alone"]) == (1, 1)
     assert (office.state(large), office.state(small)) == ("approved", "deleted")
+    for _ in range(2):
+        office.program.json("orphans", "delete", *consent)
+    assert office.acts(large).count("not deleted") == 1
 
 
 @pytest.mark.invariant(6)

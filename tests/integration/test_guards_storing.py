@@ -195,6 +195,17 @@ def test_content_that_breaks_off_leaves_nothing(app, storage, theirs):
     assert (app.keys(), app.there()) == ([], [])
 
 
+@pytest.mark.parametrize("key", ["/k", "a//k", "a/../k", "."])
+def test_a_key_that_minio_would_take_for_another_is_refused(app, storage, theirs, key):
+    """Else the row would name what is never found, and its upload take the place of another row's object."""
+    app.row("k")
+    app.put("k", b"of another row")
+    with pytest.raises(UploadFailed):
+        storage.store_version(theirs, lambda: app.row(key, on=theirs), CONTENT)
+    assert (app.keys(), app.there()) == (["k"], ["k"])
+    assert app.objects.stat_object(bucket_name=app.bucket, object_name="k").size == len(b"of another row")
+
+
 def test_content_that_is_longer_than_announced_leaves_an_orphan_that_is_found(app, storage, theirs):
     """What would be cut off is no upload: the rows are rolled back, and the object's look says why."""
     for content, size in ((Slow(300_000), 200_000), (io.BytesIO(b"AAA"), 0), ([b"A", b"A"], 1)):
