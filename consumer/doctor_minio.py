@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from consumer import clock, rulewatch
 from consumer.check import Check, bad, ok, unseen, warn
 from consumer.passed import figures_of_store
-from consumer.patient import Patient
+from consumer.patient import KEYS, Patient
 from reconcile import administration, bucketrules, inquiry
 from reconcile.eventrules import KAFKA, covers, lacking, state, target_name
 from reconcile.filters import OURS, watched
@@ -22,6 +22,7 @@ PROBE = f"{OURS}doctor"
 ACCESSED = "s3:ObjectAccessed:*"
 KEYS_REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch")
 SKEWED = "RequestTimeTooSkewed"
+PLAIN_ON_TLS = "HTTP 400"  # without a word of MinIO's own: Go's server has answered
 SKEW_S, SKEW_MOST_S = 5.0, 300.0  # what is told, and what is a third of the 15 minutes from which MinIO refuses
 NTP = "let NTP set the clock of every machine: timedatectl set-ntp true"
 NOT_ALLOWED = "MinIO tells its configuration to its operator only"
@@ -33,6 +34,8 @@ def reached(patient: Patient) -> Iterator[Check]:
     why = patient.store.probe(next(iter(patient.buckets_known()), "storage-reconciler")) or ""
     if any(code in why for code in KEYS_REFUSED):
         yield bad(f"MinIO answers {why}", "correct minio.access_key and minio.secret_key")
+    elif why == PLAIN_ON_TLS:
+        yield bad(f"MinIO answers {why}, as to one who speaks no TLS where it does", f"see {KEYS['minio']['tls']}")
     elif SKEWED in why:
         yield bad(f"MinIO answers {why}: its clock and ours are 15 minutes apart", NTP)
     else:

@@ -40,13 +40,18 @@ class Broker:
         try:
             return frozenset(self._admin.list_topics(timeout=ASK_SECONDS).topics)
         except KafkaException as fault:
+            why = "" if self._is_told() else misfit(self._kafka)
             ends = monotonic() + REACH_SECONDS
-            while monotonic() < ends and not any(one.name() in TELLING[:2] for one in self._troubles):
+            while monotonic() < ends and not why and not self._is_told():
                 self._admin.poll(0.1)
             ranked = [one for name in TELLING for one in self._troubles if one.name() == name]
             trouble = ranked[0] if ranked else fault.args[0]
-            why = refused_certificate(self._kafka) if trouble.name() == TELLING[1] else ""
+            why = why or (misfit(self._kafka) if trouble.name() == TELLING[1] else "")
+            why = why or (wanting(self._kafka) if trouble.name() == TELLING[-1] else "")
             raise Unavailable("kafka", f"{trouble.name()}: {why or trouble.str()}") from fault
+
+    def _is_told(self) -> bool:
+        return any(one.name() in TELLING[:2] for one in self._troubles)
 
     def config(self, topic: str) -> Mapping[str, str]:
         """Return a topic's configuration, with what the broker has by default."""
@@ -81,16 +86,52 @@ def seeing(topic: str = "") -> Iterator[None]:
         raise Unavailable("kafka", str(refusal)) from refusal
 
 
-def refused_certificate(kafka: Settings) -> str:
-    """Return what is wrong with the broker's certificate, `''` if nothing: the driver does not say which it is."""
-    place = str(kafka.get("bootstrap.servers", "")).split(",")[0].rpartition("//")[2]
-    host, _, port = place.rpartition(":")
+def misfit(kafka: Settings) -> str:
+    """Return what is wrong with the broker's TLS or its certificate, `''` if nothing: the driver does not say which."""
+    ours = protocol(kafka)
     try:
-        context = ssl.create_default_context(cafile=str(kafka.get("ssl.ca.location") or "") or None)
-        with socket.create_connection((host, int(port)), ASK_SECONDS) as plain:
-            context.wrap_socket(plain, server_hostname=host).close()
+        theirs = "TLS" if shakes_hands(kafka) else "plaintext"
+        if (theirs == "TLS") != ("SSL" in ours):
+            return f'it speaks {theirs}, and kafka."security.protocol" is {ours}'
+        if theirs == "TLS":
+            shake_hands(kafka, ssl.create_default_context(cafile=str(kafka.get("ssl.ca.location") or "") or None))
     except ssl.SSLCertVerificationError as error:
         return error.verify_message
     except (OSError, ValueError):
         return ""
     return ""
+
+
+def wanting(kafka: Settings) -> str:
+    """Return what a broker may want that lets us connect and says no word, `''` where it is not reached."""
+    ours = protocol(kafka)
+    wanted = "SASL_SSL" if "SSL" in ours else "SASL_PLAINTEXT"
+    try:
+        shakes_hands(kafka)
+    except (OSError, ValueError):
+        return ""
+    return "" if ours == wanted else f'it answers nothing to kafka."security.protocol" {ours}, and may want {wanted}'
+
+
+def protocol(kafka: Settings) -> str:
+    """Return how we speak to the broker."""
+    return str(kafka.get("security.protocol", "plaintext")).upper()
+
+
+def shakes_hands(kafka: Settings) -> bool:
+    """Tell whether the broker speaks TLS, whoever it is; raises OSError where it is not reached."""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE  # nothing follows the greeting
+    try:
+        shake_hands(kafka, trusting)
+    except (ssl.SSLError, ConnectionResetError):
+        return False
+    return True
+
+
+def shake_hands(kafka: Settings, context: ssl.SSLContext) -> None:
+    """Greet the first broker that is named, as TLS has it."""
+    place = str(kafka.get("bootstrap.servers", "")).split(",")[0].rpartition("//")[2]
+    host, _, port = place.rpartition(":")
+    with socket.create_connection((host, int(port)), ASK_SECONDS) as plain:
+        context.wrap_socket(plain, server_hostname=host).close()

@@ -37,7 +37,13 @@ WAYS_OUT = (  # what the drivers say, whatever the server: the name, the certifi
         "kafka-acls.sh --add: Describe, DescribeConfigs and Read on our topics, Describe and Read on our group",
     ),
     (r"does not exist", "correct the name: {word}"),
-    (r"wrong version number|packet length|record overflow|plaintext", "one side speaks TLS, the other does not: {tls}"),
+    (
+        r"wrong version number|packet length|record overflow|plaintext|speaks TLS|no encryption|does not support SSL",
+        "one side speaks TLS, the other does not: {tls}",
+    ),
+    (r"no pg_hba\.conf entry", "have the server's pg_hba.conf let this user in from here"),
+    (r"answers nothing to", 'kafka."security.protocol" must be that of the broker\'s listener'),
+    (r"Unsupported SASL mechanism", 'name one that the broker has: kafka."sasl.mechanism"'),
 )
 KEYS = {
     "postgresql": {

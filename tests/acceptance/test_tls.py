@@ -5,68 +5,61 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import confluent_kafka as ck
-import psycopg
 import pytest
 
+from consumer.check import Mark
 from consumer.kafka_letters import Letterbox
 from consumer.kafka_positions import Asker
-from consumer.roles import ROLES, Acl, acls
 from reconcile import opening
 from reconcile.model import ObjectRef, Unavailable, Unknown
 from reconcile.renewal import Kafka
 from reconcile.storing import Storing
-from tests.support import admitting, command, consuming, databases, secured, storage
+from tests.support import consuming, examining, scraping, secured
+from tests.support import works as building
 from tests.support.command import Program
-from tests.support.roles import Staff, administrator, staff
+from tests.support.foreign import certificate
+from tests.support.overheard import Overheard
 from tests.support.secured import Secured
 from tests.support.waiting import until
+from tests.support.works import Works
 
 OLD = datetime(2025, 9, 7, tzinfo=UTC)  # of a row that is no longer young, so that only an event can name it
-NAMED = ("DATABASE__URL", "MINIO__ACCESS_KEY", "MINIO__SECRET_KEY", "KAFKA__SASL_USERNAME", "KAFKA__SASL_PASSWORD")
+ODD = "s/p@ce %25+"  # what URLs, shells and drivers read in ways of their own
+PAGES = ("/", "/findings", "/findings/1", "/sweeps", "/metrics", "/livez", "/readyz", "/nowhere")
+TOLD = (  # of a reader, whether it is let in or not
+    "config show",
+    "config show -o json",
+    "config check",
+    "config generate",
+    "doctor",
+    "doctor -o json",
+    "init",
+    "status",
+    "report -o html",
+    "sweep -o html",
+    "explain gone",
+    "findings list -o csv",
+    "findings show 1",
+    "orphans list",
+    "dead-letters list",
+    "roles sql",
+    "roles acls",
+    "version",
+)
+DONE = (
+    "replay --from earliest",
+    "sweep --fix",
+    "dead-letters replay --apply",
+    "scrub",
+    "restore --all",
+    "purge --older-than 1d",
+)
 QUICK = {"RECONCILER_FLAGGING": "true", "RECONCILER_BRAKE__BUCKET_FLOOR": "1000"}
-
-
-@dataclass(frozen=True)
-class Works:
-    """An application on secured servers, and the users of its roles."""
-
-    site: consuming.Site
-    staff: Staff
-    servers: Secured
-    directory: Path
-
-    def role(self, name: str) -> Program:
-        """Return the command as a role on all three servers, each of its secrets in a file of its own."""
-        program = self.staff.role(name)
-        login = self.servers.broker.login(f"{self.staff.prefix}{name}", self.staff.word)
-        environ = program.environ | {f"RECONCILER_{variable(key)}": value for key, value in login.items()}
-        names = [f"RECONCILER_{one}" for one in NAMED]
-        file = self.directory / f"{name}.toml"
-        file.write_text(program.file.read_text("utf-8"), "utf-8")
-        return replace(program, file=file, environ=secured.as_files(self.directory / name, environ, *names))
-
-    def change(self, name: str, word: str) -> None:
-        """Give a role another password on all three servers; its files keep the old one."""
-        user = f"{self.staff.prefix}{name}"
-        self.site.sql(f"ALTER ROLE {user} PASSWORD '{word}'")
-        administrator(self.servers.minio).user_add(user, word)
-        self.servers.broker.give(user, word)
-
-    def hand_out(self, name: str, word: str) -> None:
-        """Write a role's new password into its files."""
-        changed = replace(self, staff=replace(self.staff, word=word))
-        changed.role(name)
-
-
-def variable(key: str) -> str:
-    """Return how the environment names one of librdkafka's keys, after our own prefix."""
-    return f"KAFKA__{key.upper().replace('.', '_')}"
 
 
 @pytest.fixture(scope="module")
@@ -81,41 +74,11 @@ def servers(stack_place, shown) -> Iterator[Secured]:
     opened.__exit__(None, None, None)
 
 
-@contextmanager
-def site(directory: Path, servers: Secured, url: str) -> Iterator[consuming.Site]:
-    """Prepare a database and a bucket; nothing of ours is there yet."""
-    bucket, group = f"test-{secrets.token_hex(6)}", f"test-{secrets.token_hex(6)}"
-    client = storage.client(servers.minio)
-    client.make_bucket(bucket_name=bucket)
-    kafka = {"bootstrap.servers": servers.broker.secure, "group.id": group}
-    program = command.program(directory, url, servers.minio, bucket, kafka)
-    program.environ["RECONCILER_MINIO__CA_FILE"] = str(servers.authority.ca)
-    master = servers.broker.master()
-    with closing(ck.Consumer({**master, "group.id": group})) as asker:
-        producer = ck.Producer(master)
-        yield consuming.Site(program, url, [], client, bucket, secured.TOPIC, master, producer, asker)
-
-
 @pytest.fixture
 def works(servers, tmp_path) -> Iterator[Works]:
-    """Make users, rights, schema, topics and rules, by what the commands print and do."""
-    with databases.new_database(servers.postgres) as url, psycopg.connect(url, autocommit=True) as connection:
-        databases.fill(connection)
-        with (
-            site(tmp_path, servers, url) as made,
-            staff(made.program, connection, servers.minio) as people,
-        ):
-            for name in ROLES:
-                servers.broker.give(f"{people.prefix}{name}", people.word)
-            rights = [*acls(made.settings(), list(ROLES.values()), people.prefix)]
-            sending = Acl(secured.MINIO, ("Describe", "Write"), "topic", secured.TOPIC)
-            admitting.bind(servers.broker.admin(), [*rights, sending])
-            all_of_it = Works(made, people, servers, tmp_path)
-            done = all_of_it.role("owner").run("init", "--apply", "--partitions", "1")
-            assert done.returncode == 0, done.stderr
-            yield all_of_it
-            for opened in made.opened:
-                opened.close()
+    """Make an application on them."""
+    with building.works(tmp_path, servers) as made:
+        yield made
 
 
 def said(program: Program, event: str) -> list[dict[str, str]]:
@@ -169,7 +132,7 @@ def test_changed_passwords_need_no_restart(works):
     row = site.row("gone", created_at=OLD)
     settings, letter = consuming.settings_of(consumer.environ), consuming.letter(site, b"no JSON", 0)
     kafka, store = Kafka(settings), opening.server(settings)
-    user = f"{works.staff.prefix}consumer"
+    user, word = f"{works.staff.prefix}consumer", ODD + secrets.token_hex(4)
     quick = {"RECONCILER_KAFKA__RECONNECT_BACKOFF_MAX_MS": "300", "RECONCILER_KAFKA__SESSION_TIMEOUT_MS": "6000"}
     with ExitStack() as exits:
         process = exits.enter_context(consumer.running("consume", "--log-format", "json", **QUICK, **quick))
@@ -179,14 +142,14 @@ def test_changed_passwords_need_no_restart(works):
         assert letterbox.deliver([letter]) == []
         until(lambda: "express.listening" in consumer.log(), 20, consumer.log)
         until(lambda: asker.positions()[0].metadata, 20, "it has joined, and committed")
-        works.change("consumer", "another-word")
-        site.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", user)
+        works.change("consumer", word)
+        cut(works, "consumer")
         servers.broker.control.restart()
         site.remove("gone")
         until(lambda: [told for told in said(consumer, "outage.begun") if told["server"] == "kafka"], 20, consumer.log)
         assert site.sql("SELECT FROM pg_stat_activity WHERE usename = %s", user) == []
         assert process.poll() is None, consumer.log()
-        works.hand_out("consumer", "another-word")
+        works.hand_out("consumer", word)
         until(lambda: site.status(row) == "corrupted", 30, consumer.log)
         until(site.caught_up, 30, "what waited meanwhile is committed")
         until(lambda: answered(asker.positions), 20, "whoever asks of the group is let in")
@@ -199,3 +162,114 @@ def test_changed_passwords_need_no_restart(works):
         "minio.secret_key",
         "kafka.sasl.password",
     }
+
+
+@pytest.mark.timeout(240)
+def test_no_secret_is_in_anything_that_a_run_writes(works):
+    """Under right passwords and wrong ones, at every level, to its traceback: no log, page, table, topic or title."""
+    site, overheard, word = works.site, Overheard(), ODD + secrets.token_hex(8)
+    known = [works.staff.word, works.servers.minio.password, word, word.partition("@")[2]]
+    site.put("gone")
+    row = site.row("gone", created_at=OLD)
+    consumer, reader = works.role("consumer"), works.role("reader")
+    loud = {"RECONCILER_KAFKA__DEBUG": "security,broker,conf,feature"}
+    with consumer.running("consume", "--log-level", "debug", "--log-format", "json", **QUICK, **loud) as process:
+        until(lambda: said(consumer, "express.listening"), 30, "it listens")
+        site.remove("gone")
+        site.send([b"no JSON"])
+        until(lambda: site.status(row) == "corrupted", 30, "the version is flagged")
+        until(site.caught_up, 30, "all is committed")
+        for words in TOLD:
+            overheard.ran("reader", reader, [*words.split(), "--log-level", "debug"])
+        for words in DONE:
+            overheard.ran("consumer", consumer, [*words.split(), "--log-level", "debug", "--log-format", "json"])
+        wrong_ones(works, overheard, known)
+        page = scraping.Page(int(said(consumer, "web.listening")[0]["port"]))
+        for path in PAGES:
+            overheard.add(path, page.ask(path))
+        overheard.process(process)
+        overheard.topic(site, f"{site.topic}.dead-letter")
+        overheard.topic(site, f"{site.topic}.findings")
+        overheard.tables(site)
+        works.change("consumer", word)
+        cut(works, "consumer")
+        until(lambda: "password authentication failed" in consumer.log(), 20, "it is not let in")
+        works.hand_out("consumer", word)
+        until(lambda: len(said(consumer, "file.reread")) == 3, 30, "it has read its files again")
+        site.sql("DROP SCHEMA reconciler CASCADE")
+        process.communicate(timeout=30)
+    overheard.add("log", consumer.log())
+    overheard.helps()
+    assert process.returncode == 1
+    assert all(one in consumer.log() for one in ("Traceback", "driver.told", "relation"))
+    assert overheard.found(known) == []
+
+
+def wrong_ones(works: Works, overheard: Overheard, known: list[str]) -> None:
+    """Have commands meet each server with a wrong password, and with one that is no part of a URL."""
+    consumer, reader = works.role("consumer"), works.role("reader")
+    for server, name in (
+        ("postgresql", "DATABASE__URL"),
+        ("minio", "MINIO__SECRET_KEY"),
+        ("kafka", "KAFKA__SASL_PASSWORD"),
+    ):
+        word = f"wrong{secrets.token_hex(8)}"
+        known.append(word)
+        changed = {f"RECONCILER_{name}_FILE": "", f"RECONCILER_{name}": word}
+        if server == "postgresql":
+            changed[f"RECONCILER_{name}"] = reader_url(works, word)
+        for program, words in ((reader, "doctor"), (reader, "sweep"), (consumer, "replay --from earliest")):
+            overheard.ran(f"wrong at {server}", program, [*words.split(), "--log-level", "debug"], **changed)
+    for url in (
+        f"postgresql://u:{ODD}{known[0]}@h/d",
+        f"host=h password={known[0]} {ODD}",
+        f"postgresql://u:{known[0]}%zz@h/d",
+    ):
+        for words in ("config show", "config generate", "doctor", "consume"):
+            ended = overheard.ran(
+                "no URL", reader, words.split(), RECONCILER_DATABASE__URL_FILE="", RECONCILER_DATABASE__URL=url
+            )
+            assert ended == 2, words
+
+
+def reader_url(works: Works, word: str) -> str:
+    """Return the reader's URL with another password."""
+    return replace(works.staff, word=word).rows("reader")["RECONCILER_DATABASE__URL"]
+
+
+def cut(works: Works, name: str) -> None:
+    """Break a role's connections to the database."""
+    works.site.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", f"{works.staff.prefix}{name}"
+    )
+
+
+WAYS_IN = {  # what is wrong with the way to a server, and what the fix must name
+    "database speaks no TLS": ("database", {"sslmode": "disable"}, "speaks TLS"),
+    "database under another CA": ("database", {"sslrootcert": "{other}"}, "name the CA"),
+    "database under no CA": ("database", {"sslrootcert": "/nowhere"}, "name the CA"),
+    "http to https": ("minio", {"MINIO__ENDPOINT": "http://{minio}"}, "https://"),
+    "minio under another CA": ("minio", {"MINIO__CA_FILE": "{other}"}, "minio.ca_file"),
+    "kafka in plaintext": ("kafka", {"KAFKA__SECURITY_PROTOCOL": "PLAINTEXT"}, "one side speaks TLS"),
+    "kafka without SASL": ("kafka", {"KAFKA__SECURITY_PROTOCOL": "SSL"}, "security.protocol"),
+    "kafka by another mechanism": ("kafka", {"KAFKA__SASL_MECHANISM": "PLAIN"}, "sasl.mechanism"),
+    "kafka under another CA": ("kafka", {"KAFKA__SSL_CA_LOCATION": "{other}"}, "ssl.ca.location"),
+}
+
+
+def test_doctor_says_what_is_wrong_with_the_way_in(works, tmp_path):
+    """Each misfit of TLS and SASL is told as what it is, by the setting that mends it."""
+    (tmp_path / "elsewhere").mkdir()
+    other, _ = certificate(tmp_path / "elsewhere", "localhost")
+    reader, url = works.role("reader"), urlsplit(works.staff.rows("reader")["RECONCILER_DATABASE__URL"])
+    known = dict(parse_qsl(url.query))
+    wrong = []
+    for name, (check, changed, fix) in WAYS_IN.items():
+        given = {key: value.format(other=other, minio=works.servers.minio.endpoint) for key, value in changed.items()}
+        environ = {f"RECONCILER_{key}": value for key, value in given.items()}
+        if check == "database":
+            moved = urlunsplit(url._replace(query=urlencode(known | given)))
+            environ = {"RECONCILER_DATABASE__URL_FILE": "", "RECONCILER_DATABASE__URL": moved}
+        found = examining.one(consuming.settings_of(reader.environment(environ)), check)
+        wrong += [] if found.mark is Mark.BAD and fix in found.fix else [(name, found)]
+    assert wrong == []

@@ -154,9 +154,9 @@ class Site:
         except ck.KafkaException:
             return False
 
-    def letters(self, seconds: float = 15.0, wanted: int = 1) -> list[ck.Message]:
-        """Read the dead letter topic to its present end, which must hold so many at least."""
-        place = ck.TopicPartition(f"{self.topic}.dead-letter", 0)
+    def letters(self, seconds: float = 15.0, wanted: int = 1, topic: str = "") -> list[ck.Message]:
+        """Read the dead letter topic, or another, to its present end, which must hold so many at least."""
+        place = ck.TopicPartition(topic or f"{self.topic}.dead-letter", 0)
         settings = {**self.kafka, "group.id": secrets.token_hex(4)}
         read: list[ck.Message] = []
         with closing(ck.Consumer(settings)) as reader:

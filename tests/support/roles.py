@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from minio.credentials import StaticProvider
@@ -36,7 +36,7 @@ class Staff:
         """Return what makes a command a role on PostgreSQL."""
         url = urlsplit(self.program.environ["RECONCILER_DATABASE__URL"])
         there = url.netloc.rpartition("@")[2]
-        named = url._replace(netloc=f"{self.prefix}{name}:{self.word}@{there}")
+        named = url._replace(netloc=f"{self.prefix}{name}:{quote(self.word, safe='')}@{there}")
         return {"RECONCILER_DATABASE__URL": urlunsplit(named)}
 
     def objects(self, name: str) -> dict[str, str]:
