@@ -107,12 +107,14 @@ class Play:
             self.running.remove(name)
 
     def is_held(self, ref: ObjectRef) -> bool:
-        """Tell whether an event of a reference waits for its row."""
-        queues = [queue for one in self.consumers for queue in one.hold._queues]  # noqa: SLF001 - seen from outside
-        held = [hint for queue in queues for _, one in queue for hint in ([one] if isinstance(one, Hint) else one)]
+        """Tell whether the event of a reference waits for its row, where it will be committed."""
         told = self.watch.told.get(ref)
-        is_open = told is not None and told[1] >= self.broker.committed.get(told[0], 0)
-        return is_open and any(hint.ref == ref for hint in held)
+        if told is None or told[1] < self.broker.committed.get(told[0], 0):
+            return False
+        owner = next(one for one in self.consumers if one.topic.member == self.broker.owners[told[0]])
+        queues = owner.hold._queues  # noqa: SLF001 - seen from outside
+        held = [hint for queue in queues for _, one in queue for hint in ([one] if isinstance(one, Hint) else one)]
+        return any(hint.ref == ref for hint in held)
 
     def fault(self, name: str, key: str, on: bool) -> None:  # noqa: FBT001
         """Let a server fail, or be well again."""

@@ -14,6 +14,9 @@ from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
 from tests.simulation.truth import truth_of
 
 
+OF_ROWS = {"ignored", "reopened", "approval withdrawn", "flagged by others"}  # acts that rest on no look
+
+
 class Violated(Exception):
     """Something that must always hold did not."""
 
@@ -135,7 +138,7 @@ class Watch:
             self.proofs.get((id(world), one.ref)),
             self.since.get((one.ref, drifting(txn.seen[one.ref])), 0),
         )
-        if last.act in {"ignored", "reopened", "approval withdrawn"}:
+        if last.act in OF_ROWS:
             return
         gone = one.row_id and all(row.row_id != one.row_id for row in txn.seen[one.ref].rows)
         if not gone and (proof is None or proof.step < changed):
