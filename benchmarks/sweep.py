@@ -3,7 +3,8 @@
 `make bench-sweep`. Five rounds; in each, in turn: our pager bare, `mc ls --recursive`, and `storage-reconciler sweep`
 of the same bucket, each a process of its own. The script (one HEAD a row, one SELECT an object) is measured on a part
 of the bucket. The comparison alone reads a listing file and a spool of rows. `--objects 2000000` for the large one,
-which is filled within two minutes where `TMPDIR` names a directory in memory (7 GB).
+which is filled within two minutes where `TMPDIR` names a directory in memory (7 GB); `--objects 0 --lines 10000000` for
+a listing that was brought against as many rows.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -167,8 +167,9 @@ def measure(name: str, place: Place) -> dict[str, float]:
     return found
 
 
-def fill(servers: Servers, place: Place) -> None:
-    """Fill the bucket and the tables with the same keys; objects are copied beside each other where MinIO is native."""
+def fill(servers: Servers, place: Place, number: int | None = None) -> None:
+    """Fill tables and bucket with the same keys, the bucket with so many; objects are copied where MinIO is native."""
+    number = place.number if number is None else number
     with psycopg.connect(place.database, autocommit=True) as connection:
         connection.execute(filling.SEED.read_bytes())
         connection.execute(filling.INSERT_FILES, [filling.FILES])
@@ -188,11 +189,11 @@ def fill(servers: Servers, place: Place) -> None:
     client.put_object(bucket_name=BUCKET, object_name=key_of(0), data=BytesIO(b"x" * SIZE), length=SIZE)
     control = servers.minio.control
     if isinstance(control, Native):
-        copy(control.launch.directory / "data" / BUCKET, place.number)
+        copy(control.launch.directory / "data" / BUCKET, number)
         return
     with ThreadPoolExecutor(8) as pool:
-        for number in range(1, place.number):
-            pool.submit(client.put_object, BUCKET, key_of(number), BytesIO(b"x" * SIZE), SIZE)
+        for each in range(1, number):
+            pool.submit(client.put_object, BUCKET, key_of(each), BytesIO(b"x" * SIZE), SIZE)
 
 
 def copy(bucket: Path, number: int) -> None:
@@ -214,12 +215,21 @@ def copy(bucket: Path, number: int) -> None:
 
 
 def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
-    """Fill, measure in turn, and print the ratios."""
+    """Fill, measure in turn, and print the ratios; without objects there are as many rows as lines."""
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
-    place = Place(database, minio.url, minio.user, minio.password, number)
-    print(f"{machine()}; {number:,} objects and rows", flush=True)
-    fill(servers, place)
+    place = Place(database, minio.url, minio.user, minio.password, number or lines)
+    print(f"{machine()}; {number:,} objects, {place.number:,} rows, {lines:,} lines", flush=True)
+    began = time.perf_counter()
+    fill(servers, place, number)
+    minios.client()  # it may have to be built
+    print(f"  filled in {time.perf_counter() - began:,.0f} s", flush=True)
+    peaks = beside_listers(place, rounds) if number else []
+    filling.result("sweep.rss_mb", peaks + by_file(place, lines))
+
+
+def beside_listers(place: Place, rounds: int) -> list[float]:
+    """Measure the sweep beside the plain listers and the script, and return its memory at its highest."""
     found = [{name: measure(name, place) for name in ("pager", "mc", "sweep")} for _ in range(rounds)]
     by_hand = measure("script", place)
     fastest = [max(one["pager"]["rate"], one["mc"]["rate"]) for one in found]
@@ -228,17 +238,22 @@ def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
     )
     filling.result("sweep.script.ratio", [one["sweep"]["rate"] / by_hand["rate"] for one in found])
     filling.result("sweep.objects_per_s", [one["sweep"]["rate"] for one in found])
+    return [one["sweep"]["rss_mb"] for one in found]
+
+
+def by_file(place: Place, lines: int) -> list[float]:
+    """Measure the comparison of a file of keys, and a sweep of it where there is a row for each; returns its memory."""
     with TemporaryDirectory() as directory:
         listing = Path(directory) / "keys.txt"
         with listing.open("w", encoding="utf-8") as file:
             file.writelines(f"{key_of(each)}\n" for each in range(lines))
-        by_file = Place(**{**asdict(place), "listing": str(listing)})
-        filling.result("compare.keys_per_s", [measure("comparison", by_file)["rate"] for _ in range(3)])
-        peaks = [one["sweep"]["rss_mb"] for one in found]
-        if lines == number:
-            peaks.append(measure("sweep", by_file)["rss_mb"])
-        shutil.rmtree(directory, ignore_errors=True)
-    filling.result("sweep.rss_mb", peaks)
+        brought = replace(place, listing=str(listing))
+        filling.result("compare.keys_per_s", [measure("comparison", brought)["rate"] for _ in range(3)])
+        if lines != place.number:
+            return []
+        swept = measure("sweep", brought)
+        filling.result("sweep.listing.objects_per_s", [swept["rate"]])
+        return [swept["rss_mb"]]
 
 
 def main() -> None:
