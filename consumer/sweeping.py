@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import sleep
 
 import structlog
@@ -199,7 +200,7 @@ class Sweeping:
             sides.rows,
             watched(filters.include, filters.exclude),
             lambda totals: self.tell(Progress("comparing", totals, sides.row_count)),
-            (lambda _: None) if self.wanted.believe else belief.hopeless,
+            (lambda _: None) if self.wanted.believe else partial(belief.hopeless, of_rows=sides.row_count),
         )
 
     def others(self, keeper: Kept | Unkept, sweep: Sweep) -> None:

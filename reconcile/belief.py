@@ -13,14 +13,18 @@ AT_LEAST = 20  # below that, nothing is a mass
 DIFFERING = 10_000  # candidates, from which on the two sides must have more in common than not
 
 
-def hopeless(totals: Totals) -> str | None:
+def hopeless(totals: Totals, of_rows: int = 0) -> str | None:
     """Return why the comparison is to be given up half-way, so that not every key is asked for one by one.
 
-    What has a finding already says nothing of the sides: a person knows it.
+    Of `of_rows` rows in all more than half differ, or nothing agrees of many on both sides: a place that no row names
+    may be the first in the bucket, or the whole of a range. What has a finding already says nothing of the sides: a
+    person knows it.
     """
-    compared = max(totals.get("objects", 0), totals.get("rows", 0))
+    objects, rows = totals.get("objects", 0), totals.get("rows", 0)
+    compared = max(objects, rows)
     candidates = totals.get("candidates", 0) - totals.get("known", 0)
-    if candidates > DIFFERING and 2 * candidates > compared:
+    strangers = min(objects, rows) > DIFFERING and not totals.get("agreed", 0)
+    if candidates > DIFFERING and (strangers or 2 * candidates > max(compared, of_rows)):
         return f"{candidates:,} of the first {compared:,} keys differ; {_SAME}"
     return None
 

@@ -76,6 +76,17 @@ def test_sides_with_nothing_in_common_are_given_up_unless_believed(connection, i
     assert len(found(swept(installed, *WHY))) == 60
 
 
+def test_a_place_that_no_row_names_is_no_reason_to_give_up(connection, installed, objects, bucket, monkeypatch):
+    """It may be the first in the bucket, or a whole range of a shared sweep: all the rows that there are count."""
+    monkeypatch.setattr(belief, "DIFFERING", 20)
+    for number in range(70):
+        put(objects, bucket, f"fine/{number:02}")
+        add_row(connection, f"fine/{number:02}")
+    for number in range(30):
+        put(objects, bucket, f"backup/{number:02}")
+    assert found(swept(installed, "--ranges", "2")) == {("orphan", f"backup/{number:02}") for number in range(30)}
+
+
 def test_what_is_known_of_both_sides_is_no_reason_to_give_up(connection, installed, objects, bucket, monkeypatch):
     """An old bucket differs more than it agrees, and its baseline knows that: the next sweeps come to their end."""
     for number in range(30):
