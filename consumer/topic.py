@@ -6,6 +6,7 @@ Knows what must not be lost; knows nothing of events' contents or of the databas
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Topic:
 
     One thread owns it. While Kafka is Unavailable nothing is committed, and `wait_out` returns to what was. A topic
     that does not exist is Misconfigured, at the first poll. `beat` tells what a commit carries, given whether something
-    was written since the last; `before` is done once a broker answers, and before the first record is read.
+    was written since the last; `before` is done before it joins, or else once a broker answers and before it reads.
     """
 
     def __init__(
@@ -59,6 +60,9 @@ class Topic:
         self._join()
 
     def _join(self) -> None:
+        self._looked_back = False
+        with suppress(Unavailable):  # else before it reads; but a member that does not poll yet holds up its group
+            self._look_back()
         self._member = Member(self._name, self._kafka)
         self._checked = False
 
@@ -133,8 +137,13 @@ class Topic:
                 if monotonic() > end:
                     raise missing(name)
                 sleep(CREATION_SECONDS / 20)
-        self._before()
+        self._look_back()
         self._checked = True
+
+    def _look_back(self) -> None:
+        if not self._looked_back:
+            self._before()
+            self._looked_back = True
 
     def _idle(self, seconds: float, stopping: Callable[[], bool]) -> None:
         end = monotonic() + seconds
