@@ -13,7 +13,6 @@ from tests.simulation.servers import FLAG, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
 from tests.simulation.truth import truth_of
 
-
 OF_ROWS = {"ignored", "reopened", "approval withdrawn", "flagged by others"}  # acts that rest on no look
 
 
