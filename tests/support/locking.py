@@ -14,8 +14,8 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def locked() -> dict[str, str]:
-    """Return the version of each package that this machine is to have."""
+def locked(**elsewhere: str) -> dict[str, str]:
+    """Return the version of each package that this machine is to have, or one where markers have other values."""
     lines = [line.removesuffix("\\").strip() for line in LOCK.read_text("utf-8").splitlines() if "==" in line]
-    wanted = [one for one in map(Requirement, lines) if one.marker is None or one.marker.evaluate()]
+    wanted = [one for one in map(Requirement, lines) if one.marker is None or one.marker.evaluate(elsewhere)]
     return {one.name: str(one.specifier).removeprefix("==") for one in wanted}

@@ -1,0 +1,65 @@
+"""What the documents name is there: files, tests and their marks, links."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMED = re.compile(r"`((?:reconcile|consumer|deploy|tests|benchmarks|examples|requirements)/[\w./*-]*)(?:::(\w+))?`")
+LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[\w-]*)?\)")
+PROVEN = re.compile(r"^\| (\d) \|(.*)$", re.MULTILINE)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def functions(file: Path) -> Iterator[ast.FunctionDef]:
+    """Yield the functions of a module, and of its classes."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def marks(file: Path, name: str) -> set[int]:
+    """Return the invariants that a test says it tries to break."""
+    [found] = [one for one in functions(file) if one.name == name]
+    return {
+        int(number)
+        for mark in map(ast.unparse, found.decorator_list)
+        for number in re.findall(r"invariant\((\d)\)", mark)
+    }
+
+
+@each_page
+def test_each_file_and_test_that_is_named_is_there(page):
+    """A star stands for some files; a test is a function of its module."""
+    for path, test in NAMED.findall(page.read_text("utf-8")):
+        assert list(ROOT.glob(path.rstrip("/"))), f"{page.name}: {path}"
+        if test:
+            assert test in {one.name for one in functions(ROOT / path)}, f"{page.name}: {path}::{test}"
+
+
+@each_page
+def test_each_link_leads_somewhere(page):
+    """From where the page lies."""
+    for target in LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_each_invariant_is_proven_by_tests_that_say_so():
+    """Each that the design states has its row, with a test on plain values and one on real servers at the least."""
+    stated = re.findall(r"^(\d)\. ", between("docs/design.md", "## What must always hold", "\n## "), re.MULTILINE)
+    proven = dict(PROVEN.findall(between("docs/architecture.md", "## Where each invariant is proven", "\nThe stories")))
+    assert list(proven) == stated
+    for number, row in proven.items():
+        cells = [NAMED.findall(cell) for cell in row.split("|")[:2]]
+        assert all(cells), f"invariant {number}: a kind of proof lacks"
+        for path, test in [one for cell in cells for one in cell]:
+            assert int(number) in marks(ROOT / path, test), f"{path}::{test} does not say that it is of {number}"
+
+
+def between(page: str, first: str, last: str) -> str:
+    """Return a part of a page."""
+    return (ROOT / page).read_text("utf-8").partition(first)[2].partition(last)[0]
