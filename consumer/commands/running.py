@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -25,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         ask = command(options.run)
         log(options)
-        outcome = attempt(ask, Call(options, os.environ))
+        with interruptible():
+            outcome = attempt(ask, Call(options, os.environ))
         complain(outcome)
         return exit_status(outcome, on_drift=options.exit_code)
     except KeyboardInterrupt:
@@ -33,6 +37,19 @@ def run(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, its leases let go; a container's first process would not hear it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def log(options: argparse.Namespace) -> None:

@@ -95,6 +95,17 @@ def test_a_joined_process_outlives_its_leader_and_a_resumption_reports(many, con
     assert report["id"] == number
 
 
+def test_a_sweep_that_is_told_to_end_lets_go_at_once(many, connection, lists):
+    """SIGTERM, as a container or a unit is ended: status 130, no lease stays, and --resume need not wait for one."""
+    lists.set(Slow(0.05))
+    with many.running(*WORDS, "--workers", "2", **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url) as sweep:
+        until(lambda: len(sweeping.holders(connection)) > 1, what="two at work")
+        sweep.terminate()
+        assert sweep.wait(20) == 130, many.log()
+    assert connection.execute("SELECT task FROM reconciler.lease WHERE until > now()").fetchall() == []
+    assert whole(swept(many, "--resume")) == (FOUND, TOTALS)
+
+
 def test_one_bucket_has_one_sweep_at_a_time(many, connection, lists):
     """Status 7 while another runs or its lease does; once that is over, --resume goes on with it."""
     lists.set(Slow(0.1))
