@@ -11,6 +11,7 @@ from reconcile.drift import Class, Count, Drift, OfKind
 
 SHOWN = 10_000  # drifts that a report lists; the database has all of them
 LARGEST = 50
+NAMES = 2_000  # of prefixes, or of groups, that are counted; each key may begin with another
 KINDS = tuple(kind for kind in Class if kind is not Class.HEALED)
 TODAY, WEEK = timedelta(days=1), timedelta(days=7)
 
@@ -31,7 +32,11 @@ def prefix_of(one: Drift) -> str:
 
 @dataclass
 class Sums:
-    """What all drifts come to; `first` are those that the report lists, `unknown` counts those without a finding."""
+    """What all drifts come to; `first` are those that the report lists, `unknown` counts those without a finding.
+
+    Of very many names the half with the least drifts is forgotten now and then. A sweep's drifts come in key order, so
+    that no prefix of theirs is forgotten before all of it is counted.
+    """
 
     now: datetime
     first: list[Drift] = field(default_factory=list)
@@ -49,11 +54,18 @@ class Sums:
         self.unknown[one.kind] += not one.known
         named = {"kind": one.kind.value, "group": one.group, "prefix": prefix_of(one), "age": age_of(one, self.now)}
         for by, name in named.items():
-            counter = self.counts[by][name]
+            counter = self._counter(self.counts[by], name)
             counter[one.kind] += 1
             counter["size_bytes"] += one.size_bytes or 0
         if len(self.first) < SHOWN:
             self.first.append(one)
+
+    def _counter(self, counts: dict[str, Counter[str]], name: str) -> Counter[str]:
+        if name not in counts and len(counts) >= NAMES:
+            least = sorted(counts, key=lambda one: counts[one].total() - counts[one]["size_bytes"])
+            for one in least[: NAMES // 2]:
+                del counts[one]
+        return counts[name]
 
     def of_kind(self, kind: Class) -> int:
         """Return how many there are of a kind."""
