@@ -1,17 +1,22 @@
-"""What the documents name is there: files, tests and their marks, links."""
+"""What the documents name is there: files, tests and their marks, links, commands with their options, make's goals."""
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from consumer.cli import parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMED = re.compile(r"`((?:reconcile|consumer|deploy|tests|benchmarks|examples|requirements)/[\w./*-]*)(?:::(\w+))?`")
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[\w-]*)?\)")
 PROVEN = re.compile(r"^\| (\d) \|(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^ *(storage-reconciler .*)$|`(storage-reconciler [^`]*)`", re.MULTILINE)
+MAKE = re.compile(r"(?:^ +|`)make ([a-z-]+)", re.MULTILINE)
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -46,6 +51,30 @@ def test_each_link_leads_somewhere(page):
     """From where the page lies."""
     for target in LINK.findall(page.read_text("utf-8")):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@each_page
+def test_each_command_line_is_understood(page, capsys):
+    """As somebody types it who wants all that it may have; what a sentence names, too."""
+    for line, span in COMMAND.findall(page.read_text("utf-8")):
+        typed = re.sub(r"[\[\]…]", "", (line or span).partition(" #")[0].partition(" > ")[0])
+        try:
+            parse(shlex.split(typed)[1:])
+        except SystemExit:
+            pytest.fail(f"{page.name}: {typed}: {capsys.readouterr().err}")
+
+
+def test_the_command_lines_are_found():
+    """Nobody changes the way they are written unseen."""
+    found = [line for page in PAGES for line, _ in COMMAND.findall(page.read_text("utf-8")) if line]
+    assert len(found) > 60
+
+
+@each_page
+def test_each_target_of_make_is_there(page):
+    """Those that blocks and spans name."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(MAKE.findall(page.read_text("utf-8"))) <= targets
 
 
 def test_each_invariant_is_proven_by_tests_that_say_so():
