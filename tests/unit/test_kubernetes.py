@@ -101,6 +101,18 @@ def test_the_consumer_is_never_away_and_never_alone():
     assert {environ[name].rpartition("/")[0] for name in environ if name.endswith("_FILE")} == {place}
 
 
+def test_the_autoscaler_asks_for_what_the_adapter_serves():
+    """By one name from the rule that is recorded to the metric that is asked for."""
+    values = yaml.safe_load((HERE / "adapter" / "prometheus-adapter.yaml").read_text("utf-8"))
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text("utf-8"))["groups"]
+    [served] = values["rules"]["external"]
+    [metric] = [one["external"]["metric"] for one in BY_KIND["HorizontalPodAutoscaler"]["spec"]["metrics"]]
+    assert served["name"]["as"] == metric["name"]
+    assert {served["seriesQuery"], served["metricsQuery"]} <= {
+        rule.get("record") for one in groups for rule in one["rules"]
+    }
+
+
 def test_no_pod_of_ours_is_reached_but_by_whoever_scrapes():
     """One policy for all opens the port of the metrics alone, and lets them out to three servers and DNS."""
     policy = BY_KIND["NetworkPolicy"]["spec"]
