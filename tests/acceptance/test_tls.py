@@ -74,9 +74,16 @@ def servers(stack_place, shown) -> Iterator[Secured]:
     opened.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="module")
+def common(servers, tmp_path_factory) -> Iterator[Works]:
+    """Make an application on them, whose passwords stay as they are."""
+    with building.works(tmp_path_factory.mktemp("common"), servers) as made:
+        yield made
+
+
 @pytest.fixture
 def works(servers, tmp_path) -> Iterator[Works]:
-    """Make an application on them."""
+    """Make an application of the test's own."""
     with building.works(tmp_path, servers) as made:
         yield made
 
@@ -96,9 +103,9 @@ def answered(ask: Callable[[], object]) -> bool:
     return True
 
 
-def test_an_event_becomes_a_flag_and_every_command_answers(works):
+def test_an_event_becomes_a_flag_and_every_command_answers(common):
     """MinIO, broker, database and the commands speak TLS alone, and nobody is more than its role."""
-    site, consumer, reader = works.site, works.role("consumer"), works.role("reader")
+    site, consumer, reader = common.site, common.role("consumer"), common.role("reader")
     site.put("kept")
     site.put("gone")
     site.row("kept")
@@ -125,6 +132,7 @@ def test_an_event_becomes_a_flag_and_every_command_answers(works):
         assert ended.returncode == 0, (words, ended)
 
 
+@pytest.mark.timeout(240)
 def test_changed_passwords_need_no_restart(works):
     """All three change while it runs and its connections break; once the files say so, it goes on where it was."""
     site, consumer, servers = works.site, works.role("consumer"), works.servers
@@ -154,6 +162,7 @@ def test_changed_passwords_need_no_restart(works):
         until(site.caught_up, 30, "what waited meanwhile is committed")
         until(lambda: answered(asker.positions), 20, "whoever asks of the group is let in")
         until(lambda: answered(lambda: letterbox.deliver([letter])), 30, "dead letters are taken")
+        until(lambda: "gone" in told_of(site), 30, "its finding is published")
         until(lambda: not isinstance(storing.read(ObjectRef(site.bucket, "gone")), Unknown), 5)
         process.terminate()
         assert process.wait(20) == 0, consumer.log()
@@ -237,6 +246,12 @@ def reader_url(works: Works, word: str) -> str:
     return replace(works.staff, word=word).rows("reader")["RECONCILER_DATABASE__URL"]
 
 
+def told_of(site: consuming.Site) -> set[str]:
+    """Return the keys of the findings whose changes were published."""
+    changes = [json.loads(one.value()) for one in site.letters(wanted=0, topic=f"{site.topic}.findings")]
+    return {change["key"] for change in changes if change["bucket"] == site.bucket}
+
+
 def cut(works: Works, name: str) -> None:
     """Break a role's connections to the database."""
     works.site.sql(
@@ -257,15 +272,15 @@ WAYS_IN = {  # what is wrong with the way to a server, and what the fix must nam
 }
 
 
-def test_doctor_says_what_is_wrong_with_the_way_in(works, tmp_path):
+def test_doctor_says_what_is_wrong_with_the_way_in(common, tmp_path):
     """Each misfit of TLS and SASL is told as what it is, by the setting that mends it."""
     (tmp_path / "elsewhere").mkdir()
     other, _ = certificate(tmp_path / "elsewhere", "localhost")
-    reader, url = works.role("reader"), urlsplit(works.staff.rows("reader")["RECONCILER_DATABASE__URL"])
+    reader, url = common.role("reader"), urlsplit(common.staff.rows("reader")["RECONCILER_DATABASE__URL"])
     known = dict(parse_qsl(url.query))
     wrong = []
     for name, (check, changed, fix) in WAYS_IN.items():
-        given = {key: value.format(other=other, minio=works.servers.minio.endpoint) for key, value in changed.items()}
+        given = {key: value.format(other=other, minio=common.servers.minio.endpoint) for key, value in changed.items()}
         environ = {f"RECONCILER_{key}": value for key, value in given.items()}
         if check == "database":
             moved = urlunsplit(url._replace(query=urlencode(known | given)))
