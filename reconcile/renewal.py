@@ -1,6 +1,7 @@
 """Secrets that lie in files, as the files are now: whoever logs in asks here, so that a changed one needs no restart.
 
-Knows no server. A file that cannot be read, is empty, or holds what could never be a value leaves what was.
+Knows no server. A file that cannot be read, is empty, or holds what could never be a value leaves what was; of the last
+the log tells once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Secret:
     value: str = field(repr=False)
     file: str
     _read_at: float = field(default_factory=monotonic)
+    _seen: str = field(default="", repr=False)
 
     def __call__(self) -> str:
         """Return the value."""
@@ -48,7 +50,12 @@ class Secret:
             found = text_of(read_file, self.file)
         except (OSError, ValueError):  # it is about to be replaced, or the connection will tell
             return
-        if found not in {"", self.value} and not (self.key == URL and unfit_url(found)):
+        if found in {"", self._seen or self.value}:
+            return
+        self._seen = found
+        if self.key == URL and (why := unfit_url(found)):
+            log.warning("file.unfit", key=self.key, file=self.file, why=why)
+        else:
             self.value = found
             log.info("file.reread", key=self.key, file=self.file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from reconcile import renewal
 from reconcile.configured import read_file
@@ -50,11 +51,16 @@ def test_what_a_file_says_now_is_what_counts(directory, settings):
 
 
 def test_a_file_that_is_away_empty_or_half_written_leaves_what_was(directory, settings):
-    """It is about to be replaced; and no driver is given what its error would repeat."""
+    """It is about to be replaced; no driver is given what its error would repeat, and the log tells of it once."""
     url, key, kafka = current(settings, "database.url"), current(settings, "minio.secret_key"), Kafka(settings)
     (directory / "url").write_text("postgresql://app:new wo")
     (directory / "key").unlink()
     (directory / "word").write_text("")
-    assert (url(), key(), kafka["sasl.password"]) == (URL.format("first"), "first", "first")
+    with capture_logs() as told:
+        for _ in range(2):
+            assert (url(), key(), kafka["sasl.password"]) == (URL.format("first"), "first", "first")
+    assert [(one["event"], one["key"]) for one in told] == [("file.unfit", "database.url")]
+    assert "new wo" not in str(told)
     (directory / "key").write_text("third")
-    assert (url(), key()) == (URL.format("first"), "third")
+    (directory / "url").write_text(URL.format("third"))
+    assert (url(), key()) == (URL.format("third"), "third")
