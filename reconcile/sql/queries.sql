@@ -73,7 +73,7 @@ WITH change AS (
         (finding_id, subject, actor, act, from_state, to_state, why, evidence, revision, kind, cause, published_at)
     SELECT kept.id, change.bucket || '/' || change.key, %(actor)s, change.act, change.from_state, change.state,
            change.why, change.evidence, change.revision, change.kind, change.cause,
-           CASE WHEN %(silent)s AND change.revision = 1 THEN now() ELSE reconciler.published_unless_wanted() END
+           CASE WHEN %(silent)s AND change.revision = 1 THEN now() ELSE (SELECT reconciler.published_unless_wanted()) END
     FROM kept JOIN change USING (bucket, key, s3_version, row_id)
 )
 SELECT count(*) FILTER (WHERE fresh = (revision = 1)) FROM kept
@@ -215,8 +215,11 @@ WITH freed AS (
                ELSE 'missing' END = ANY (%(kinds)s)
     RETURNING id, bucket, key, s3_version, state, revision
 ), told AS (
-    INSERT INTO reconciler.history (finding_id, subject, actor, act, from_state, to_state, why, revision)
-    SELECT id, bucket || '/' || key, %(actor)s, 'released', state, state, %(why)s, revision FROM freed
+    INSERT INTO reconciler.history
+        (finding_id, subject, actor, act, from_state, to_state, why, revision, published_at)
+    SELECT id, bucket || '/' || key, %(actor)s, 'released', state, state, %(why)s, revision,
+           (SELECT reconciler.published_unless_wanted())
+    FROM freed
 ), looks AS (
     INSERT INTO reconciler.look AS l (bucket, key, s3_version, due_at, reason)
     SELECT DISTINCT bucket, key, s3_version, now(), 'released' FROM freed
