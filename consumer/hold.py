@@ -28,12 +28,14 @@ class Patience:
 
     While more records are waiting, each is held to the try numbered `behind` at least: the earlier ones would only
     let go sooner of what is held, and cost the stream a glance each. A sheet of fewer events than `whole_least` is not
-    held whole: a glance of its own costs more than hints, which are glanced at with others.
+    held whole: a glance of its own costs more than hints, which are glanced at with others. Where `held_most` are held
+    only single records are still read, since who does not read leaves the group: for them there is `held_over`.
     """
 
     tries: tuple[float, ...] = (0.02, 0.1, 0.4, 1.0, 2.0)
     behind: int = 2
     held_most: int = 32_000  # about 1 kB each
+    held_over: int = 1_000
     removed_most: int = 100_000
     removed_for: float = 10.0
     whole_least: int = 50
@@ -156,7 +158,7 @@ class Hold:
         return min(max(due - now, 0.0), PATIENCE_MOST)
 
     def room(self) -> int:
-        """Return how many more may be held."""
+        """Return how many more should be held."""
         return max(self._patience.held_most - self._count, 0)
 
     @property
@@ -187,7 +189,7 @@ class Hold:
         """Schedule the next try, unless the last is over, there is no room, or the event was old when it was read."""
         tries, read_at, offset = self._patience.tries, sighting.read_at, sighting.offset
         level = max(bisect_right(tries, now - read_at), self._soonest())
-        if level == len(tries) or self._count >= self._patience.held_most:
+        if level == len(tries) or self._count >= self._patience.held_most + self._patience.held_over:
             return False
         if offset not in place.held:
             happened_at = sighting.event_seconds() if self.server_ahead is not None else None

@@ -140,6 +140,7 @@ def send(settings: Settings, opened: Database, who: Who, some: list[Buried], tot
     topic = settings.stream.dead_letter_topic
     with replaying(settings, Everything()) as found, RangeReader(topic, Kafka(settings)) as reader:
         must_keep(found)
+        found.live = changed(found.live, actor=who.actor)
         chosen = Chosen(reader, some)
         outcome = found.apply(chosen, lambda _: None)
     deadletters.decide(opened, who, REPLAYED, chosen.came)

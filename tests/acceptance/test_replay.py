@@ -317,8 +317,9 @@ def test_what_decodes_by_now_is_sent_through_again(site):
     assert [act["detail"] for act in plan["acts"]] == ["0:17"]
     assert [left["letters"] for left in plan["not_replayed"]] == [1]
     assert site.nothing_written()
-    told(site.program.run("dead-letters", "replay", "--apply", "-o", "json", **OPEN_SOON))
+    told(site.program.run("dead-letters", "replay", "--apply", "--who", "ann", "-o", "json", **OPEN_SOON))
     assert site.status(row) == "corrupted"
+    assert site.sql("SELECT DISTINCT actor FROM reconciler.history") == [("ann",)], "whoever sent it through is named"
     left = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
     assert [one["id"] for one in left] == ["0:18"]
 

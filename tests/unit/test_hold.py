@@ -69,7 +69,7 @@ class HoldAgainstModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patience = Patience(held_most=6, whole_least=2)
+        self.patience = Patience(held_most=6, held_over=2, whole_least=2)
         self.hold = Hold(self.patience)
         self.now = 0.0
         self.next_offset = {}  # partition -> next offset after the last read
@@ -197,7 +197,7 @@ class HoldAgainstModel(RuleBasedStateMachine):
     @invariant()
     def is_bounded(self):
         """No more is held than there is room for."""
-        assert len(self.hold) == len(self.held) <= self.patience.held_most
+        assert len(self.hold) == len(self.held) <= self.patience.held_most + self.patience.held_over
 
     @invariant()
     def is_patient_only_while_nothing_is_due(self):
@@ -287,7 +287,7 @@ def test_a_hint_from_elsewhere_is_late_at_once():
 
 def test_beyond_the_bound_nothing_is_held():
     """A full hold makes the rest late at once, and has room again later."""
-    hold = Hold(Patience(held_most=2))
+    hold = Hold(Patience(held_most=1, held_over=1))
     hints = [hint(f"k{offset}", offset) for offset in range(3)]
     assert read(hold, *hints) == hints[2:]
     hold.keep([], {}, 0.0)
