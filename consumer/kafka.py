@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,6 +37,9 @@ from reconcile.model import Misconfigured, Unavailable
 Driver = TypeVar("Driver", Consumer, Producer, AdminClient)
 
 ASK_SECONDS = 2.0  # for one question to a broker
+SILENCE_SECONDS = 10.0  # without a record, after which a broker is asked whether it still answers
+PROBE_SECONDS = 1.0  # for the same question by a new client, while ours is not answered
+LOST_SECONDS = 15.0  # how long new clients alone may be answered; longer than a driver waits before it connects anew
 ADMIN_SECONDS = 20.0  # for creating topics
 
 
@@ -50,6 +54,9 @@ class Member:
         self._topic = topic
         self._trouble: KafkaError | None = None
         self._broken = False
+        self._kafka = kafka
+        self._heard_at = monotonic()  # when a broker was last known to answer us
+        self._lost_since: float | None = None  # since when only new clients are answered
         self._unsure = False  # the driver may have taken records that never reached us
         self._login = Login(kafka)
         self._consumer = open_consumer(kafka, self._note_trouble)
@@ -123,11 +130,19 @@ class Member:
         return error is None
 
     def answers(self) -> bool:
-        """Tell whether a broker answers within two seconds."""
-        try:
-            return bool(self._consumer.list_topics(self._topic, timeout=ASK_SECONDS).brokers)
-        except KafkaException:
+        """Tell whether a broker answers within two seconds; where new clients alone are answered, the driver is broken.
+
+        It may know no broker any more, as one told it that there were none, and then never asks again.
+        """
+        if _answers(self._consumer, self._topic, ASK_SECONDS):
+            self._heard_at, self._lost_since = monotonic(), None
+            return True
+        if not _answers(open_admin(self._kafka), self._topic, PROBE_SECONDS):
+            self._lost_since = None
             return False
+        self._lost_since = self._lost_since or monotonic()
+        self._broken = self._broken or monotonic() > self._lost_since + LOST_SECONDS
+        return self._broken
 
     def assigned(self) -> int | None:
         """Return how many partitions are ours; None while the group has not said."""
@@ -183,8 +198,11 @@ class Member:
             if error.name() not in kafka_faults.HARMLESS:
                 raise self._heard(error)
         trouble = self._trouble
-        if trouble is not None and not (messages or self.answers()):
-            raise self._heard(trouble)
+        if messages:
+            self._heard_at = monotonic()
+        silent = trouble is not None or monotonic() > self._heard_at + SILENCE_SECONDS
+        if silent and not messages and (not self.answers() or self._broken):
+            raise raised(trouble, self._topic) if trouble else Unavailable("kafka", "no broker answers")
         self._trouble = None
 
     def _forgiven(self, error: KafkaError) -> bool:
@@ -198,6 +216,13 @@ class Member:
         """Return what the broker holds as committed; where that is nothing, the beginning."""
         answers = self._consumer.committed([TopicPartition(*place) for place in self.assignment.owned], ASK_SECONDS)
         return {partition_of(answer): max(answer.offset, OFFSET_BEGINNING) for answer in answers}
+
+
+def _answers(client: Consumer | AdminClient, topic: str, seconds: float) -> bool:
+    try:
+        return bool(client.list_topics(topic, timeout=seconds).brokers)
+    except KafkaException:
+        return False
 
 
 class WantedTopic(NamedTuple):

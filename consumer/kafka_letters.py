@@ -60,6 +60,7 @@ class Letterbox:
         refused = [(letter, fault) for letter, fault in outcomes if fault is not None]
         for _, fault in refused:
             if fault.name() not in kafka_faults.TOO_LARGE:
+                self._producer = None  # its driver may know no broker any more
                 raise raised(fault, self._topic)
         return [letter for letter, _ in refused]
 

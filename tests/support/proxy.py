@@ -65,16 +65,16 @@ FULL = Answer(
 
 
 class Proxy:
-    """Listens on a port of the loopback; `requests` counts what clients sent, by the chunk."""
+    """Listens on a port of the loopback, a free one or `own_port`; `requests` counts the chunks that clients sent."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, own_port: int = 0) -> None:
         self._upstream = (host, port)
         self._fault: Fault = Pass()
         self._changed = threading.Condition()
         self._sockets: set[socket.socket] = set()
         self._down = False
         self.requests = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", own_port))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
