@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from time import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from reconcile.storing import Storing
 from reconcile.trash import ANEW, Bin
 from tests.acceptance.test_orphans_crash import deleting
 from tests.support.orphans import killed
+from tests.support.waiting import until
 
 TRASH = ".storage-reconciler/trash/"
 LONG = timedelta(days=90)
@@ -102,6 +104,8 @@ def test_what_is_under_object_lock_is_told_each_time_and_copied_once(office, obj
         objects.enable_object_legal_hold(bucket_name=office.bucket, object_name=key)
     office.approve(first, second)
     always = {"RECONCILER_TRASH__ALWAYS": "true"}
+    written = objects.stat_object(bucket_name=office.bucket, object_name="a").last_modified
+    until(lambda: time() >= written.timestamp() + 1, what="a copy is of another second")
     for _ in range(2):
         ended = office.program.run("orphans", "delete", str(first), "--apply", "-o", "json", **always)
         assert (ended.returncode, "WORM protected" in ended.stdout) == (5, True)

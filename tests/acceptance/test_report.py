@@ -32,6 +32,7 @@ def buried(report: dict) -> tuple[int, int]:
 
 def test_purges_deletions_and_restores_are_told_with_who_and_why(app):
     """Each as its command did it; what a look did afterwards is a person's, too."""
+    app.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "0s"
     app.keep_versions()
     app.put("hidden")
     app.hide("hidden")

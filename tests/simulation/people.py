@@ -52,7 +52,7 @@ def act(play: "Play", what: str, number: int) -> None:
     """Do something with one of the findings, or rows, that there are."""
     tables = play.servers.answer()
     if what == "release":
-        play.servers.release()
+        play.release()
         return
     if what == "adopt":
         rows = [row for row in tables.rows.values() if row.status == FLAG]

@@ -44,7 +44,7 @@ class Play:
         self.servers.storage.buckets[BUCKET] = {}
         if setting.versions != "no":
             self.servers.storage.versioned.add(BUCKET)
-        self.watch = Watch(self.servers, self.broker, self.counts)
+        self.watch = Watch(self.servers, self.broker, self.counts, lambda: self.seconds)
         self.policy = Policy(
             setting.flagging,
             missing_grace=MISSING_GRACE,
@@ -258,9 +258,14 @@ class Play:
             self.wait(seconds.total_seconds() + 1)
             self.look_at_all()
         if any(one.effect == "brake" and one.lifted_at is None for one in self.servers.tables.restraints):
-            self.servers.release()
+            self.release()
             self.look_at_all()
             self.settle()
+
+    def release(self) -> None:
+        """Lift the brakes, as a person does."""
+        self.servers.release()
+        self.watch.changed(one.finding.ref for one in self.servers.tables.findings.values())
 
     def look_at_all(self) -> None:
         """Do the looks that are due, until none is."""

@@ -1,9 +1,9 @@
 """Watches a story from outside: at each commit what must always hold is asked of the world, not of the code."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from consumer.hold import Partition
@@ -35,9 +35,11 @@ class Watch:
     servers: Servers
     broker: Broker
     counts: Counter[str]
+    elapsed: Callable[[], float]  # in seconds, whatever the clocks say
     step: int = 0
     proofs: dict[tuple[int, ObjectRef], Proof] = field(default_factory=dict)
     absences: dict[ObjectRef, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    absent_since: dict[ObjectRef, float] = field(default_factory=dict)
     since: dict[tuple[ObjectRef, Known], int] = field(
         default_factory=dict
     )  # the step at which rows and findings were first so
@@ -53,17 +55,24 @@ class Watch:
         self.proofs[id(world), ref] = Proof(self.step, self.servers.now, side)
         if isinstance(side, Absent):
             self.absences[ref].append(self.servers.now)
+            self.absent_since.setdefault(ref, self.elapsed())
         if isinstance(side, Unknown | NotAsked):
             self.counts["invariant 1: nothing was proven"] += 1
 
     def row_changed(self, row: Stored) -> None:
         """Note that a row changed, as the application did it."""
+        self.changed({row.ref(), ObjectRef(row.bucket, row.key)})
+
+    def changed(self, refs: Iterable[ObjectRef]) -> None:
+        """Note that rows or findings changed, by whoever looks at no object."""
         self.step += 1
-        self._note({row.ref(), ObjectRef(row.bucket, row.key)})
+        self._note(refs)
 
     def _note(self, refs: Iterable[ObjectRef]) -> None:
         for ref in refs:
-            self.since.setdefault((ref, drifting(self.servers.tables.known(ref))), self.step)
+            known = drifting(self.servers.tables.known(ref))
+            is_as_in_the_beginning = not known.rows and not known.findings
+            self.since.setdefault((ref, known), 0 if is_as_in_the_beginning else self.step)
 
     def wrote(self, world: SteppedWorld, txn: SteppedTxn) -> None:
         """Judge a commit."""
@@ -84,7 +93,7 @@ class Watch:
             one = kept.finding
             if one.state not in FINAL and one.ref not in after.looks:
                 raise Violated(f"a finding without a look: {one}")
-        self._braked(world, len(before.history))
+        self._braked(world, txn.now, len(before.history))
 
     def _wrote_row(self, world: SteppedWorld, before: Stored, after: Stored) -> None:
         row_id, old, new = after.row_id, before.status, after.status
@@ -110,7 +119,8 @@ class Watch:
         if proof is None or not isinstance(proof.side, Absent):
             raise Violated(f"invariant 1: {row} was flagged on {proof}")
         oldest = min(self.absences[row.ref()])
-        if self.servers.now - oldest < world.policy.missing_grace and self.servers.now >= oldest:
+        lasted = max(self.servers.now - oldest, timedelta(seconds=self.elapsed() - self.absent_since[row.ref()]))
+        if lasted < world.policy.missing_grace and self.servers.now >= oldest:
             raise Violated(f"invariant 4: {row} was flagged before its grace was over: absent since {oldest}")
         self.counts["invariant 1: flagged on a proven absence"] += 1
         self.counts["invariant 4: flagged after its grace"] += 1
@@ -159,17 +169,18 @@ class Watch:
             raise Violated(f"invariant 6: {one} was to be deleted, and {claiming or 'nobody had approved it'}")
         self.counts["invariant 6: a deletion rested on an approval"] += 1
 
-    def _braked(self, world: SteppedWorld, known: int) -> None:
+    def _braked(self, world: SteppedWorld, now: datetime, known: int) -> None:
         """No more flags within the window than the brake believes, unless a person has lifted it."""
         lines = self.servers.tables.history[known:]
-        self.flagged_at += [line.at for line in lines if line.act == "flagged"]
+        flagged_at = [line.at for line in lines if line.act == "flagged"]
+        self.flagged_at += flagged_at
         self.counts["invariant 7: held by the brake"] += sum(line.act == "held" for line in lines)
         lifted = max(
             (one.lifted_at for one in self.servers.tables.restraints if one.kind and one.lifted_at), default=None
         )
-        since = self.servers.now - world.brake.window
+        since = now - world.brake.window
         recent = [at for at in self.flagged_at if at > since and (lifted is None or at >= lifted)]
-        if len(recent) > world.brake.floor:
+        if flagged_at and len(recent) > world.brake.floor:
             raise Violated(f"invariant 7: {len(recent)} flags, {world.brake.floor} are believed")
 
     def committing(self, offsets: Mapping[Partition, int]) -> None:
