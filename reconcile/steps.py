@@ -89,6 +89,11 @@ class Step:
         """How many rows the step would flag."""
         return sum(isinstance(change.effect, Flag) for change in self.changes)
 
+    @property
+    def moved(self) -> set[str]:
+        """Which rows get their status back, though this reference has them no more."""
+        return {one.row_id for one in self.changes if isinstance(one.effect, GiveBack) and one.row is None}
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:

@@ -33,7 +33,6 @@ from reconcile.reconciler import SOON, Look
 from reconcile.restraint import IGNORE, Restraint, Restraints, Trip
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.superseded import good, has_others
-from reconcile.verdict import rows_of
 
 log = structlog.get_logger("reconciler")
 
@@ -203,10 +202,13 @@ class LiveTxn:
         return [(one.row_id, one.alone) for one in purges if one.alone or one.row_id in others]
 
     def _elsewhere(self, steps: Sequence[Step], given: set[str]) -> list[Hint]:
-        """Name where rows are now that were given back under another key or version."""
-        here = {row.row_id for step in steps for row in rows_of(step.ref, self.seen[step.ref])}
-        moved = rows.by_id(self.connection, self.world.mapping, sorted(given - here)) if given - here else []
-        return [Hint(ObjectRef(row.bucket, row.key, row.s3_version)) for row in moved]
+        """Name where rows are now that were given back under another key or version.
+
+        What was decided there in the same batch does not count: it met the flag.
+        """
+        moved = {row_id for step in steps for row_id in step.moved} & given
+        there = rows.by_id(self.connection, self.world.mapping, sorted(moved)) if moved else []
+        return [Hint(ObjectRef(row.bucket, row.key, row.s3_version)) for row in there]
 
 
 def _as_given(step: Step, given: set[str]) -> Step:

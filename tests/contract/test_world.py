@@ -249,6 +249,24 @@ def test_a_missing_object_is_suspected_then_flagged_then_given_back(stage):
     assert stage.history() == ["suspected", "flagged", "given back"]
 
 
+@pytest.mark.invariant(8)
+def test_a_row_that_moved_with_its_flag_is_looked_at_where_it_is_now(stage):
+    """Its status is given back at the old key; an event of the new one, in the same batch, met it flagged."""
+    world = stage.world()
+    row_id = stage.row("old")
+    old, new = ObjectRef(stage.bucket, "old"), ObjectRef(stage.bucket, "new")
+    look(world, old)
+    stage.age(GRACE)
+    look_again(world)
+    assert stage.status(row_id) == "corrupted"
+    stage.change(row_id, key="new")
+    look(world, old, new)
+    assert stage.status(row_id) == "active"
+    assert set(stage.looks()) == {new}
+    look_again(world)
+    assert stage.findings() == [Seen("new", row_id, Kind.MISSING, State.SUSPECTED, None, None)]
+
+
 def test_an_orphan_opens_and_resolves(stage):
     """An object without a row is suspected, opens after its grace, and resolves once a row claims it."""
     world = stage.world()

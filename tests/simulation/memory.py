@@ -32,7 +32,7 @@ from reconcile.reconciler import SOON, Look
 from reconcile.restraint import Restraint, Restraints, Trip
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
-from reconcile.verdict import rows_of, settled
+from reconcile.verdict import settled
 from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
 from tests.simulation.servers import Look as Pending
 
@@ -159,8 +159,8 @@ class MemoryTxn:
             self._plan(tables, step, look.known[step.ref].asks, told)
         for ref in sorted(busy):
             tables.ask(ref, self.now + SOON, "busy", told_by(look.hints[ref]))
-        here = {row.row_id for step in free for row in rows_of(step.ref, self.seen[step.ref])}
-        for row_id in sorted(given - here):
+        moved = {row_id for step in free for row_id in step.moved}
+        for row_id in sorted(given & moved):
             tables.ask(tables.rows[row_id].ref(), self.now, "status given back", {})
         return busy
 

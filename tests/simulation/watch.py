@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from consumer.hold import Partition
 from reconcile.model import FINAL, Absent, Finding, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
+from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
 from tests.simulation.servers import FLAG, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
@@ -149,7 +150,7 @@ class Watch:
         )
         if last.act in OF_ROWS:
             return
-        gone = one.row_id and all(row.row_id != one.row_id for row in txn.seen[one.ref].rows)
+        gone = one.row_id and all(row.row_id != one.row_id for row in rows_of(one.ref, txn.seen[one.ref]))
         if not gone and (proof is None or proof.step < changed):
             raise Violated(f"invariant 4: {last.act} on {proof}, and at step {changed} rows or findings had changed")
         self.counts["invariant 4: decided on what was looked at since"] += 1
