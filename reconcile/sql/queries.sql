@@ -106,12 +106,15 @@ ON CONFLICT (key, bucket, s3_version) DO UPDATE SET
     evidence = l.evidence || excluded.evidence
 
 -- name: looked
--- The look that a deletion keeps for its grace is not ended before that by its own event (a claimed look is due in a minute).
+-- The look that a deletion keeps for its grace is not ended before that by its own event (a claimed look is due in a minute);
+-- nor is one of a finding that somebody else has kept since, whose look may count as many asks as the one that was read.
 DELETE FROM reconciler.look AS l
 USING jsonb_to_recordset(%(looks)s) AS c (
     bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", asks integer)
 WHERE l.key = c.key AND l.bucket = c.bucket AND l.s3_version = c.s3_version AND l.asks = c.asks
   AND NOT (l.reason = 'deleted' AND l.due_at > now() + interval '1 minute')
+  AND NOT EXISTS (SELECT FROM reconciler.finding AS f WHERE f.key = l.key AND f.bucket = l.bucket
+                  AND f.s3_version = l.s3_version AND f.closed_at IS NULL)
 
 -- name: due
 -- Claims looks by moving them forward: a visibility time-out, so that no transaction stays open during the HEADs.

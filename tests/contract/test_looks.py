@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile.model import Action, Hint, ObjectRef, State
-from reconcile.reconciler import reconcile
+from reconcile.model import Action, Hint, Known, NotAsked, ObjectRef, State
+from reconcile.reconciler import Look, reconcile
+from reconcile.steps import Step
 from tests.contract.stages import GRACE, HOUR, MINUTE, Meanwhile, NarrowPool, flag, hints, look, look_again, states
 
 
@@ -233,3 +234,16 @@ def test_what_there_was_no_room_for_is_looked_at_at_once(stage):
     assert (tally.looks, tally.not_asked, tally.unknown, dict(tally.acts)) == (1, 2, 0, {"suspected": 1})
     assert [(stage.looks()[ref].in_s <= 0, stage.looks()[ref].attempt) for ref in refs[1:]] == [(True, 0)] * 2
     assert {hint.ref for hint in world.due(10)} == {refs[1], refs[2]}
+
+
+@pytest.mark.invariant(8)
+def test_the_look_of_a_finding_is_not_ended_by_who_saw_none(stage):
+    """Another look was ended and this one planned meanwhile, with as many asks: no finding is left without a look."""
+    world = stage.world()
+    stage.row("k")
+    ref = ObjectRef(stage.bucket, "k")
+    reconcile(world, [Hint(ref)])
+    before = Known(asks=stage.looks()[ref].asks)
+    with world.transaction([ref]) as txn:
+        txn.write([Step(ref)], [], Look([ref], {ref: Hint(ref)}, {ref: before}, {ref: NotAsked()}), set())
+    assert set(stage.looks()) == {ref}

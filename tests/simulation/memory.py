@@ -232,10 +232,13 @@ class MemoryTxn:
             count = pending.asks + 1 if pending else asks or 0
             facts = {**(pending.evidence if pending else {}), **facts}
             tables.looks[step.ref] = Pending(due_at, step.look.attempt, count, step.look.reason, facts)
-        elif (
-            pending and pending.asks == asks and not (pending.reason == "deleted" and pending.due_at > self.now + CLAIM)
-        ):
+        elif pending and pending.asks == asks and not self._is_wanted(tables, step.ref, pending):
             del tables.looks[step.ref]
+
+    def _is_wanted(self, tables: Tables, ref: ObjectRef, pending: Pending) -> bool:
+        """Tell whether a look must stay: of a removal, or of a finding that somebody else has kept meanwhile."""
+        open_now = any(one.finding.ref == ref and one.finding.state not in FINAL for one in tables.findings.values())
+        return open_now or (pending.reason == "deleted" and pending.due_at > self.now + CLAIM)
 
 
 def content_of(facts: Facts) -> Hashed | None:

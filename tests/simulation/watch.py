@@ -158,6 +158,9 @@ class Watch:
     def _closed(self, one: Finding) -> None:
         """Ask that a flag of ours is not left without the finding that gives it back."""
         row = self.servers.tables.rows.get(one.row_id)
+        others = [kept.finding for kept in self.servers.tables.findings.values() if kept.finding.state not in FINAL]
+        if any((other.row_id, other.previous_status is None) == (one.row_id, False) for other in others):
+            return  # it moved, and was flagged anew where it is
         if row is not None and row.status == FLAG:
             raise Violated(f"invariant 5: {one} is closed, and {row} still carries our flag")
         self.before_flag.pop(one.row_id, None)
