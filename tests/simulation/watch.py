@@ -61,8 +61,11 @@ class Watch:
             self.counts["invariant 1: nothing was proven"] += 1
 
     def row_changed(self, row: Stored) -> None:
-        """Note that a row changed, as the application did it."""
-        self.changed({row.ref(), ObjectRef(row.bucket, row.key)})
+        """Note that a row changed, as the application did it: it is known of every version of its key."""
+        kept = (one.finding.ref for one in self.servers.tables.findings.values())
+        versions = {name for name, _ in self.servers.storage.buckets[BUCKET].get(row.key, [])}
+        versions |= {ref.s3_version for ref in kept if ref.key == row.key} | {row.s3_version, ""}
+        self.changed(ObjectRef(row.bucket, row.key, version) for version in versions)
 
     def changed(self, refs: Iterable[ObjectRef]) -> None:
         """Note that rows or findings changed, by whoever looks at no object."""
