@@ -32,7 +32,7 @@ class Patience:
     only single records are still read, since who does not read leaves the group: for them there is `held_over`.
     """
 
-    tries: tuple[float, ...] = (0.02, 0.1, 0.4, 1.0, 2.0)
+    tries: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 1.0, 2.0)
     behind: int = 2
     held_most: int = 32_000  # about 1 kB each
     held_over: int = 1_000

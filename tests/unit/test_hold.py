@@ -430,9 +430,9 @@ def test_a_sheet_is_held_whole_and_made_into_hints_only_when_asked():
     hold.read({PARTITIONS[0]: 3}, [], 0.0)
     assert not hold.keep_unseen(sheet_of(*hints), 0.0)
     assert (len(hold), hold.offsets()) == (3, {PARTITIONS[0]: 0})
-    assert hold.due_tries(0.39) == ([], [])
-    _, [sheet] = hold.due_tries(0.4)
-    assert not hold.keep([sheet[1]], settled_by_row(sheet[1]), 0.4)
+    assert hold.due_tries(0.24) == ([], [])
+    _, [sheet] = hold.due_tries(0.25)
+    assert not hold.keep([sheet[1]], settled_by_row(sheet[1]), 0.25)
     assert (len(hold), hold.offsets()) == (1, {PARTITIONS[0]: 1})
 
 
