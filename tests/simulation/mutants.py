@@ -6,6 +6,7 @@ Each is named by the invariant that it breaks, and what is wrong. Those of defec
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -96,11 +97,12 @@ def as_approved(real: Broken) -> Broken:
 
 
 def never_again(real: Broken) -> Broken:
-    """Plan no look at what is open."""
+    """Plan the look at what is open for years from now: to plan none changes nothing, since none is ended beside it."""
 
     def broken(subject, change, attempt, now, policy):
         state = change.state if change else subject.finding.state if subject.finding else None
-        return None if state is State.OPEN else real(subject, change, attempt, now, policy)
+        planned = real(subject, change, attempt, now, policy)
+        return replace(planned, after=timedelta(days=1000)) if planned and state is State.OPEN else planned
 
     return broken
 
