@@ -20,6 +20,11 @@ SWEEP_S = 60.0
 SWEPT = "SELECT state, objects, rows, totals FROM reconciler.sweeps WHERE id = %(id)s"
 LOST = "SELECT key FROM reconciler.drift WHERE sweep_id = %(id)s AND meter = 'lost or silent' ORDER BY key"
 NO_FINDING = "SELECT key FROM reconciler.findings WHERE key = ANY(%(keys)s)"
+SEEN_YOUNG = """\
+SELECT FROM reconciler.lease
+WHERE task = 'duty young' AND substring(checkpoint FROM '^[^ ]+ [^ ]+')::timestamptz > (
+    SELECT max(created_at) FROM file_versions WHERE id = ANY(%(ids)s::uuid[]))
+"""
 HELD = "SELECT * FROM reconciler.findings WHERE held_by = 'brake' ORDER BY id LIMIT 1"
 BRAKES = "SELECT why FROM reconciler.restraint WHERE effect = 'brake' AND lifted_at IS NULL"
 MASS_NOW = """\
@@ -58,6 +63,8 @@ def lost_on_the_way(demo: Demo, version: Version, wanted: Version) -> None:
     One of the files is `wanted` meanwhile: its reader is the first to meet the loss.
     """
     stray = "imports/lost.bin"
+    ids = {"ids": [version.id, wanted.id]}
+    demo.until(lambda: demo.onlooker.execute(SEEN_YOUNG, ids).fetchall(), "no row is so young that it is looked at")
     with unheard(demo):
         failed_read(demo, wanted)
         demo.stranger.remove_object(bucket_name=demo.bucket, object_name=version.key)
