@@ -13,7 +13,7 @@ from reconcile.erase import Erasing
 from reconcile.model import ObjectRef
 from reconcile.trash import Bin
 from reconcile.triage import Named, Outcome
-from tests.support.orphans import Office, killed
+from tests.support.orphans import Office, hidden, killed
 from tests.support.proxy import BUSY, Pass, Proxy
 
 both = pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
@@ -226,12 +226,7 @@ def test_a_row_that_appears_after_a_look_saw_the_end_gets_its_object_from_the_ne
 @pytest.mark.parametrize("seen_first", [True, False], ids=["a look", "a run"])
 def test_an_upload_that_a_killed_run_hid_comes_to_light(office, has_row, seen_first):
     """It came between the last look and the marker; no one approved its deletion."""
-    office.keep_versions()
-    [number] = office.find({"a": b"AAA"})
-    office.approve(number)
-    killed(office, "begun")
-    office.put("a", b"NEW")
-    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    hidden(office)
     if has_row:
         office.add_row("a")
     if seen_first:

@@ -10,7 +10,7 @@ from reconcile.erasing import erasure_of
 from reconcile.storing import Storing
 from reconcile.trash import ANEW, Bin
 from tests.acceptance.test_orphans_crash import deleting
-from tests.support.orphans import killed
+from tests.support.orphans import hidden, killed
 from tests.support.waiting import until
 
 TRASH = ".storage-reconciler/trash/"
@@ -61,12 +61,7 @@ def test_an_upload_that_another_run_hides_comes_to_light(office):
 @pytest.mark.parametrize("seen_first", [True, False], ids=["a look", "a run"])
 def test_what_came_to_light_once_and_is_deleted_by_the_application_stays_so(office, seen_first):
     """Its marker is not ours, however like ours it lies there."""
-    office.keep_versions()
-    [number] = office.find({"a": b"AAA"})
-    office.approve(number)
-    killed(office, "begun")
-    office.put("a", b"NEW")
-    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    number = hidden(office)
     if seen_first:
         office.look("a")
     office.program.environ["RECONCILER_POLICY__ORPHAN_GRACE"] = "15m"
@@ -130,12 +125,7 @@ class Aged(Storing):
 @pytest.mark.invariant(6)
 def test_an_upload_that_was_there_for_long_was_not_hidden_by_a_removal_of_ours(office):
     """Whoever deleted it meant it: it would have been seen before ours."""
-    office.keep_versions()
-    [number] = office.find({"a": b"AAA"})
-    office.approve(number)
-    killed(office, "begun")
-    office.put("a", b"NEW")
-    office.objects.remove_object(bucket_name=office.bucket, object_name="a")
+    number = hidden(office)
     with office.world() as world, Aged(opening.server(office.settings())) as hands:
         with world.database.use() as connection:
             kept = orphans.evidence(connection, [number])[number]

@@ -120,16 +120,21 @@ def test_a_topic_that_was_recreated_is_not_taken_for_one_that_is_read(site, exit
         consuming.turning(consumer, until_true=site.caught_up)
 
 
-def test_an_offset_that_somebody_set_is_noticed(site, exits, admin):
-    """Skipping what was not read leaves no other trace than that the commit is not ours."""
-    look, before_joining = watcher(site, exits)
-    consumed(site)
-    look()
+def skip(site, admin):
+    """Have five records written, and somebody set the group's offset behind them."""
     site.send([site.removed("skipped")] * 5)
     group = site.kafka["group.id"]
     place = ck.ConsumerGroupTopicPartitions(group, [ck.TopicPartition(site.topic, 0, 10)])
     until(lambda: not site.members(), 20, "the group is empty")
     admin.alter_consumer_group_offsets([place])[group].result()
+
+
+def test_an_offset_that_somebody_set_is_noticed(site, exits, admin):
+    """Skipping what was not read leaves no other trace than that the commit is not ours."""
+    look, before_joining = watcher(site, exits)
+    consumed(site)
+    look()
+    skip(site, admin)
     before_joining()
     [(_, _, reason, *_, detail)] = wanted(site.connection)
     assert (reason, detail) == ("offset_reset", "not by a consumer: partition 0: 5 -> 10")
@@ -143,11 +148,7 @@ def test_an_offset_that_somebody_set_is_noticed_by_a_consumer_that_was_there_bef
     look, _ = watcher(site, exits)
     consumed(site)
     look()
-    site.send([site.removed("skipped")] * 5)
-    group = site.kafka["group.id"]
-    place = ck.ConsumerGroupTopicPartitions(group, [ck.TopicPartition(site.topic, 0, 10)])
-    until(lambda: not site.members(), 20, "the group is empty")
-    admin.alter_consumer_group_offsets([place])[group].result()
+    skip(site, admin)
     site.send([site.removed("read")])
     kafka.control.freeze()
     with site.program.running("consume") as process:
