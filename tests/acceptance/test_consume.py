@@ -303,6 +303,7 @@ def test_it_outlives_a_frozen_and_a_killed_object_store(fragile, own):
         fragile.put(key)
     with consume(fragile) as process:
         before = fragile.members()
+        until(fragile.caught_up, 20, "what was put is behind it")
         for lose, part in ((frozen, gone_first), (lost, gone_then)):
             already, reached, outages = fragile.open(), fragile.committed(), len(said(fragile, "outage.begun"))
             with lose(own.minio):
