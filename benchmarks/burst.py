@@ -13,11 +13,9 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -27,35 +25,29 @@ from minio import Minio
 from minio.error import S3Error
 
 from benchmarks import filling
-from benchmarks.machine import machine
+from benchmarks.figures import Table, about
+from benchmarks.serving import loop, until_sigterm
 from benchmarks.stream import BUCKET, Place
-from consumer.hold import Hold
-from consumer.loop import Consumer
-from consumer.service import Service, settle_memory, stream_of
-from consumer.topic import Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
-from reconcile.opening import objects
 
 ROWS = 300_000
 FRESH_EVERY_S = 0.1
 FRESH = 200
 THREADS = 8
 ASKED = 5_000
+LABELS = {
+    "drain.ratio": "ratio of the drain to minio-py's bare HEADs (goal 0.8)",
+    "fresh_max_s": "slowest fresh upload to be settled, s (goal 2)",
+    "drain.rate": "drained, removals/s",
+    "bare.rate": "bare HEADs by minio-py, 8 threads, a second",
+}
 
 
 def consume(place: Place, group: str) -> None:
     """Run the real loop until SIGTERM, as the service does, without the other threads."""
-    settle_memory()
-    service = Service(place.settings(), threading.Event())
-    settings = service.settings
-    signal.signal(signal.SIGTERM, lambda *_: service.stop.set())
-    with ExitStack() as exits:
-        kafka = {**settings.kafka, "group.id": group}
-        topic = Topic(settings.stream.topic, kafka)
-        exits.callback(topic.close)
-        world = service.world(service.mapping(), exits.enter_context(objects(settings)))
-        Consumer(topic, world, Hold(), stream_of(service)).run(service.stop.is_set, lambda _: None)
+    with loop(place.settings(), {"group.id": group}) as (consumer, service):
+        until_sigterm(consumer, service)
 
 
 def bare_heads(place: Place) -> float:
@@ -117,8 +109,8 @@ def drained(connection: psycopg.Connection[Any], removals: int) -> None:
         time.sleep(0.5)
 
 
-def run(servers: Servers, removals: int) -> None:
-    """Fill, burst, watch, and print."""
+def one(servers: Servers, removals: int) -> dict[str, float]:
+    """Fill, burst, watch, and return what it came to."""
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     topic, group = f"bench-{uuid.uuid4().hex[:8]}", f"burst-{uuid.uuid4()}"
@@ -150,8 +142,7 @@ def run(servers: Servers, removals: int) -> None:
             consumer.send_signal(signal.SIGTERM)
             consumer.wait(30)
     print(f"  bare HEADs by minio-py, {THREADS} threads: {bare:,.0f}/s; drained at {rate:,.0f}/s")
-    filling.result("burst.fresh_max_s", [max(delays)])
-    filling.result("burst.drain.ratio", [rate / bare])
+    return {"drain.ratio": rate / bare, "fresh_max_s": max(delays), "drain.rate": rate, "bare.rate": bare}
 
 
 def main() -> None:
@@ -160,13 +151,16 @@ def main() -> None:
     parser.add_argument("--consume")
     parser.add_argument("--group", default="")
     parser.add_argument("--removals", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.consume:
         consume(Place(**json.loads(options.consume)), options.group)
         return
     with stack() as servers:
-        print(f"{machine()}; {ROWS:,} rows, {options.removals:,} removals")
-        run(servers, options.removals)
+        table = Table("burst", LABELS, about(servers, f"{ROWS:,} rows, {options.removals:,} removals"))
+        for _ in range(options.rounds):
+            table.note_all(one(servers, options.removals))
+    table.show()
 
 
 if __name__ == "__main__":

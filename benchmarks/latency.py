@@ -21,8 +21,7 @@ import psycopg
 from confluent_kafka import Consumer as Driver
 from confluent_kafka import TopicPartition
 
-from benchmarks.filling import result
-from benchmarks.machine import machine
+from benchmarks.figures import Table, about
 from deploy.local.application import Application
 from deploy.local.demo import prepare
 from deploy.local.stack import Servers, stack
@@ -34,6 +33,13 @@ FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
 WHERE h.act = 'suspected' AND f.kind = 'missing'
 """
 GAP_S = 0.02
+LABELS = {
+    "express.p50_ms": "express lane, p50, ms (goal 30)",
+    "express.p99_ms": "express lane, p99, ms (goal 250)",
+    "durable.p50_ms": "durable lane, p50, ms (up to 3 000 are MinIO's)",
+    "durable.ours_p50_ms": "durable lane, of it ours, p50, ms (goal 100)",
+    "durable.ours_p99_ms": "durable lane, of it ours, p99, ms",
+}
 
 
 def deletions(application: Application, count: int) -> dict[str, float]:
@@ -109,18 +115,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with stack() as servers:
-        print(f"{machine()}; {options.deletions} deletions a round")
-        express, durable, ours = [], [], []
+        table = Table("latency", LABELS, about(servers, f"{options.deletions} deletions a round"))
         for _ in range(options.rounds):
-            express.append(one_lane(servers, options.deletions, express=True)[0])
-            reply, append = one_lane(servers, options.deletions, express=False)
-            durable.append(reply)
-            ours.append(append)
-    result("latency.express.p50_ms", [statistics.median(one) for one in express])
-    result("latency.express.p99_ms", [percentile(one, 0.99) for one in express])
-    result("latency.durable.p50_ms", [statistics.median(one) for one in durable])
-    result("latency.durable.ours_p50_ms", [statistics.median(one) for one in ours])
-    result("latency.durable.ours_p99_ms", [percentile(one, 0.99) for one in ours])
+            express, _ours = one_lane(servers, options.deletions, express=True)
+            durable, ours = one_lane(servers, options.deletions, express=False)
+            for lane, took in (("express.", express), ("durable.", durable), ("durable.ours_", ours)):
+                table.note_all({f"{lane}p50_ms": statistics.median(took), f"{lane}p99_ms": percentile(took, 0.99)})
+    table.show()
     return 0
 
 

@@ -22,8 +22,8 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
 from benchmarks import sweep
-from benchmarks.filling import FILES, INSERT_FILES, result
-from benchmarks.machine import machine
+from benchmarks.figures import Table, about
+from benchmarks.filling import FILES, INSERT_FILES
 from deploy.local.control import Native
 from deploy.local.demo import prepare
 from deploy.local.progress import Trouble
@@ -40,6 +40,14 @@ DEADLINE_S = 10.0
 PATIENCE_S = 900.0
 BRAKE = "SELECT extract(epoch FROM since)::float8 AS at FROM reconciler.restraint WHERE effect = 'brake'"
 FLAGGED = "SELECT count(*)::int AS number FROM file_versions WHERE status = 'corrupted'"
+LABELS = {
+    "drain.ratio_to_minio_py": "released: ratio to bare HEADs of minio-py, 8 threads (goal 0.8)",
+    "drain.ratio": "released: ratio to bare HEADs by our own transport",
+    "brake_s": "the brake holds, s after the first deletion",
+    "flags_before": "flags until then",
+    "drain.rate": "released, flagged a second",
+    "bare.rate": "bare HEADs by our own transport, a second",
+}
 HELD = "SELECT count(*)::int AS number FROM reconciler.finding WHERE held_by = 'brake' AND closed_at IS NULL"
 
 
@@ -141,6 +149,8 @@ def one(servers: Servers, number: int) -> dict[str, float]:
     return {
         "brake_s": brake["at"] - began,
         "flags_before": flagged,
+        "drain.rate": rate,
+        "bare.rate": alone["bare"],
         "drain.ratio": rate / alone["bare"],
         "drain.ratio_to_minio_py": rate / alone["minio_py"],
     }
@@ -153,10 +163,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with stack() as servers:
-        print(f"{machine()}; {options.objects:,} live objects deleted")
-        found = [one(servers, options.objects) for _ in range(options.rounds)]
-    for name in found[0]:
-        result(f"mass.{name}", [each[name] for each in found])
+        table = Table("mass", LABELS, about(servers, f"{options.objects:,} live objects deleted"))
+        for _ in range(options.rounds):
+            table.note_all(one(servers, options.objects))
+    table.show()
 
 
 if __name__ == "__main__":

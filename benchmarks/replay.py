@@ -6,6 +6,7 @@ a process of its own.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +15,21 @@ import psycopg
 
 from benchmarks import filling
 from benchmarks.committing import EACH, PARTITIONS
-from benchmarks.machine import machine, peak_mb
-from benchmarks.stream import BUCKET, ROWS, Place, bare, commanded, measure, place_of
+from benchmarks.figures import Table, about
+from benchmarks.machine import peak_mb
+from benchmarks.measuring import measure, ran_one
+from benchmarks.stream import BUCKET, ROWS, Place, bare, options, place_of
 from consumer.kafka_range import RangeReader
 from consumer.replaying import Chosen, replaying
 from consumer.service import settle_memory
-from deploy.local.stack import Servers
+from deploy.local.stack import Servers, stack
+
+LABELS = {
+    "ratio": "ratio to bare (goal 0.6)",
+    "bare": "bare consume and decode, events/s",
+    "replay": "replay, events/s",
+    "rss_mb": "resident memory at its highest, MB (goal 150)",
+}
 
 
 def replay(place: Place) -> dict[str, float]:
@@ -54,27 +64,31 @@ def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
 
 
 def run(servers: Servers, events: int, rounds: int) -> None:
-    """Fill, measure in turn, and print the ratio."""
+    """Fill, measure in turn, and print the table."""
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     place = place_of(servers, database, events, "users/a/")
-    print(f"{machine()}; {ROWS:,} rows, {events:,} events, {PARTITIONS} partitions")
+    table = Table("replay", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
     with psycopg.connect(database, autocommit=True) as connection:
         filling.fill(connection, place.prefix, ROWS)
         filling.migrate(connection)
     began = time.perf_counter()
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
     print(f"  filled: {events / (time.perf_counter() - began):,.0f} events/s", flush=True)
-    rounds_found = []
     for number in range(rounds):
         print(f"round {number + 1}")
-        rounds_found.append({name: measure(name, place, "benchmarks.replay") for name in MEASUREMENTS})
-    filling.result("replay.ratio", [found["replay"]["rate"] / found["bare"]["rate"] for found in rounds_found])
-    filling.result("replay.rss_mb", [found["replay"]["rss_mb"] for found in rounds_found])
+        found = {name: measure("benchmarks.replay", name, place) for name in MEASUREMENTS}
+        rates = {name: one["rate"] for name, one in found.items()}
+        table.note_all({**rates, "ratio": rates["replay"] / rates["bare"], "rss_mb": found["replay"]["rss_mb"]})
+    table.show()
 
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
-    commanded("a replay's rate beside bare consume-and-decode", MEASUREMENTS, run, 10_000_000)
+    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
+        return
+    chosen = options("a replay's rate beside bare consume-and-decode", 10_000_000)
+    with stack() as servers:
+        run(servers, chosen.events, chosen.rounds)
 
 
 if __name__ == "__main__":

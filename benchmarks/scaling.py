@@ -15,12 +15,12 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import LiteralString
@@ -32,23 +32,28 @@ from confluent_kafka import TopicPartition
 from benchmarks import filling, sweep
 from benchmarks.burst import committed
 from benchmarks.committing import EACH
-from benchmarks.machine import cpu_s_of, machine
-from benchmarks.stream import BUCKET, Place, measure
-from consumer.hold import Hold
-from consumer.loop import Consumer
-from consumer.service import Service, settle_memory, stream_of
-from consumer.topic import Topic
+from benchmarks.figures import Table, about
+from benchmarks.machine import cpu_s_of
+from benchmarks.measuring import measure
+from benchmarks.serving import loop, until_sigterm
+from benchmarks.stream import BUCKET, Place
 from deploy.local.demo import configuration
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 from deploy.local.story import PROGRAM
-from reconcile.opening import objects
 from reconcile.steps import Tally
 
 PARTITIONS = 8
 PROCESSES = (1, 2, 4)
 ROWS = 100_000
 PREFIX = "users/a/"
+Found = dict[int, list[dict[str, float]]]
+LABELS = {
+    "ratio": "ratio to the first",
+    "rate": "a second",
+    "cpu_s_a_million": "seconds of CPU a million",
+    "rss_mb": "resident memory at its highest, MB",
+}
 FIND: LiteralString = """
 INSERT INTO reconciler.finding (bucket, key, kind, state, suspected_at, opened_at, closed_at)
 SELECT %(bucket)s, 'other/' || n, 'orphan', CASE WHEN n %% 10 = 0 THEN 'open' ELSE 'resolved' END,
@@ -70,23 +75,17 @@ class Sizes:
 
 def member(place: Place, group: str, share: int) -> None:
     """Run the real loop until SIGTERM; say so once that many partitions are ours."""
-    settle_memory()
-    service = Service(place.settings(), threading.Event())
-    settings = service.settings
-    signal.signal(signal.SIGTERM, lambda *_: service.stop.set())
-    with ExitStack() as exits:
-        topic = Topic(settings.stream.topic, {**settings.kafka, "group.id": group, "heartbeat.interval.ms": 300})
-        exits.callback(topic.close)
-        world = service.world(service.mapping(), exits.enter_context(objects(settings)))
+    options = {"group.id": group, "heartbeat.interval.ms": 300}
+    with loop(place.settings(), options) as (consumer, service):
         said = False
 
         def say(_: Tally) -> None:
             nonlocal said
-            if not said and topic.assigned() == share:
+            if not said and consumer.topic.assigned() == share:
                 said = True
                 print("ready", flush=True)
 
-        Consumer(topic, world, Hold(), stream_of(service)).run(service.stop.is_set, say)
+        until_sigterm(consumer, service, say)
 
 
 @contextmanager
@@ -129,17 +128,17 @@ def consumers(place: Place, number: int) -> dict[str, float]:
     return {"rate": settled / took, "cpu_s_a_million": spent / settled * 1e6}
 
 
-def of_consumers(servers: Servers, sizes: Sizes, rounds: int) -> None:
+def of_consumers(servers: Servers, sizes: Sizes, rounds: int) -> Found:
     """Measure members of one group."""
     place = placed(servers, sizes.events)
     with psycopg.connect(place.database, autocommit=True) as connection:
         filling.fill(connection, PREFIX, ROWS)
         filling.migrate(connection)
     filling.produce(place.bootstrap, place.topic, records(place.events, ROWS))
-    in_turn("consumers", rounds, PROCESSES, lambda number: consumers(place, number))
+    return in_turn("consumers", rounds, PROCESSES, lambda number: consumers(place, number))
 
 
-def of_sweeps(servers: Servers, sizes: Sizes, rounds: int) -> None:
+def of_sweeps(servers: Servers, sizes: Sizes, rounds: int) -> Found:
     """Measure workers of one sweep."""
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     minio = servers.minio
@@ -156,11 +155,12 @@ def of_sweeps(servers: Servers, sizes: Sizes, rounds: int) -> None:
             spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             return {"rate": sizes.objects / took, "cpu_s_a_million": spent / sizes.objects * 1e6}
 
-        in_turn("sweeps", rounds, PROCESSES, swept)
+        return in_turn("sweeps", rounds, PROCESSES, swept)
 
 
-def of_findings(servers: Servers, sizes: Sizes, rounds: int) -> None:
+def of_findings(servers: Servers, sizes: Sizes, rounds: int) -> Found:
     """Measure healthy events beside more and more findings of other keys, of which every tenth is open."""
+    found: Found = {}
     place = placed(servers, sizes.events)
     filling.produce(place.bootstrap, place.topic, records(place.events, ROWS))
     with psycopg.connect(place.database, autocommit=True) as connection:
@@ -170,30 +170,41 @@ def of_findings(servers: Servers, sizes: Sizes, rounds: int) -> None:
             connection.execute("TRUNCATE reconciler.finding CASCADE")
             connection.execute(FIND, {"bucket": BUCKET, "rows": number})
             connection.execute("VACUUM ANALYZE reconciler.finding")
-            in_turn("findings", rounds, [number], lambda _: measure("healthy", place))
+            found |= in_turn("findings", rounds, [number], partial(healthy, place))
+    return found
 
 
-def of_rows(servers: Servers, sizes: Sizes, rounds: int) -> None:
+def of_rows(servers: Servers, sizes: Sizes, rounds: int) -> Found:
     """Measure healthy events of all rows of tables of each size."""
+    found: Found = {}
     for number in sizes.rows:
-        place = placed(servers, sizes.events)
-        with psycopg.connect(place.database, autocommit=True) as connection:
-            filling.fill(connection, PREFIX, number)
-            filling.migrate(connection)
-        spread = max(number // place.events, 1)
-        filling.produce(place.bootstrap, place.topic, records(place.events, number, spread))
-        in_turn("rows", rounds, [number], lambda _, place=place: measure("healthy", place))  # type: ignore[misc]
+        place = filled(servers, sizes.events, number)
+        found |= in_turn("rows", rounds, [number], partial(healthy, place))
+    return found
 
 
-def of_backlogs(servers: Servers, sizes: Sizes, _: int) -> None:
+def of_backlogs(servers: Servers, sizes: Sizes, _: int) -> Found:
     """Measure the memory at its highest over backlogs of each length, once."""
+    found: Found = {}
     for number in sizes.backlog:
-        place = placed(servers, number)
-        with psycopg.connect(place.database, autocommit=True) as connection:
-            filling.fill(connection, PREFIX, ROWS)
-            filling.migrate(connection)
-        filling.produce(place.bootstrap, place.topic, records(number, ROWS))
-        in_turn("backlog", 1, [number], lambda _, place=place: measure("healthy", place))  # type: ignore[misc]
+        place = filled(servers, number, ROWS)
+        found |= in_turn("backlog", 1, [number], partial(healthy, place))
+    return found
+
+
+def filled(servers: Servers, events: int, rows: int) -> Place:
+    """Make a table of so many rows, and a topic of events that are spread over all of them."""
+    place = placed(servers, events)
+    with psycopg.connect(place.database, autocommit=True) as connection:
+        filling.fill(connection, PREFIX, rows)
+        filling.migrate(connection)
+    filling.produce(place.bootstrap, place.topic, records(events, rows, max(rows // events, 1)))
+    return place
+
+
+def healthy(place: Place, _: int) -> dict[str, float]:
+    """Measure healthy events of a place."""
+    return measure("benchmarks.stream", "healthy", place)
 
 
 MEASUREMENTS = {
@@ -205,16 +216,23 @@ MEASUREMENTS = {
 }
 
 
-def in_turn(name: str, rounds: int, numbers: Sequence[int], measured: Callable[[int], dict[str, float]]) -> None:
-    """Measure each in each round, and print what it came to."""
-    found: dict[int, list[dict[str, float]]] = {number: [] for number in numbers}
+def in_turn(name: str, rounds: int, numbers: Sequence[int], measured: Callable[[int], dict[str, float]]) -> Found:
+    """Measure each in each round."""
+    found: Found = {number: [] for number in numbers}
     for _ in range(rounds):
         for number in numbers:
             found[number].append(one := measured(number))
             print(f"  {name} {number:,}: " + ", ".join(f"{key} {value:,.1f}" for key, value in one.items()), flush=True)
-    for number, each in found.items():
-        for key in each[0]:
-            filling.result(f"scaling.{name}.{number}.{key}", [one[key] for one in each])
+    return found
+
+
+def tabled(found: Found, table: Table) -> Table:
+    """Write a column for each number, with what it is in proportion to the least."""
+    least = next(iter(found.values()))
+    for number, rounds in found.items():
+        for one, first in zip(rounds, least, strict=True):
+            table.note_all({"ratio": one["rate"] / first["rate"], **one}, f"{number:,}".replace(",", " "))
+    return table
 
 
 def placed(servers: Servers, events: int) -> Place:
@@ -254,9 +272,9 @@ def main() -> None:
         return
     sizes = Sizes(options.events, options.objects, options.findings, options.rows, options.backlog)
     with stack() as servers:
-        print(machine())
         for name in options.measurement or MEASUREMENTS:
-            MEASUREMENTS[name](servers, sizes, options.rounds)
+            table = Table(f"scaling.{name}", LABELS, about(servers, f"{name}: {sizes}"))
+            tabled(MEASUREMENTS[name](servers, sizes, options.rounds), table).show()
 
 
 if __name__ == "__main__":

@@ -8,14 +8,11 @@ was read). Each measurement is a process of its own.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,20 +22,28 @@ from psycopg import sql
 
 from benchmarks import filling
 from benchmarks.committing import EACH, PARTITIONS, committing
-from benchmarks.machine import machine, peak_mb
+from benchmarks.figures import Table, about
+from benchmarks.machine import peak_mb
+from benchmarks.measuring import measure, ran_one
+from benchmarks.serving import loop
 from consumer.events import decode_minio
-from consumer.hold import Hold
-from consumer.loop import Consumer
-from consumer.service import Service, settle_memory, stream_of
 from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
-from reconcile.opening import objects
+from reconcile.model import Undecodable
 from reconcile.settings import Settings, load
 
 BUCKET = "uploads"
 ROWS = 1_000_000
-QUIET_S = 1.0
+LABELS = {
+    "healthy.ratio": "healthy, ratio to bare (goal 0.6)",
+    "precedes.ratio": "before their row, ratio to bare (goal 0.5)",
+    "bare.rate": "bare consume and decode, events/s",
+    "healthy.rate": "healthy, events/s",
+    "precedes.rate": "before their row, events/s",
+    "precedes.rows_written": "rows written for healthy uploads (goal 0)",
+    "rss_mb": "resident memory at its highest, MB (goal 150)",
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,9 @@ def bare(place: Place) -> dict[str, float]:
         for message in driver.consume(1000, 0.25):
             began = began or time.perf_counter()
             value = message.value()
-            seen += len(decode_minio(value if isinstance(value, bytes) else None))
+            with suppress(Undecodable):
+                decode_minio(value if isinstance(value, bytes) else None)
+            seen += 1
     took = time.perf_counter() - began
     driver.close()
     return {"rate": seen / took}
@@ -115,25 +122,12 @@ def consumed(
     place: Place, on_read: Callable[[Batch], None], left: Callable[[], bool] = lambda: False
 ) -> dict[str, float]:
     """Run the real loop until every offset is committed, and nothing is left; returns rate, memory at its highest."""
-    settle_memory()
-    service = Service(place.settings(), threading.Event())
-    settings = service.settings
-    exits = ExitStack()
-    topic = Watched(Topic(settings.stream.topic, settings.kafka), on_read)
-    world = service.world(service.mapping(), exits.enter_context(objects(settings)))
-    hold = Hold()
-    consumer = Consumer(topic, world, hold, stream_of(service))  # type: ignore[arg-type]  # a Topic that notes
-    settled = 0
-    while topic.read < place.events or len(hold) or left():
-        settled += consumer.turn().settled
-    took = time.perf_counter() - topic.began
-    topic.close()
-    exits.close()
-    return {
-        "rate": place.events / took,
-        "rss_mb": peak_mb(),
-        "settled": settled,
-    }
+    with loop(place.settings(), noted=lambda topic: Watched(topic, on_read)) as (consumer, _):
+        topic, settled = consumer.topic, 0
+        while topic.read < place.events or len(consumer.hold) or left():  # type: ignore[attr-defined]  # it is Watched
+            settled += consumer.turn().settled
+        took = time.perf_counter() - topic.began  # type: ignore[attr-defined]
+    return {"rate": place.events / took, "rss_mb": peak_mb(), "settled": settled}
 
 
 def healthy(place: Place) -> dict[str, float]:
@@ -159,15 +153,6 @@ def precedes(place: Place) -> dict[str, float]:
 MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes}
 
 
-def measure(name: str, place: Place, module: str = "benchmarks.stream") -> dict[str, float]:
-    """Run one measurement in a process of its own."""
-    command = [sys.executable, "-m", module, name, json.dumps(place.__dict__)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in found.items()), flush=True)
-    return found
-
-
 def records(prefix: str, events: int, rows: int) -> Iterator[tuple[int, str, bytes]]:
     """Yield events of healthy uploads, EACH in a row to one partition, as the prepared transactions lie."""
     for number in range(events):
@@ -189,62 +174,51 @@ def place_of(servers: Servers, database: str, events: int, prefix: str) -> Place
 
 
 def run(servers: Servers, events: int, rounds: int) -> None:
-    """Fill, measure in turn, and print the ratios."""
+    """Fill, measure in turn, and print the table."""
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     there = place_of(servers, database, events, "users/a/")
-    print(f"{machine()}; {ROWS:,} rows, {events:,} events, {PARTITIONS} partitions")
+    table = Table("stream", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
     with psycopg.connect(database, autocommit=True) as connection:
         filling.fill(connection, there.prefix, ROWS)
         filling.migrate(connection)
         filling.produce(there.bootstrap, there.topic, records(there.prefix, events, ROWS))
-        rounds_found = [_round(servers, connection, there, number) for number in range(rounds)]
-    ratios = {
-        name: [found[name]["rate"] / found["bare"]["rate"] for found in rounds_found]
-        for name in ("healthy", "precedes")
-    }
-    filling.result("stream.healthy.ratio", ratios["healthy"])
-    filling.result("stream.precedes.ratio", ratios["precedes"])
-    filling.result("stream.precedes.rows_written", [found["precedes"]["rows_written"] for found in rounds_found])
-    filling.result("stream.rss_mb", [max(found[name]["rss_mb"] for name in ratios) for found in rounds_found])
+        for number in range(rounds):
+            print(f"round {number + 1}")
+            found = _round(servers, connection, there, number)
+            for name, figures in found.items():
+                table.note_all({f"{name}.{figure}": value for figure, value in figures.items()})
+            table.note("rss_mb", max(found[name]["rss_mb"] for name in ("healthy", "precedes")))
+    table.show()
 
 
 def _round(
     servers: Servers, connection: psycopg.Connection[Any], there: Place, number: int
 ) -> dict[str, dict[str, float]]:
-    print(f"round {number + 1}")
     to_come = place_of(servers, there.database, there.events, f"users/p{number}/")
     filling.prepare_rows(connection, to_come.prefix, to_come.events // EACH, EACH)
     filling.produce(to_come.bootstrap, to_come.topic, records(to_come.prefix, to_come.events, to_come.events))
-    return {
-        "bare": measure("bare", there),
-        "healthy": measure("healthy", there),
-        "precedes": measure("precedes", to_come),
-    }
+    places = {"bare": there, "healthy": there, "precedes": to_come}
+    found = {name: measure("benchmarks.stream", name, place) for name, place in places.items()}
+    for one in found.values():
+        one["ratio"] = one["rate"] / found["bare"]["rate"]
+    return found
 
 
-def commanded(
-    description: str,
-    measurements: Mapping[str, Callable[[Place], dict[str, float]]],
-    run_all: Callable[[Servers, int, int], None],
-    events: int,
-) -> None:
-    """Read the command line: run it all on servers of its own, or print what one measurement found, as JSON."""
+def options(description: str, events: int) -> argparse.Namespace:
+    """Read how many events there are to be, and how many rounds."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("measurement", nargs="?", choices=measurements)
-    parser.add_argument("place", nargs="?")
     parser.add_argument("--events", type=int, default=events)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    if options.measurement:
-        print(json.dumps(measurements[options.measurement](Place(**json.loads(options.place)))))
-        return
-    with stack() as servers:
-        run_all(servers, options.events, options.rounds)
+    return parser.parse_args()
 
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
-    commanded("the stream's rate beside bare consume-and-decode", MEASUREMENTS, run, 500_000)
+    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
+        return
+    chosen = options("the stream's rate beside bare consume-and-decode", 500_000)
+    with stack() as servers:
+        run(servers, chosen.events, chosen.rounds)
 
 
 if __name__ == "__main__":

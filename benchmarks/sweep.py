@@ -10,14 +10,13 @@ a listing that was brought against as many rows.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,9 @@ import psycopg
 from minio import Minio
 
 from benchmarks import filling
-from benchmarks.machine import machine, peak_mb
+from benchmarks.figures import Table, about
+from benchmarks.machine import peak_mb
+from benchmarks.measuring import measure, ran_one
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
@@ -46,6 +47,17 @@ A_DIRECTORY = 1_000
 NAMES = 50_000  # of one file; ext4 allows 65 000
 OF_SCRIPT = 2_000
 ROUNDS = 5
+LABELS = {
+    "ratio": "ratio to the fastest plain lister of the round (goal 0.9)",
+    "to_script": "ratio to one HEAD a row and one SELECT an object (goal 25)",
+    "sweep": "sweep, objects/s",
+    "pager": "the bare pager, objects/s",
+    "mc": "`mc ls --recursive`, objects/s",
+    "script": "one HEAD a row and one SELECT an object, objects/s",
+    "comparison": "comparison alone, keys/s of CPU (goal 2 000 000)",
+    "listing": "rows against a listing file, objects/s",
+    "rss_mb": "resident memory at its highest, MB (goal 100)",
+}
 INSERT_FROM = """
 INSERT INTO file_versions (file_id, version_number, object_key, size, status, created_at)
 SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid, n,
@@ -158,15 +170,6 @@ def comparison(place: Place) -> dict[str, float]:
 MEASUREMENTS = {"pager": pager, "mc": mc, "sweep": sweep, "script": script, "comparison": comparison}
 
 
-def measure(name: str, place: Place) -> dict[str, float]:
-    """Run one measurement in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.sweep", name, json.dumps(asdict(place))]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in found.items()), flush=True)
-    return found
-
-
 def fill(servers: Servers, place: Place, number: int | None = None) -> None:
     """Fill tables and bucket with the same keys, the bucket with so many; objects are copied where MinIO is native."""
     number = place.number if number is None else number
@@ -174,6 +177,7 @@ def fill(servers: Servers, place: Place, number: int | None = None) -> None:
         connection.execute(filling.SEED.read_bytes())
         connection.execute(filling.INSERT_FILES, [filling.FILES])
         parameters = {"files": filling.FILES, "each": A_DIRECTORY, "size": SIZE, "lower": 0, "upper": place.number}
+        connection.execute("SET session_replication_role = replica")  # their files are there: nothing looks for each
         connection.execute(INSERT_FROM, parameters)
         connection.execute("VACUUM ANALYZE file_versions")
         filling.migrate(connection)
@@ -215,59 +219,67 @@ def copy(bucket: Path, number: int) -> None:
 
 
 def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
-    """Fill, measure in turn, and print the ratios; without objects there are as many rows as lines."""
+    """Fill, measure in turn, and print the table; without objects there are as many rows as lines."""
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     place = Place(database, minio.url, minio.user, minio.password, number or lines)
-    print(f"{machine()}; {number:,} objects, {place.number:,} rows, {lines:,} lines", flush=True)
+    work = f"{number:,} objects, {place.number:,} rows, {lines:,} lines"
+    table = Table("sweep", LABELS, about(servers, work))
     began = time.perf_counter()
     fill(servers, place, number)
     minios.client()  # it may have to be built
     print(f"  filled in {time.perf_counter() - began:,.0f} s", flush=True)
-    peaks = beside_listers(place, rounds) if number else []
-    filling.result("sweep.rss_mb", peaks + by_file(place, lines))
+    if number:
+        beside_listers(place, rounds, table)
+    by_file(place, lines, rounds, table)
+    table.show()
 
 
-def beside_listers(place: Place, rounds: int) -> list[float]:
-    """Measure the sweep beside the plain listers and the script, and return its memory at its highest."""
-    found = [{name: measure(name, place) for name in ("pager", "mc", "sweep")} for _ in range(rounds)]
-    by_hand = measure("script", place)
-    fastest = [max(one["pager"]["rate"], one["mc"]["rate"]) for one in found]
-    filling.result(
-        "sweep.lister.ratio", [one["sweep"]["rate"] / best for one, best in zip(found, fastest, strict=True)]
-    )
-    filling.result("sweep.script.ratio", [one["sweep"]["rate"] / by_hand["rate"] for one in found])
-    filling.result("sweep.objects_per_s", [one["sweep"]["rate"] for one in found])
-    return [one["sweep"]["rss_mb"] for one in found]
+def measured(name: str, place: Place) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    return measure("benchmarks.sweep", name, place)
 
 
-def by_file(place: Place, lines: int) -> list[float]:
-    """Measure the comparison of a file of keys, and a sweep of it where there is a row for each; returns its memory."""
+def beside_listers(place: Place, rounds: int, table: Table) -> None:
+    """Measure the sweep beside the plain listers and the script."""
+    by_hand = measured("script", place)["rate"]
+    table.note("script", by_hand)
+    for _ in range(rounds):
+        found = {name: measured(name, place) for name in ("pager", "mc", "sweep")}
+        rates = {name: one["rate"] for name, one in found.items()}
+        ratio = rates["sweep"] / max(rates["pager"], rates["mc"])
+        swept = {"ratio": ratio, "to_script": rates["sweep"] / by_hand, "rss_mb": found["sweep"]["rss_mb"]}
+        table.note_all({**rates, **swept})
+
+
+def by_file(place: Place, lines: int, rounds: int, table: Table) -> None:
+    """Measure the comparison of a file of keys, and a sweep of it where there is a row for each."""
     with TemporaryDirectory() as directory:
-        listing = Path(directory) / "keys.txt"
-        with listing.open("w", encoding="utf-8") as file:
-            file.writelines(f"{key_of(each)}\n" for each in range(lines))
-        brought = replace(place, listing=str(listing))
-        filling.result("compare.keys_per_s", [measure("comparison", brought)["rate"] for _ in range(3)])
-        if lines != place.number:
-            return []
-        swept = measure("sweep", brought)
-        filling.result("sweep.listing.objects_per_s", [swept["rate"]])
-        return [swept["rss_mb"]]
+        brought = replace(place, listing=str(listing(Path(directory), lines)))
+        for _ in range(rounds):
+            table.note("comparison", measured("comparison", brought)["rate"])
+            if lines == place.number:
+                swept = measured("sweep", brought)
+                table.note_all({"listing": swept["rate"], "rss_mb": swept["rss_mb"]})
+
+
+def listing(directory: Path, lines: int) -> Path:
+    """Write a file of so many keys, and return it."""
+    written = directory / "keys.txt"
+    with written.open("w", encoding="utf-8") as file:
+        file.writelines(f"{key_of(each)}\n" for each in range(lines))
+    return written
 
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
+    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
+        return
     parser = argparse.ArgumentParser(description="the sweep beside plain listers and a script")
-    parser.add_argument("measurement", nargs="?", choices=MEASUREMENTS)
-    parser.add_argument("place", nargs="?")
     parser.add_argument("--objects", type=int, default=200_000)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
-    if options.measurement:
-        print(json.dumps(MEASUREMENTS[options.measurement](Place(**json.loads(options.place)))))
-        return
     with stack() as servers:
         run(servers, options.objects, options.rounds, options.lines)
 

@@ -1,0 +1,44 @@
+"""Runs a measurement in a process of its own, so that none inherits another's memory; and the command line of both.
+
+A module of measurements has them by name, and calls `commanded` with what runs all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+P = TypeVar("P")
+
+
+def measure(
+    module: str,
+    name: str,
+    place: Any,
+    beside: Callable[[int], AbstractContextManager[Mapping[str, float]]] = lambda _: nullcontext({}),
+) -> dict[str, float]:
+    """Run one measurement of a module at a place; `beside` watches its process, and adds what it saw at its end."""
+    command = [sys.executable, "-m", module, name, json.dumps(asdict(place))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, beside(process.pid) as seen:
+        told, _ = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    found: dict[str, float] = {**json.loads(told.splitlines()[-1]), **seen}
+    print(f"  {name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
+    return found
+
+
+def ran_one(
+    arguments: list[str], measurements: Mapping[str, Callable[[P], dict[str, float]]], place: Callable[..., P]
+) -> bool:
+    """Where the command line names one measurement and its place, run that, print what it found, and return True."""
+    if not arguments or arguments[0] not in measurements:
+        return False
+    name, written = arguments
+    print(json.dumps(measurements[name](place(**json.loads(written)))))
+    return True
