@@ -93,14 +93,19 @@ bench-rivals: $(READY)  ## what one would use instead of the stream, and of the 
 	@$(BIN)/python -m benchmarks.notified
 	@$(BIN)/python -m benchmarks.sweeps
 
-bench-scaling: $(READY)  ## more processes, findings, rows, backlog
-	@$(BIN)/python -m benchmarks.scaling
+bench-scaling: $(READY)  ## more consumers of one group, more workers of one sweep
+	@$(BIN)/python -m benchmarks.scaling consumers sweeps
+
+bench-large: $(READY)  ## millions of objects, rows, findings and events (three quarters of an hour)
+	@$(BIN)/python -m benchmarks.sweep --objects 2000000 --lines 2000000 --rounds 1
+	@$(BIN)/python -m benchmarks.sweeps --lines 10000000 --rounds 1
+	@$(BIN)/python -m benchmarks.scaling findings rows backlog
 
 bench-profile: $(READY)  ## where the time goes on each hot path
 	@$(BIN)/python -m benchmarks.profiling
 
-bench: bench-stream bench-poison bench-burst bench-mass bench-latency bench-sweep bench-replay  ## all of them (hours)
-bench: bench-rivals bench-scaling bench-profile
+bench: bench-stream bench-latency bench-rivals bench-sweep bench-scaling bench-mass  ## all of them but the large (an hour)
+bench: bench-burst bench-replay bench-poison bench-profile
 
 clean:  ## remove what setup and the tools made here (the servers' cache stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -12,111 +12,39 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from io import BytesIO
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
-from minio.notificationconfig import NotificationConfig, QueueConfig
-from psycopg import sql
-from psycopg.rows import dict_row
 
-from benchmarks.filling import result
+from benchmarks.figures import Table, about
 from benchmarks.latency import percentile
-from benchmarks.machine import machine
-from benchmarks.mirror import MISSING, ORPHANS
-from deploy.local.control import Native
+from benchmarks.ways import Scene, Way, create_mirrors, in_force, ways, with_targets
 from deploy.local.demo import prepare
-from deploy.local.progress import Trouble
 from deploy.local.stack import Servers, stack
 from deploy.local.story import Demo
 
-EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
-THREADS = 8
 GAP_S = 0.05
 PAUSE_S = 0.002
 QUIET_S = 8.0  # a target tries again every three seconds
 CHURN_S = 10.0
-CREATE: LiteralString = """
-CREATE TABLE {mirror} (
-    key        varchar PRIMARY KEY,
-    value      jsonb,
-    object_key text GENERATED ALWAYS AS (substr(key, strpos(key, '/') + 1)) STORED,
-    is_there   boolean GENERATED ALWAYS AS
-               (value -> 'Records' -> 0 ->> 'eventName' NOT LIKE 's3:ObjectRemoved:%') STORED
-)
-"""
-INSERT_FILE = "INSERT INTO storage_files (bucket_type) VALUES ('user') RETURNING id::text"
-INSERT = "INSERT INTO file_versions (file_id, version_number, object_key, size) VALUES (%s, %s, %s, 1)"
-GONE_MIRRORED: LiteralString = """
-SELECT one FROM unnest(%s::text[]) AS one WHERE NOT EXISTS (SELECT FROM {mirror} WHERE object_key = one)
-"""
-THERE_MIRRORED: LiteralString = "SELECT count(*) FROM {mirror} WHERE object_key = ANY (%s)"
-GONE_OURS = "SELECT key FROM reconciler.finding WHERE key = ANY (%s) AND kind = 'missing'"
-TOLD_OURS = "SELECT key FROM reconciler.finding WHERE closed_at IS NULL"
-
-
-Query = sql.SQL | sql.Composed
-
-
-@dataclass(frozen=True)
-class Way:
-    """How one learns of changes: the rule's target, which of some keys are known to be gone, and all that is told."""
-
-    name: str
-    arn: str
-    gone: Query
-    told: Query
-    there: Query | None = None
-
-
-@dataclass
-class Scene:
-    """The stack, with one way in force; `number` gives each row another."""
-
-    place: Demo
-    way: Way
-    database: str
-    connection: psycopg.Connection[Any]
-    file_id: str
-    number: int = 0
-
-    def upload(self, how_many: int, prefix: str) -> list[str]:
-        """Commit rows, upload their objects by threads, and return their keys."""
-        keys = [f"{prefix}{number}" for number in range(how_many)]
-        for key in keys:
-            self.insert(self.connection, key)
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(self.put, keys))
-        return keys
-
-    def insert(self, connection: psycopg.Connection[Any], key: str) -> None:
-        """Insert a row."""
-        self.number += 1
-        connection.execute(INSERT, [self.file_id, self.number, key])
-
-    def put(self, key: str) -> None:
-        """Store an object."""
-        client = self.place.application.client
-        client.put_object(bucket_name=self.place.bucket, object_name=key, data=BytesIO(b"x"), length=1)
-
-    def remove(self, key: str) -> None:
-        """Delete an object."""
-        self.place.application.client.remove_object(bucket_name=self.place.bucket, object_name=key)
-
-    def gone(self, keys: Sequence[str]) -> set[str]:
-        """Return which of the keys are known to be gone."""
-        return {key for (key,) in self.connection.execute(self.way.gone, [list(keys)]).fetchall()}
-
-    def told(self) -> set[str]:
-        """Return all that is told now."""
-        return {key for (key,) in self.connection.execute(self.way.told).fetchall()}
+LABELS = {
+    "uploads_ratio": "ours to it, uploads a second",
+    "latency_ratio": "it to ours, p50 from a deletion until it is known",
+    "uploads_per_s": "uploads a second that the application makes beside it",
+    "known_per_s": "of these known, a second",
+    "p50_ms": "from the deletion until it is known, p50, ms",
+    "p99_ms": "the same, p99, ms",
+    "query_ms": "the query that tells all, ms",
+    "deleted": "deletions while PostgreSQL was down",
+    "told": "of these told afterwards",
+    "slowest_reply_ms": "slowest reply to one of them, ms",
+    "changed": "keys uploaded and deleted in the recommended order",
+    "falsely": "of these told falsely",
+    "for_ever": "of these for ever",
+}
 
 
 def rate(scene: Scene, uploads: int) -> dict[str, float]:
@@ -220,94 +148,48 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(PAUSE_S)
 
 
-def ways(place: Demo) -> list[Way]:
-    """Return what is compared."""
-    ours = Way("ours", place.servers.minio.arn, sql.SQL(GONE_OURS), sql.SQL(TOLD_OURS))
-    return [_mirroring("queued"), _mirroring("unqueued"), ours]
-
-
-def _mirroring(name: str) -> Way:
-    table = sql.Identifier(f"mirror_{name}")
-    gone, there = sql.SQL(GONE_MIRRORED).format(mirror=table), sql.SQL(THERE_MIRRORED).format(mirror=table)
-    told = sql.SQL(MISSING + "UNION ALL" + ORPHANS).format(mirror=table)
-    return Way(name, f"arn:minio:sqs::{name.upper()}:postgresql", gone, told, there)
-
-
-def with_targets(place: Demo) -> None:
-    """Give MinIO both targets, and start it again."""
-    control = place.servers.minio.control
-    if not isinstance(control, Native):
-        raise Trouble("MinIO's own configuration is changed here: RECONCILER_SERVERS=native")
-    database = place.servers.postgres.database_url(place.bucket)
-    queue = control.launch.directory / "queued"
-    environment = dict(control.launch.environment)
-    for name, directory, connections in (("QUEUED", str(queue), 2), ("UNQUEUED", "", THREADS)):
-        target = {
-            "ENABLE": "on",
-            "CONNECTION_STRING": f"{database}?sslmode=disable",
-            "TABLE": f"mirror_{name.lower()}",
-            "FORMAT": "namespace",
-            "QUEUE_DIR": directory,
-            "MAX_OPEN_CONNECTIONS": str(connections),
-        }
-        environment |= {f"MINIO_NOTIFY_POSTGRES_{word}_{name}": value for word, value in target.items() if value}
-    control.launch = replace(control.launch, environment=environment)
-    control.restart()
-
-
-@contextmanager
-def in_force(place: Demo, way: Way) -> Iterator[Scene]:
-    """Let the bucket's events go one way, over tables that hold nothing else."""
-    client = place.application.client
-    rule = NotificationConfig(queue_config_list=[QueueConfig(queue=way.arn, events=EVENTS)])
-    client.set_bucket_notification(bucket_name=place.bucket, config=rule)
-    database = place.servers.postgres.database_url(place.bucket)
-    connection = psycopg.connect(database, autocommit=True)
-    connection.execute("TRUNCATE file_versions")
-    [(file_id,)] = connection.execute(INSERT_FILE).fetchall()
-    scene = Scene(place, way, database, connection, file_id)
-    if way.there is None:
-        place.onlooker = psycopg.connect(database, autocommit=True, row_factory=dict_row)  # the outages ended it
-        place.start()
-        place.ready()
-    yield scene
-    place.stop()
-    scene.connection.close()
+def of_way(place: Demo, way: Way, sizes: Mapping[str, int]) -> dict[str, float]:
+    """Put a way in force, and return what all the measurements of it came to."""
+    found: dict[str, float] = {}
+    with in_force(place, way) as scene:
+        for name, measurement in MEASUREMENTS.items():
+            figures = measurement(scene, sizes[name])
+            print(
+                f"  {way.name}, {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in figures.items()),
+                flush=True,
+            )
+            found |= figures
+    return found
 
 
 def run(servers: Servers, uploads: int, deletions: int, rounds: int) -> None:
-    """Measure each way in turn, and print the figures."""
+    """Measure each way in turn, and print the table."""
     sizes = {"rate": uploads, "latency": deletions, "outage": deletions, "falsely": 0}
-    found: dict[str, list[float]] = {}
+    work = f"{uploads:,} uploads, {deletions} deletions a round"
+    table = Table("rivals.notified", LABELS, about(servers, work))
     with TemporaryDirectory() as directory:
         place = prepare(servers, Path(directory))
-        for way in ways(place)[:-1]:
-            table = sql.Identifier(f"mirror_{way.name}")
-            place.application.connection.execute(sql.SQL(CREATE).format(mirror=table))
+        create_mirrors(place)
         with_targets(place)
         for number in range(rounds):
             print(f"round {number + 1}")
-            for way in ways(place):
-                with in_force(place, way) as scene:
-                    for name, measurement in MEASUREMENTS.items():
-                        figures = measurement(scene, sizes[name])
-                        told = ", ".join(f"{key} {value:,.0f}" for key, value in figures.items())
-                        print(f"  {way.name}, {name}: {told}", flush=True)
-                        for key, value in figures.items():
-                            found.setdefault(f"rivals.notified.{way.name}.{key}", []).append(value)
-    for key, values in found.items():
-        result(key, values)
+            found = {way.name: of_way(place, way, sizes) for way in ways(place)}
+            for name, figures in found.items():
+                if name != "ours":
+                    figures["uploads_ratio"] = found["ours"]["uploads_per_s"] / figures["uploads_per_s"]
+                    figures["latency_ratio"] = figures["p50_ms"] / found["ours"]["p50_ms"]
+                table.note_all(figures, name)
+    table.show()
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description="MinIO's own target for PostgreSQL beside the consumer")
-    parser.add_argument("--uploads", type=int, default=5_000)
-    parser.add_argument("--deletions", type=int, default=100)
+    parser.add_argument("--uploads", type=int, default=2_000)
+    parser.add_argument("--deletions", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with stack(durable=True) as servers:
-        print(f"{machine()}; {options.uploads:,} uploads, {options.deletions} deletions a round")
         run(servers, options.uploads, options.deletions, options.rounds)
 
 

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 
 from benchmarks import filling, rivals, scaling, sweep
-from benchmarks.machine import machine
+from benchmarks.figures import about
 from benchmarks.stream import Place
 from deploy.local import tools
 from deploy.local.stack import Servers, stack
@@ -86,9 +86,10 @@ def table(path: HotPath, within: str) -> list[tuple[tuple[str, str], float, floa
 
 def show(name: str, path: HotPath, within: str) -> None:
     """Print the table of a path."""
-    print(name, flush=True)
-    for (function, other), alone, in_all in table(path, within):
-        print(f"  {alone:6.1%} {in_all:6.1%}  {function}" + (f" > {other}" if other else ""))
+    rows = table(path, within)
+    print(f"\n| {name} | by itself | in all |\n|---|---|---|")
+    for (function, other), alone, in_all in rows:
+        print(f"| `{function}`{f' waiting in `{other}`' if other else ''} | {alone:.1%} | {in_all:.1%} |", flush=True)
 
 
 def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=100_000)
     options = parser.parse_args()
     with stack() as servers:
-        print(machine())
+        about(servers, f"{options.events:,} events, {options.objects:,} objects")
         run(servers, options.path, options.events, options.objects)
 
 

@@ -4,7 +4,7 @@
 each owns its share until the first partition is done, so that neither joining nor the tail counts. Sweeps: `sweep
 --workers` 1, 2 and 4 of one bucket, from command to report. On as many cores as processes this shows speed; on fewer,
 seconds of CPU a million tell what is paid for sharing. Findings and rows: healthy events beside tables of each size.
-`--findings 0 10000000 --rows 10000 10000000 --backlog 10000000` for the large ones.
+Backlogs: memory over a short and a long one. Each has a table of its own.
 """
 
 from __future__ import annotations
@@ -262,9 +262,9 @@ def main() -> None:
     parser.add_argument("--share", type=int, default=PARTITIONS)
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--objects", type=int, default=100_000)
-    parser.add_argument("--findings", type=int, nargs="*", default=[0, 100_000])
-    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 1_000_000])
-    parser.add_argument("--backlog", type=int, nargs="*", default=[300_000, 3_000_000])
+    parser.add_argument("--findings", type=int, nargs="*", default=[0, 100_000, 10_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--backlog", type=int, nargs="*", default=[300_000, 10_000_000])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.member:

@@ -77,6 +77,7 @@ class Place:
     password: str
     number: int
     listing: str = ""
+    directory: str = ""
 
     def settings(self) -> Settings:
         """Return the settings of a sweep."""
