@@ -96,8 +96,9 @@ bench-rivals: $(READY)  ## what one would use instead of the stream, and of the 
 bench-scaling: $(READY)  ## more consumers of one group, more workers of one sweep
 	@$(BIN)/python -m benchmarks.scaling consumers sweeps
 
-bench-large: $(READY)  ## millions of objects, rows, findings and events (three quarters of an hour)
+bench-large: $(READY)  ## millions of objects, rows, findings and events (an hour)
 	@$(BIN)/python -m benchmarks.sweep --objects 2000000 --lines 2000000 --rounds 1
+	@$(BIN)/python -m benchmarks.sweeps --objects 2000000 --rounds 1
 	@$(BIN)/python -m benchmarks.sweeps --lines 10000000 --rounds 1
 	@$(BIN)/python -m benchmarks.scaling findings rows backlog
 

@@ -150,6 +150,10 @@ def _events(value: bytes | None) -> Sequence[Event]:
 
 
 def _unquoted(wire_key: str) -> str:
+    """Return the key; in most of them nothing is encoded but the slashes, and those are soon put back."""
+    key = wire_key.replace("%2F", "/")
+    if "%" not in key and "+" not in key:
+        return key
     try:
         return _unquoted_quickly(wire_key) or unquote_plus(wire_key, errors="strict")
     except UnicodeDecodeError as fault:
