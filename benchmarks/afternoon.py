@@ -12,17 +12,14 @@ from typing import NamedTuple
 import psycopg
 from confluent_kafka import Consumer as Driver
 from confluent_kafka import Message
-from minio import Minio
 from minio.error import S3Error
-from urllib3 import PoolManager
 
-from benchmarks import sweep
+from benchmarks import minio_py, sweep
 from benchmarks.committing import committing
 from benchmarks.stream import Place
 from consumer.events import decode_minio
 
 BATCH = 500
-THREADS = 8
 LIVE = "SELECT object_key FROM file_versions WHERE object_key = ANY (%s) AND status = 'active'"
 FLAG = "UPDATE file_versions SET status = 'corrupted' WHERE object_key = ANY (%s) AND status = 'active'"
 ORPHAN = "INSERT INTO rival_orphan SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
@@ -40,15 +37,8 @@ class Sides:
 
     def __init__(self, place: Place) -> None:
         self.database = psycopg.connect(place.database)
-        self.minio = Minio(
-            endpoint=place.endpoint.removeprefix("http://"),
-            access_key=place.user,
-            secret_key=place.password,
-            secure=False,
-            region="us-east-1",
-            http_client=PoolManager(maxsize=THREADS),
-        )
-        self.threads = ThreadPoolExecutor(THREADS)
+        self.minio = minio_py.client(place.endpoint, place.user, place.password)
+        self.threads = ThreadPoolExecutor(minio_py.THREADS)
 
     def is_there(self, key: str) -> bool:
         """Ask MinIO for one object."""

@@ -15,16 +15,13 @@ import subprocess
 import sys
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 from confluent_kafka import Consumer as Driver
 from confluent_kafka import KafkaException, TopicPartition
-from minio import Minio
-from minio.error import S3Error
 
-from benchmarks import filling
+from benchmarks import filling, minio_py
 from benchmarks.figures import Table, about
 from benchmarks.serving import loop, until_sigterm
 from benchmarks.stream import BUCKET, Place
@@ -34,7 +31,6 @@ from deploy.local.stack import Servers, stack
 ROWS = 300_000
 FRESH_EVERY_S = 0.1
 FRESH = 200
-THREADS = 8
 ASKED = 5_000
 LABELS = {
     "drain.ratio": "ratio of the drain to minio-py's bare HEADs (goal 0.8)",
@@ -48,23 +44,6 @@ def consume(place: Place, group: str) -> None:
     """Run the real loop until SIGTERM, as the service does, without the other threads."""
     with loop(place.settings(), {"group.id": group}) as (consumer, service):
         until_sigterm(consumer, service)
-
-
-def bare_heads(place: Place) -> float:
-    """Return how many objects a second minio-py asks for, by THREADS threads; the objects are not there."""
-    host = place.endpoint.removeprefix("http://")
-    client = Minio(endpoint=host, access_key=place.user, secret_key=place.password, secure=False, region="us-east-1")
-
-    def ask(number: int) -> None:
-        try:
-            client.stat_object(bucket_name=BUCKET, object_name=filling.key_of(place.prefix, number))
-        except S3Error:
-            return
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(ask, range(ASKED)))
-    return ASKED / (time.perf_counter() - began)
 
 
 def fresh_delays(place: Place, group: str, first: int) -> list[float]:
@@ -117,15 +96,14 @@ def one(servers: Servers, removals: int) -> dict[str, float]:
     create_topic(servers.kafka.bootstrap, topic, 2)
     create_topic(servers.kafka.bootstrap, f"{topic}.dead-letter", 1)
     place = Place(database, servers.kafka.bootstrap, minio.url, minio.user, minio.password, topic, removals)
-    client = Minio(
-        endpoint=minio.endpoint, access_key=minio.user, secret_key=minio.password, secure=False, region=minio.region
-    )
+    client = minio_py.client(minio.url, minio.user, minio.password)
     if not client.bucket_exists(bucket_name=BUCKET):
         client.make_bucket(bucket_name=BUCKET)
     with psycopg.connect(database, autocommit=True) as connection:
         filling.fill(connection, place.prefix, ROWS)
         filling.migrate(connection)
-        bare = bare_heads(place)
+        gone = [filling.key_of(place.prefix, number) for number in range(ASKED)]
+        bare = minio_py.heads_a_second(client, BUCKET, gone)
         command = [sys.executable, "-m", "benchmarks.burst", "--consume", json.dumps(place.__dict__), "--group", group]
         consumer = subprocess.Popen(command)
         try:
@@ -141,7 +119,7 @@ def one(servers: Servers, removals: int) -> dict[str, float]:
         finally:
             consumer.send_signal(signal.SIGTERM)
             consumer.wait(30)
-    print(f"  bare HEADs by minio-py, {THREADS} threads: {bare:,.0f}/s; drained at {rate:,.0f}/s")
+    print(f"  bare HEADs by minio-py, {minio_py.THREADS} threads: {bare:,.0f}/s; drained at {rate:,.0f}/s")
     return {"drain.ratio": rate / bare, "fresh_max_s": max(delays), "drain.rate": rate, "bare.rate": bare}
 
 

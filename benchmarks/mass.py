@@ -13,15 +13,13 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from minio.deleteobjects import DeleteObject
-from minio.error import S3Error
 
-from benchmarks import sweep
+from benchmarks import minio_py, sweep
 from benchmarks.figures import Table, about
 from benchmarks.filling import FILES, INSERT_FILES
 from deploy.local.control import Native
@@ -33,7 +31,6 @@ from reconcile.model import ObjectRef
 from reconcile.opening import objects
 from reconcile.settings import load
 
-THREADS = 8
 ASKED = 5_000
 AT_ONCE = 400
 DEADLINE_S = 10.0
@@ -89,18 +86,9 @@ def bare(place: Demo, number: int) -> float:
 
 def by_minio_py(place: Demo, number: int) -> float:
     """Return how many of them minio-py asks for a second, by threads."""
-    asked = min(number, ASKED)
-
-    def ask(each: int) -> None:
-        try:
-            place.application.client.stat_object(bucket_name=place.bucket, object_name=sweep.key_of(each))
-        except S3Error:
-            return
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(ask, range(asked)))
-    return asked / (time.perf_counter() - began)
+    minio = place.servers.minio
+    keys = [sweep.key_of(each) for each in range(min(number, ASKED))]
+    return minio_py.heads_a_second(minio_py.client(minio.url, minio.user, minio.password), place.bucket, keys)
 
 
 def count(place: Demo, query: str) -> int:

@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 from minio import Minio
 
-from benchmarks import filling
+from benchmarks import filling, minio_py
 from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
@@ -90,13 +90,7 @@ class Place:
 
     def client(self) -> Minio:
         """Return MinIO's own client."""
-        return Minio(
-            endpoint=self.endpoint.removeprefix("http://"),
-            access_key=self.user,
-            secret_key=self.password,
-            secure=False,
-            region="us-east-1",
-        )
+        return minio_py.client(self.endpoint, self.user, self.password)
 
 
 def key_of(number: int) -> str:
@@ -182,13 +176,7 @@ def fill(servers: Servers, place: Place, number: int | None = None) -> None:
         connection.execute(INSERT_FROM, parameters)
         connection.execute("VACUUM ANALYZE file_versions")
         filling.migrate(connection)
-    client = Minio(
-        endpoint=servers.minio.endpoint,
-        access_key=place.user,
-        secret_key=place.password,
-        secure=False,
-        region=servers.minio.region,
-    )
+    client = place.client()
     with suppress(Exception):
         client.make_bucket(bucket_name=BUCKET)
     client.put_object(bucket_name=BUCKET, object_name=key_of(0), data=BytesIO(b"x" * SIZE), length=SIZE)
