@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumer import rights as allowed
-from consumer.check import Check, bad, ok
+from consumer.check import Check, bad, ok, warn
 from consumer.patient import Patient
 from reconcile import condition
 from reconcile.database import migrations, pending
 from reconcile.fitness import quoted
 
 MIGRATE = "storage-reconciler migrate --apply"
+ROLES = "storage-reconciler roles list"
 INIT = "storage-reconciler init --only database --apply, or have its owner run storage-reconciler init --sql"
 
 
@@ -44,8 +45,12 @@ def schema(patient: Patient) -> Iterator[Check]:
 
 
 def rights(patient: Patient) -> Iterator[Check]:
-    """Tell whether we may work with our own tables."""
+    """Tell whether we may work with our own tables; who is to look alone need not."""
     with patient.reading() as connection:
         closed = condition.unwritable(connection)
+        is_reader = condition.is_reader(connection)
+    if is_reader:
+        yield warn(f"{patient.role!r} reads its tables and writes none: what keeps something needs another role", ROLES)
+        return
     grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO {quoted(patient.role)}"
     yield bad(f"not to be read and written: {', '.join(closed)}", grant) if closed else ok("its tables are ours to use")

@@ -36,15 +36,16 @@ def indexed(patient: Patient) -> Iterator[Check]:
 
 
 def flags(patient: Patient) -> Iterator[Check]:
-    """Tell whether a row could be flagged; as long as nothing is, what lacks is no fault."""
+    """Tell whether a row could be flagged; as long as nothing is, or by us, what lacks is no fault."""
     settings = patient.settings
     if settings.mapping.version.status is None:
         yield ok("no status is mapped: only findings are written")
         return
     with patient.reading() as connection:
         faults = catalog.check(connection, settings.mapping, flagging=True, scanning=True)
+        is_needed = settings.flagging and not condition.is_reader(connection)
     for found in _of_faults(patient, faults):
-        yield found if settings.flagging else found._replace(mark=Mark.WARN)
+        yield found if is_needed else found._replace(mark=Mark.WARN)
     if not faults:
         mode = "is" if settings.flagging else "could be"
         yield ok(f"{settings.mapping.status.flag!r} {mode} set in {settings.mapping.version.status}")

@@ -127,6 +127,7 @@ def count_live_rows(turn: Turn) -> None:
             live = rows.live_counts(connection, world.mapping)
             flagged = rows.flagged_counts(connection, world.mapping)
         ledger.keep_live_rows(connection, live, flagged, world.actor)
+        ledger.forget_live_rows(connection, live.keys() | flagged.keys())
 
 
 def end_windows(turn: Turn) -> None:

@@ -57,6 +57,7 @@ class Reader:
     lanes: Sequence[str]
     exits: ExitStack
     canary_lanes: Sequence[str] = ()
+    canary_interval_s: float = 0.0
     groups: dict[str, set[str]] = field(default_factory=dict)
     _asker: Asker | None = None
 
@@ -121,18 +122,29 @@ class Reader:
 
     def _of_sweeps(self, connection: Connection) -> Iterator[Figure]:
         whole = [record for record in inquiry.records(connection, "sweeps") if record[1] is None]
-        for bucket in sorted({*self.buckets, *(record[0] for record in whole)}):
+        known = self._known(connection) or {record[0] for record in whole}
+        for bucket in sorted(known):
             record = next((one for one in whole if one[0] == bucket), None)
             yield from _sweep_figures(bucket, record)
         for bucket, meter, count in connection.execute(SQL["swept"]).fetchall():
-            yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
+            if bucket in known:
+                yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
         yield from summed("reconciler_sweep_wanted", ((1, one.reason) for one in wanted(connection)))
         states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
         if self.canary_lanes:
-            yield from canary_figures(canary.kept(connection), self.canary_lanes)
+            yield Figure("reconciler_canary_interval_seconds", self.canary_interval_s)
+            kept = canary.kept(connection)
+            yield from canary_figures(
+                {bucket: kept.get(bucket, Canary()) for bucket in self.buckets}, self.canary_lanes
+            )
         yield from rule_figures(rulewatch.read(states.get(f"duty {rulewatch.NAME}")))
         for bucket in self.lanes:
             yield Figure("reconciler_express_lanes", states.get(f"express {bucket}") == "express.listening", (bucket,))
+
+    def _known(self, connection: Connection) -> set[str]:
+        """Return the buckets that the configuration names, or live rows: one that is given up makes nobody wait."""
+        counted = {bucket for bucket, live, *_ in inquiry.records(connection, "live_rows") if bucket and live}
+        return {*self.buckets, *counted}
 
 
 def summed(name: str, counted: Iterable[tuple[object, ...]]) -> Iterator[Figure]:

@@ -171,7 +171,13 @@ LEASED = (
         bucket=OPEN,
     ),
     leased("reconciler_rules_refused", "", "1 if MinIO does not let us read a bucket's event rules.", bucket=OPEN),
-    leased("reconciler_canary_sent_timestamp_seconds", "seconds", "When the latest canary was sent.", bucket=OPEN),
+    leased("reconciler_canary_interval_seconds", "seconds", "How often a canary is to be sent."),
+    leased(
+        "reconciler_canary_sent_timestamp_seconds",
+        "seconds",
+        "When the latest canary was sent; 0: none yet.",
+        bucket=OPEN,
+    ),
     leased("reconciler_canary_refused", "", "1 if MinIO does not let the canary be put or deleted.", bucket=OPEN),
     leased(
         "reconciler_canary_arrived_timestamp_seconds",

@@ -57,7 +57,7 @@ class Role(NamedTuple):
 OWNER = Role("owner", "makes and brings up to date", "init, migrate, uninstall", Level.OWN, RULE, CREATE)
 READER = Role(
     "reader", "sees, and changes nothing",
-    "sweep without --fix, explain, findings list, show, orphans list, show, status, doctor, config check",
+    "sweep without --fix, explain, status, report, doctor, config check, every list and show",
     Level.READ, NOTHING, WATCH,
 )  # fmt: skip
 CONSUMER = Role(
@@ -107,6 +107,8 @@ def acls(settings: Settings, wanted: Sequence[Role], prefix: str = PREFIX) -> It
         if one.kafka in {WATCH, CONSUME}:
             yield from (Acl(user, ("Describe", "DescribeConfigs"), "topic", topic) for topic in topics)
             yield from (Acl(user, ("Describe",), "group", name) for name in (group, NO_GROUP))
+        if one.kafka == WATCH:
+            yield Acl(user, ("Read",), "topic", letters)  # whoever may see findings may see what became none
         if one.kafka == CONSUME:
             yield Acl(user, ("Read",), "topic", stream.topic)
             yield Acl(user, ("Read", "Write"), "topic", letters)

@@ -242,8 +242,8 @@ def _reader(service: Service, exits: ExitStack) -> Reader:
     settings = service.settings
     stream = settings.stream
     topics = Topics(stream.topic, stream.dead_letter_topic, renewal.Kafka(settings))
-    canaries = canary.lanes(settings)
-    return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits, canaries)
+    flight = canary.lanes(settings), settings.canary.interval.total_seconds()
+    return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits, *flight)
 
 
 def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:

@@ -101,3 +101,8 @@ def orm_versions(of: Tables) -> Iterator[str]:
 def unwritable(connection: Connection) -> list[str]:
     """Return the tables of our schema that this role cannot work with."""
     return [name for (name,) in connection.execute(SQL["unwritable"]).fetchall()]
+
+
+def is_reader(connection: Connection) -> bool:
+    """Tell whether this role reads our schema and writes none of it, as whoever only looks does."""
+    return connection.execute(SQL["is_reader"]).fetchall() == [(True,)]

@@ -264,6 +264,11 @@ def keep_live_rows(connection: Connection, live: Mapping[str, int], flagged: Map
         connection.execute(SQL["keep_live_rows"], {"bucket": bucket, **counted, "owner": owner})
 
 
+def forget_live_rows(connection: Connection, buckets: Iterable[str]) -> None:
+    """Keep no count of any other bucket: no row names it any more."""
+    connection.execute(SQL["forget_live_rows"], {"buckets": list(buckets)})
+
+
 def prune(connection: Connection, history: timedelta, findings: timedelta, sweeps: timedelta) -> dict[str, int]:
     """Delete what is past its retention: history of closed findings, closed findings, lifted restraints, sweeps.
 

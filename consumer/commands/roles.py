@@ -43,7 +43,12 @@ OBJECTS = {
     BRING: "reads, puts, takes markers away",
     RULE: "sets event rules",
 }
-TOPICS = {NOTHING: "nothing", WATCH: "describes", CONSUME: "reads, writes dead letters", CREATE: "creates topics"}
+TOPICS = {
+    NOTHING: "nothing",
+    WATCH: "describes, reads dead letters",
+    CONSUME: "reads, writes dead letters",
+    CREATE: "creates topics",
+}
 NOTES = ("roles sql, roles policy ROLE and roles acls print what PostgreSQL, MinIO and Kafka take",)
 
 

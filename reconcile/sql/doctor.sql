@@ -14,6 +14,13 @@ WHERE tgrelid = %(table)s::text::regclass AND NOT tgisinternal AND tgenabled IN 
   AND strpos(pg_get_triggerdef(oid), format('NOT (old.%%1$I IS DISTINCT FROM new.%%1$I)', %(column)s::text)) = 0
 ORDER BY 1
 
+-- name: is_reader
+-- Whether this role may read each of our tables, and write none.
+SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+                         AND NOT has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE')), false)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'reconciler' AND c.relkind IN ('r', 'p')
+
 -- name: unwritable
 -- Our own tables that this role cannot work with.
 SELECT c.relname::text

@@ -209,6 +209,9 @@ INSERT INTO reconciler.lease (task, lower, tally, owner, until)
 VALUES ('live_rows', %(bucket)s, jsonb_build_object('live', %(live)s::bigint, 'flagged', %(flagged)s::bigint, 'at', now()), %(owner)s, now())
 ON CONFLICT (task, lower) DO UPDATE SET tally = excluded.tally, owner = excluded.owner, until = excluded.until
 
+-- name: forget_live_rows
+DELETE FROM reconciler.lease WHERE task = 'live_rows' AND lower <> ALL (%(buckets)s::text[])
+
 -- name: free_held
 -- What carries our flag already is held from its purge.
 WITH freed AS (

@@ -69,7 +69,8 @@ def test_the_reader_sees_all_and_writes_nothing(people, office, connection):
     before, reader = written(connection), people.role("reader")
     assert found(swept(reader)) == {("orphan", "orphan"), ("missing", "gone")}
     shown = (["findings", "list"], ["findings", "show", str(orphan)], ["orphans", "list"], ["explain", "gone"])
-    for words in (*shown, ["orphans", "show", str(orphan)], ["status"], ["config", "check"], ["brake", "status"]):
+    shown += (["orphans", "show", str(orphan)], ["status"], ["config", "check"], ["brake", "status"], ["report"])
+    for words in (*shown, ["suppress", "list"], ["findings", "rules", "list"], ["doctor"]):
         ended = reader.run(*words)
         assert ended.returncode == 0, ended.stderr
     acts = (["findings", "note", str(orphan)], ["orphans", "approve", str(orphan)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import confluent_kafka as ck
@@ -12,6 +13,7 @@ from tests.support import admitting, consuming
 from tests.support.command import Program
 from tests.support.waiting import until
 
+KAFKA = ("topics", "retention", "compaction", "group")
 USERS = [f"{PREFIX}{name}" for name in ROLES]
 
 
@@ -61,6 +63,7 @@ def test_only_the_owner_makes_topics(site, guarded):
     assert site.topic in topics(site)
 
 
+@pytest.mark.timeout(240)
 def test_the_consumer_reads_commits_and_buries_and_the_reader_does_not(site, guarded):
     """As the reader it ends with status 2, and nothing is committed; as the consumer all is worked off."""
     words = ("init", "--only", "kafka", "--partitions", "4", "--apply")
@@ -77,6 +80,12 @@ def test_the_consumer_reads_commits_and_buries_and_the_reader_does_not(site, gua
         assert len(site.letters()) == 1
         process.terminate()
         assert process.wait(30) == 0
+    reader = as_role(site, guarded[1], "reader")
+    for words in (["list"], ["show", "0:1"]):
+        assert reader.process("dead-letters", *words).returncode == 0, words
+    examined = json.loads(reader.process("doctor", "-o", "json").stdout)
+    of_kafka = {one["check"]: one["mark"] for one in examined if one["check"].startswith("kafka")}
+    assert of_kafka == dict.fromkeys(("kafka", *(f"kafka.{one}" for one in KAFKA)), "✓")
     replayed = consumer.process("replay", "--from", "earliest")
     assert replayed.returncode == 0, replayed.stderr
     assert consumer.process("dead-letters", "list").returncode == 0

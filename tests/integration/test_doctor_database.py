@@ -79,6 +79,8 @@ def test_a_missing_and_an_old_schema_and_one_that_is_not_ours(database, connecti
     connection.execute("INSERT INTO reconciler.migration (number, sha256) VALUES (2, 'x')")
     connection.execute(f"GRANT USAGE ON SCHEMA reconciler TO {urlsplit(role).username}")
     connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA reconciler TO {urlsplit(role).username}")
+    assert one(settings(role), "schema.rights").mark is Mark.WARN, "who reads all and writes nothing is to look alone"
+    connection.execute(f"GRANT INSERT ON reconciler.look TO {urlsplit(role).username}")
     closed = one(settings(role), "schema.rights")
     assert closed.mark is Mark.BAD
     connection.execute(closed.fix)

@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from consumer import counted, metrics
+from consumer.canary import DURABLE
 from consumer.counting import UNKNOWN, Counting, Figure
-from consumer.duties import do_one, let_go
+from consumer.duties import Duty, count_live_rows, do_one, let_go
 from consumer.figures import INTERVAL_S, Reader, Topics, lag_figures
 from consumer.kafka_positions import Asker, Lag
 from consumer.losses import Loss, Sight
@@ -20,6 +21,9 @@ from reconcile.model import Misconfigured
 from reconcile.steps import Tally
 from tests.support import consuming, proxy
 from tests.support.scraping import Page
+
+SWEPT = "reconciler_last_complete_sweep_timestamp_seconds"
+SENT = "reconciler_canary_sent_timestamp_seconds"
 
 
 @pytest.fixture
@@ -221,6 +225,25 @@ def test_the_figures_are_those_of_the_database_and_of_the_topic(site, reader):
     kept = counted.read(inquiry.records(site.connection, "leases"))
     assert (kept.kinds["missing"].open, kept.kinds["missing"].flagged, kept.kinds["orphan"].size_bytes) == (1, 1, 7)
     assert (kept.lag_records, kept.dead_letters) == (2, 1)
+
+
+def test_a_bucket_that_is_given_up_is_told_no_more(site, reader):
+    """Neither the age of its sweep, nor its canary; what live rows name is told, and once none does, no more."""
+    sweep = "INSERT INTO reconciler.sweep (bucket, mode, state, actor) VALUES (%s, 'report', 'complete', 'test')"
+    for bucket in ("given-up", "by-rows"):
+        site.sql(sweep, bucket)
+    site.sql("INSERT INTO reconciler.lease (task, lower, owner, until) VALUES ('canary', 'given-up', '', now())")
+    made, counting, world = reader("one")
+    made.canary_lanes, made.canary_interval_s = (DURABLE,), 60.0
+    ledger.keep_live_rows(site.connection, {"by-rows": 1}, {}, "test")
+    for known in ({site.bucket, "by-rows"}, {site.bucket}):
+        do_one(world, made.duty(), lambda *_: True)
+        found = figures(counting)
+        assert {labels[0] for name, labels in found if name == SWEPT} == known
+        assert {labels[0] for name, labels in found if name == SENT} == {site.bucket}
+        do_one(world, Duty("live rows", 600.0, count_live_rows), lambda *_: True)
+    assert found[SENT, (site.bucket,)] == 0, "none was sent yet, which is told"
+    assert found["reconciler_canary_interval_seconds", ()] == 60
 
 
 def test_figures_of_the_servers_are_shown_by_one_process_alone(reader):
