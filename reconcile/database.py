@@ -183,14 +183,19 @@ class Database:
             ) from error
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Lend the connection in a transaction; raises Busy where somebody else was at the same rows."""
+    def statement(self) -> Iterator[Connection]:
+        """Lend the connection for a statement committed by itself; raises Busy where somebody was at the same rows."""
         with self.use() as connection:
             try:
-                with connection.transaction():
-                    yield connection
+                yield connection
             except BUSY as error:
                 raise Busy(first_line(error)) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend the connection in a transaction; raises Busy where somebody else was at the same rows."""
+        with self.statement() as connection, connection.transaction():
+            yield connection
 
     def cancel(self) -> None:
         """Let the server give up what another thread waits for here, if it still does."""

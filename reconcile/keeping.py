@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -133,26 +134,38 @@ class Kept:
         return Range(*found[0]) if found else None
 
     def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:
-        """Keep drifts and checkpoint in one transaction, if the range is still ours."""
+        """Keep drifts and checkpoint in one transaction if the range is still ours; raises Lost if the sweep is not."""
         tally = {**totals, "done": 1} if done else dict(totals)
-        given = {"task": self.task, "lower": part.lower, "owner": self.owner, "until_s": LEASE_S}
+        given = {**self._ours, "lower": part.lower, "checkpoint": checkpoint, "tally": Jsonb(tally)}
         seen = once([*found.healed, *found.drifts])  # what healed between two looks may be a drift by the second
 
         def write(connection: Connection) -> bool:
-            ours = connection.execute(SQL["advance"], {**given, "checkpoint": checkpoint, "tally": Jsonb(tally)})
-            if ours.fetchone() is None:
-                return False
-            self._keep(connection, seen, seen_again=False)
-            self._lead(connection)
-            return True
+            [(advanced, leading)] = connection.execute(SQL["advance"], given).fetchall()
+            if not leading:
+                raise self._lost()
+            if advanced:
+                self._keep(connection, seen, seen_again=False)
+            return bool(advanced)
 
-        return self._written(write, AGAIN)
+        alone = self.database.transaction if seen else self.database.statement
+        return self._written(write, AGAIN, alone)
 
-    def _written(self, write: Callable[[Connection], T], over: tuple[type[Exception], ...] = (Busy,)) -> T:
+    @property
+    def _ours(self) -> dict[str, Any]:
+        """What the statements take that write only what is ours."""
+        leases = {"task": self.task, "bucket_task": lease_of(self.run.bucket), "until_s": LEASE_S}
+        return {**leases, "id": self.run.id, "owner": self.owner, "leads": self.leads}
+
+    def _written(
+        self,
+        write: Callable[[Connection], T],
+        over: tuple[type[Exception], ...] = (Busy,),
+        within: Callable[[], AbstractContextManager[Connection]] | None = None,
+    ) -> T:
         """Write in one transaction, again while another holds what it needs; raises Unavailable if that lasts."""
 
         def attempt() -> T:
-            with self.database.transaction() as connection:
+            with (within or self.database.transaction)() as connection:
                 return write(connection)
 
         try:
@@ -167,15 +180,14 @@ class Kept:
 
     def _lead(self, connection: Connection) -> None:
         """Keep the bucket's lease; raises Lost if it ran out."""
-        if not self.leads:
-            return
-        ours = ledger.advance_lease(connection, lease_of(self.run.bucket), self.owner, LEASE_S, None)
-        run = run_of(connection, self.run.id) if ours else None
-        if run is None or run.state != "running":
-            raise Lost(
-                f"sweep {self.run.id}: its lease ran out while this run did not answer, and another may have taken it"
-                " over; --resume goes on with it"
-            )
+        if self.leads and not connection.execute(SQL["lead"], self._ours).fetchall():
+            raise self._lost()
+
+    def _lost(self) -> Lost:
+        return Lost(
+            f"sweep {self.run.id}: its lease ran out while this run did not answer, and another may have taken it over;"
+            " --resume goes on with it"
+        )
 
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
         """Return references with findings, in key order, none of their keys in part."""

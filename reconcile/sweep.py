@@ -6,8 +6,8 @@ listing is read nor where drifts are kept.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple, Protocol
@@ -63,6 +63,29 @@ class Keeper(Protocol):
         ...
 
 
+class Findings:
+    """The third side: references with findings in key order, asked for a page at a time from a key on.
+
+    What is opened meanwhile below the end of a page is not among them: it was looked at just then.
+    """
+
+    def __init__(self, ask: Callable[[str], Sequence[ObjectRef]], lower: str) -> None:
+        self._ask = ask
+        self._lower: str | None = lower
+        self._page: deque[ObjectRef] = deque()
+
+    def upto(self, key: str | None) -> Iterator[ObjectRef]:
+        """Yield those of keys up to and with this one, None for all that are left, each once."""
+        while self._more() and (key is None or self._page[0].key <= key):
+            yield self._page.popleft()
+
+    def _more(self) -> bool:
+        if not self._page and self._lower is not None:
+            self._page.extend(self._ask(self._lower))
+            self._lower = self._page[-1].key if self._page else None
+        return bool(self._page)
+
+
 @dataclass
 class Sweep:
     """One process's part in a sweep. `tell` is told the totals after each block, `doubt` says why to give up then."""
@@ -83,8 +106,9 @@ class Sweep:
     def compare(self, part: Range) -> None:
         """Compare one range from its checkpoint on; ends early if it went to somebody else."""
         totals, at = Counter(part.totals), part.checkpoint
+        findings = Findings(lambda lower: self.keeper.open_findings(lower, part.upper), at)
         for block in compare(self.objects(at, part.upper), self.rows(at, part.upper)):
-            found = self.examine(block, at)
+            found = self.examine(block, findings.upto(block.upto))
             totals.update(found.totals)
             self.tell(totals)
             if not self.keeper.advance(part, block.upto, totals, found, done=False):
@@ -92,16 +116,16 @@ class Sweep:
             at = block.upto
             if why := self.doubt(totals):
                 raise Held(why)
-        found = self.looker.look([Hint(ref, named_by="sweep") for ref in self.findings(at, part.upper)])
+        found = self.looker.look([Hint(ref, named_by="sweep") for ref in findings.upto(None)])
         totals.update(found.totals)
         self.keeper.advance(part, at, totals, found, done=True)
 
-    def examine(self, block: Block, after: str) -> Confirmed:
+    def examine(self, block: Block, findings: Iterable[ObjectRef]) -> Confirmed:
         """Look at what differs in a block, and at what is open in it."""
         differing = [one for one in candidates(block) if self.watched(one.key)]
         hints = [hint for one in differing for hint in hints_of(self.looker.bucket, one)]
         named = {hint.ref for hint in hints}
-        hints += [Hint(ref, named_by="sweep") for ref in self.findings(after, block.upto) if ref not in named]
+        hints += [Hint(ref, named_by="sweep") for ref in findings if ref not in named]
         found = self.looker.look(hints)
         known = {one.key for one in found.drifts if one.known}
         named_once = {(one.key, one.s3_version) for one in differing}
@@ -109,14 +133,6 @@ class Sweep:
         sums |= {"candidates": len(named_once), "known": sum(key in known for key, _ in named_once)}
         found.totals.update(sums)
         return found
-
-    def findings(self, lower: str, upper: str | None) -> list[ObjectRef]:
-        """Return the references of a range that have findings."""
-        refs: list[ObjectRef] = []
-        while page := self.keeper.open_findings(lower, upper):
-            refs += page
-            lower = page[-1].key
-        return refs
 
     def see_again(self, margin: timedelta, waiting: Callable[[int], None]) -> None:
         """Look a second time at what was sighted, not before the margin is over: what passes by itself is no drift."""

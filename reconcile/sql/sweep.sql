@@ -56,12 +56,28 @@ FROM (
 WHERE l.task = %(task)s AND l.lower = free.lower
 RETURNING l.lower, l.upper, l.checkpoint, l.tally
 
+-- name: lead
+-- Whether the sweep, and the bucket's lease, are still ours; the lease is kept.
+WITH kept AS (
+    UPDATE reconciler.lease SET until = now() + %(until_s)s * interval '1 second'
+    WHERE task = %(bucket_task)s AND lower = '' AND owner = %(owner)s AND until > now() RETURNING task)
+SELECT FROM kept, reconciler.sweep AS s WHERE s.id = %(id)s AND s.state = 'running'
+
 -- name: advance
--- Checkpoint and totals in one; nothing if the range went to another owner.
-UPDATE reconciler.lease SET checkpoint = %(checkpoint)s, tally = %(tally)s,
-    until = CASE WHEN %(tally)s::jsonb ? 'done' THEN now() ELSE now() + %(until_s)s * interval '1 second' END
-WHERE task = %(task)s AND lower = %(lower)s AND owner = %(owner)s AND until > now() AND NOT tally ? 'done'
-RETURNING task
+-- Checkpoint and totals in one, for whoever leads only while that is so: whether the range is ours, and the sweep.
+WITH kept AS (
+    UPDATE reconciler.lease SET until = now() + %(until_s)s * interval '1 second'
+    WHERE %(leads)s AND task = %(bucket_task)s AND lower = '' AND owner = %(owner)s AND until > now() RETURNING task),
+led AS (
+    SELECT NOT %(leads)s OR EXISTS (
+        SELECT FROM kept, reconciler.sweep AS s WHERE s.id = %(id)s AND s.state = 'running') AS is_so),
+advanced AS (
+    UPDATE reconciler.lease AS l SET checkpoint = %(checkpoint)s, tally = %(tally)s,
+        until = CASE WHEN %(tally)s::jsonb ? 'done' THEN now() ELSE now() + %(until_s)s * interval '1 second' END
+    FROM led
+    WHERE led.is_so AND l.task = %(task)s AND l.lower = %(lower)s AND l.owner = %(owner)s AND l.until > now()
+      AND NOT l.tally ? 'done' RETURNING l.task)
+SELECT EXISTS (SELECT FROM advanced), is_so FROM led
 
 -- name: let_go
 UPDATE reconciler.lease SET until = now() WHERE owner = %(owner)s AND until > now()

@@ -55,11 +55,8 @@ def test_a_copy_that_breaks_off_is_no_end_of_the_rows(database):
         connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     with closing(Copying(Database(database), lines)) as copying:
-        read: list[bytes] = []
         with pytest.raises(Unavailable, match="terminating connection"):
-            for block in copying.blocks():
-                read += block
-        assert len(read) <= 1_000
+            list(copying.blocks())
         assert not copying.whole
 
 
