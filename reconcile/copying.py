@@ -25,6 +25,7 @@ class Copying:
         self, database: Database, lines: Callable[[Connection], Generator[bytes]], directory: Path | None = None
     ) -> None:
         self._database = database.another()
+        self._database.connection()  # before anything can come in between, and so that it may be cancelled
         self._lines = lines
         self._grown = threading.Condition()
         self.spool = Spool(directory)
@@ -44,7 +45,7 @@ class Copying:
     def close(self) -> None:
         """End the copy and give the space back."""
         while not self._copy.done():
-            self._database.cancel()  # in vain while it connects
+            self._database.cancel()  # in vain before the statement
             wait([self._copy], CANCEL_AGAIN_S)
         self._pool.shutdown()
         self._database.close()
