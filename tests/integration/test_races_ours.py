@@ -9,31 +9,35 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from consumer.sides import Scope, facts_of, opened
 from reconcile.database import BRAKE_LOCK
 from reconcile.erase import Erasing
 from reconcile.erasing import facts_of as approved_as
 from reconcile.inquiry import Filter
 from reconcile.life import Input
-from reconcile.looker import Looker
-from reconcile.model import Action, Brake, Hint, Kind, ObjectRef, Policy
+from reconcile.model import Action, Kind, ObjectRef, Policy
 from reconcile.purging import Aims, Purging
-from reconcile.reconciler import reconcile
 from reconcile.settings import Trash
 from reconcile.storing import Storing
-from reconcile.sweep import Sweep
 from reconcile.trash import Bin
 from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
-from reconcile.trial import Trial
-from reconcile.unkept import Unkept
 from tests.contract.conftest import ground, live_stage  # noqa: F401 - a fixture
-from tests.contract.stages import GRACE, HOUR, ORPHAN_GRACE, Meanwhile, look, look_again
-from tests.support.racing import Racer, Standing, orders, race
+from tests.contract.stages import GRACE, Meanwhile, look, look_again
+from tests.support.racers import (
+    BELIEVING,
+    LOOK_STEPS,
+    back,
+    claimed,
+    flagged,
+    looking,
+    orphan,
+    quiet,
+    racer,
+    suspected,
+)
+from tests.support.racing import orders, race
 
-BELIEVING = Brake(floor=100_000, bucket_floor=100_000)
 AT_ONCE = Policy(flagging=True, orphan_grace=timedelta(0))
 NOW = Aims(timedelta(0), timedelta(0), even_alone=True)
-LOOK_STEPS = 5  # to after the HEADs, to after the read, to before the second read, to before the commit, to the end
 OF_KEY = """
 SELECT h.act FROM reconciler.history AS h JOIN reconciler.finding AS f ON f.id = h.finding_id
 WHERE f.key = %s ORDER BY h.id
@@ -65,11 +69,6 @@ def named(stage, ref):
     return Named(number, ref, row_id)
 
 
-def looking(stage, world, ref, action=Action.LOOK):
-    """Look as a consumer does."""
-    return reconcile(world, [Hint(ref, action, named_by="event")])
-
-
 def acting(act):
     """Return a person's act on the one finding of a reference."""
 
@@ -79,44 +78,6 @@ def acting(act):
         return list(carried_out(world, deed, [named(stage, ref)]))
 
     return done
-
-
-def suspected(stage, world, ref):
-    """Have a row whose object is gone, its grace over."""
-    stage.row(ref.key)
-    look(world, ref)
-
-
-def flagged(stage, world, ref):
-    """Have it flagged."""
-    suspected(stage, world, ref)
-    stage.age(GRACE)
-    look(world, ref)
-
-
-def back(stage, world, ref):
-    """Have it flagged, and its object back."""
-    flagged(stage, world, ref)
-    stage.put(ref.key)
-
-
-def orphan(stage, world, ref):
-    """Have an orphan, open."""
-    stage.put(ref.key)
-    look(world, ref)
-    stage.age(ORPHAN_GRACE)
-    look(world, ref)
-
-
-def claimed(stage, world, ref):
-    """Have an open orphan whose row has come."""
-    orphan(stage, world, ref)
-    stage.row(ref.key)
-
-
-def racer(stage, world, work):
-    """Have a process's work raced with, which is given its World and what stands at a point."""
-    return Racer(stage.connection, world.actor, lambda pause: work(Standing(world, pause), pause))
 
 
 FLAGGED = ("suspected", "flagged")
@@ -160,14 +121,6 @@ def test_of_two_at_one_finding_one_goes_first(stage, worlds, what):
         look(worlds[0], ref)  # both may have found the other at it, and then look again soon
         kept.add(tuple(act for (act,) in stage.sql(OF_KEY, [ref.key])))
     assert kept <= serial
-
-
-def quiet(stage, world, refs):
-    """Look again and again, until nothing that a look could do is left."""
-    for _ in range(3):
-        look(world, *refs)
-        stage.age(HOUR)
-        look_again(world)
 
 
 def upload(stage, world, ref, pause):
@@ -217,7 +170,9 @@ MEANWHILE = {
     "its row comes": lambda stage, ref, _: stage.row(ref.key),
     "it is written anew": lambda stage, ref, _: stage.put(ref.key, b"NEWER"),
     "both": lambda stage, ref, pause: (stage.put(ref.key, b"NEWER"), pause(), stage.row(ref.key, size=5)),
+    "it goes and returns": lambda stage, ref, pause: (stage.remove(ref.key), pause(), stage.put(ref.key, b"NEWER")),
 }
+TWO_STEPS = {"both", "it goes and returns"}
 
 
 @pytest.mark.invariant(6)
@@ -229,7 +184,7 @@ def test_an_approval_and_an_object_that_is_wanted_again(stage, what):
     person, world = (stage.world(AT_ONCE, BELIEVING, name) for name in ("person", "other"))
     refs, acts = {}, set()
     with Storing(stage.server) as storing:
-        for number, order in enumerate(orders(2 * LOOK_STEPS + 5, 1 + (what == "both"), [*MEANWHILE].index(what))):
+        for number, order in enumerate(orders(2 * LOOK_STEPS + 5, 1 + (what in TWO_STEPS), [*MEANWHILE].index(what))):
             ref = refs[number] = ObjectRef(stage.bucket, f"k{number}")
             orphan(stage, world, ref)
             approve = Deed(Input.APPROVE, facts=lambda _, side: {"approved": approved_as(side)})
@@ -248,66 +203,6 @@ def test_an_approval_and_an_object_that_is_wanted_again(stage, what):
     assert gone == missing
     assert {one.size for one in there.values() if not one.is_marker} == {3 if what == "its row comes" else 5}
     assert "deletion begun" in acts
-
-
-def swept(stage, standing, pause, ref):
-    """Sweep one key, and look at what differs as `--fix` does."""
-    scope = Scope(stage.bucket, ref.key)
-    [(began,)] = stage.sql("SELECT now()")
-    looker = Looker(Trial(standing, has_kept=True), stage.bucket, began, lambda _: None)
-    keeper = Unkept()
-    facts = facts_of(standing.mapping, scope)
-    with opened(standing.database, standing.mapping, standing.objects, scope, facts) as sides:
-
-        def rows(lower, upper):
-            pause()
-            yield from sides.rows(lower, upper)
-
-        def objects(lower, upper):
-            pause()
-            yield from sides.objects(lower, upper)
-
-        Sweep(looker, keeper, objects, rows).run()
-    reconcile(standing, [Hint(one, named_by="sweep") for one, _ in keeper.found])
-
-
-def comes(stage, world, ref, pause):
-    """Upload, commit the row, and hear of it."""
-    stage.put(ref.key)
-    pause()
-    stage.row(ref.key)
-    pause()
-    looking(stage, world, ref, Action.CREATED)
-
-
-def goes(stage, world, ref, pause):
-    """Delete the row, remove its object, and hear of it."""
-    stage.delete_row(f"row of {ref.key}")
-    pause()
-    stage.remove(ref.key)
-    pause()
-    looking(stage, world, ref, Action.REMOVED)
-
-
-@pytest.mark.invariant(1)
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("change", [comes, goes])
-def test_a_sweep_and_the_stream_at_what_changes_meanwhile(stage, worlds, change):
-    """Whatever the sweep had read before: no row is flagged, and when all is quiet nothing is left of it."""
-    refs = {}
-    for number, order in enumerate(orders(2 * LOOK_STEPS + 2, LOOK_STEPS + 2, change is goes)):
-        ref = refs[number] = ObjectRef(stage.bucket, f"k{number:03}")
-        if change is goes:
-            stage.put(ref.key)
-            stage.row(ref.key)
-        race(
-            racer(stage, worlds[0], lambda standing, pause, ref=ref: swept(stage, standing, pause, ref)),
-            racer(stage, worlds[1], lambda standing, pause, ref=ref: change(stage, standing, ref, pause)),
-            order,
-        )
-    quiet(stage, worlds[1], refs.values())
-    assert stage.findings() == []
-    assert set(stage.history()) <= {"suspected", "resolved"}
 
 
 @pytest.mark.invariant(7)
