@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconcile import life
+from reconcile import life, restraint
 from reconcile.model import Absent, Finding, NotAsked, ObjectSide, Present, Row, RowState, Unknown
 
 WHO = ("none", "live", "flagged by us", "flagged by others", "expects absence")
@@ -17,7 +17,6 @@ CELLS = {f"verdict: {who} x {what}" for who, what in product(WHO, WHAT)} | {
     "verdict: live x differs",
     "verdict: flagged by us x differs",
 }
-UNPLAYED = {"life: nothing, ignore"}  # rules of a person: no story makes one yet
 RARE = {"life: approved, other", "life: ignored, foreign"}  # once in some ten thousand stories; asked of a million
 INVARIANTS = {f"invariant {number}" for number in range(1, 10)}
 
@@ -59,7 +58,9 @@ def counting(counts: Counter[str]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(life, "judge_row", of_row)
         patch.setattr(life, "judge_object", of_object)
-        patch.setattr(life, "LIFE", Counting(life.LIFE, counts))
+        table = Counting(life.LIFE, counts)
+        for module in (life, restraint):
+            patch.setattr(module, "LIFE", table)
         yield
 
 
@@ -87,7 +88,7 @@ def what(row: Row | None, side: ObjectSide) -> str:
 
 
 def never(counts: Counter[str], *, rare: bool = False) -> list[str]:
-    """Return what was never exercised, of all that is played; what is rare only if that is asked."""
-    transitions = {transition(*key) for key in life.LIFE} - UNPLAYED - (set() if rare else RARE)
+    """Return what was never exercised, of all that there is; what is rare only if that is asked."""
+    transitions = {transition(*key) for key in life.LIFE} - (set() if rare else RARE)
     invariants = {one for one in INVARIANTS if not any(name.startswith(one) for name, count in counts.items() if count)}
     return sorted(invariants | {name for name in CELLS | transitions if not counts[name]})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from consumer import hold, loop
-from reconcile import compare, life, reconciler, sweep, verdict
+from reconcile import compare, life, reconciler, restraint, sweep, verdict
 from reconcile.model import Absent, Drift, Foreign, Kind, State, Unknown
 from reconcile.steps import GiveBack, Tally
 from reconcile.triage import Deed
@@ -144,6 +144,11 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "6: deleted as it was approved": patched(Deed, "_changed", as_approved),
     "6: an approval outlives its reason": patched(life, "LIFE", without((State.APPROVED, life.Input.HEALTHY))),
     "7: there is no brake": patched(reconciler, "restrain", lambda _: lambda steps, *__: (list(steps), [])),
+    "7: a window holds nothing": patched(restraint, "_suppressed", lambda _: lambda step, *__: step),
+    "7: a rule is not asked where it would open": patched(
+        restraint, "ignore", lambda _: lambda steps, *__: list(steps)
+    ),
+    "7: a rule is not asked where it begins": patched(reconciler, "ignore", lambda _: lambda steps, *__: list(steps)),
     "8: a removal settles at a glance": patched(verdict, "rows_of", giving([])),
     "8: a size does not count at a glance": patched(verdict, "_agrees", lambda _: lambda *given: bool(given[1])),
     "8: a removal is not remembered": patched(hold.Hold, "recently_removed", giving(value=False)),

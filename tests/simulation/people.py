@@ -8,7 +8,7 @@ from reconcile.life import Input, Subject
 from reconcile.model import FINAL, Finding, Kind, ObjectSide, RowState, State
 from reconcile.steps import Purge
 from reconcile.triage import Deed, Named, Outcome, as_it_is, carried_out, unasked
-from tests.simulation.servers import FLAG
+from tests.simulation.servers import FLAG, Servers
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -67,6 +67,24 @@ def act(play: "Play", what: str, number: int) -> None:
         for outcome in carried_out(world, deed, [one], "person"):
             told(play, what, outcome)
             play.counts[f"person: {what}, {'done' if outcome.done else 'left alone'}"] += 1
+
+
+def rules_over(servers: Servers) -> list[int]:
+    """Return the numbers of the rules that are over, and have still to be closed."""
+    rules = [(number, one) for number, one in enumerate(servers.answer().restraints, 1) if one.effect == "ignore"]
+    return [number for number, one in rules if not one.lifted_at and one.until <= servers.now]
+
+
+def end_rules(play: "Play") -> None:
+    """Reopen what rules held that are over, and close them, as the duty does."""
+    deed = Deed(Input.REOPEN, "its end", as_it_is, through=unasked, after=NOW)
+    for number in rules_over(play.servers):
+        kept = [one.finding for one in play.servers.answer().findings.values()]
+        held = [one for one in kept if one.state is State.IGNORED and one.held_by == f"rule {number}"]
+        named = [Named(one.id, one.ref, one.row_id) for one in held]
+        if all(outcome.done for outcome in carried_out(play.world("rule"), deed, named, "rule")):
+            restraints = play.servers.answer().restraints
+            restraints[number - 1] = restraints[number - 1]._replace(lifted_at=play.servers.now)
 
 
 def told(play: "Play", what: str, outcome: Outcome) -> None:

@@ -12,10 +12,10 @@ from consumer.events import DIALECTS
 from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.loop import Consumer, Stream
-from reconcile.model import Brake, Hint, ObjectRef, Policy, Unavailable
+from reconcile.model import Brake, Hint, Kind, ObjectRef, Policy, Unavailable
 from tests.simulation.broker import PARTITIONS, Broker, MemoryTopic
 from tests.simulation.files import Files
-from tests.simulation.people import act
+from tests.simulation.people import act, end_rules, rules_over
 from tests.simulation.rows import Rows
 from tests.simulation.servers import Servers
 from tests.simulation.stepped import BUCKET, Faults, SteppedWorld
@@ -188,6 +188,7 @@ class Play:
 
     def turn(self, number: int) -> None:
         """Let a consumer take a turn."""
+        self.end_restraints()
         calls = iter((False,))
         consumer = self.consumers[number]
         self.process(f"consumer {number}", lambda: consumer.run(lambda: next(calls, True), lambda _: None))
@@ -241,6 +242,7 @@ class Play:
         self.faults.slow.clear()
         self.faults.hidden.clear()
         self.faults.failing = self.faults.unconfirmed = self.broker.unconfirmed = 0
+        self.servers.lift()
         while self.files.late:
             self.files.deliver(0)
         for _ in range(60):
@@ -261,6 +263,23 @@ class Play:
             self.release()
             self.look_at_all()
             self.settle()
+
+    def restrain(self, effect: str, pattern: str | None, kind: str | None, seconds: float) -> None:
+        """Set a window or a rule, as a person does, where the database answers."""
+        if not self.servers.down:
+            self.servers.restrain(effect, BUCKET, pattern, Kind(kind) if kind else None, timedelta(seconds=seconds))
+
+    def lift(self) -> None:
+        """End windows and rules before their time."""
+        if not self.servers.down:
+            self.servers.lift()
+
+    def end_restraints(self) -> None:
+        """Do what the duties do once windows or rules are over."""
+        if self.servers.tables.restraints and not self.servers.down:
+            self.servers.end_windows()
+            if rules_over(self.servers):
+                self.process("duty", lambda: end_rules(self))
 
     def release(self) -> None:
         """Lift the brakes, as a person does."""

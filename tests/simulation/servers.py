@@ -249,23 +249,30 @@ class Servers:
 
     def suppress(self, bucket: str, pattern: str | None, lasting: timedelta) -> None:
         """Set a window, as a person does."""
-        until = self.now + lasting
-        self.answer().restraints.append(Restraint("suppress", bucket, None, self.now, until, pattern=pattern))
+        self.restrain("suppress", bucket, pattern, None, lasting)
 
-    def ignore(self, bucket: str, pattern: str, kind: Kind | None, lasting: timedelta) -> int:
+    def ignore(self, bucket: str, pattern: str | None, kind: Kind | None, lasting: timedelta) -> int:
         """Set an ignore rule, as a person does; returns its number."""
-        until = self.now + lasting
-        self.answer().restraints.append(Restraint("ignore", bucket, kind, self.now, until, pattern=pattern))
+        self.restrain("ignore", bucket, pattern, kind, lasting)
         return len(self.answer().restraints)
+
+    def restrain(self, effect: str, bucket: str, pattern: str | None, kind: Kind | None, lasting: timedelta) -> None:
+        """Set what a person sets."""
+        end = self.now + lasting
+        self.answer().restraints.append(Restraint(effect, bucket, kind, self.now, end, pattern=pattern))
 
     def lift_windows(self) -> None:
         """End every window before its time, as a person does."""
+        self.lift({"suppress"})
+        self.end_windows()
+
+    def lift(self, effects: Collection[str] = BY_HAND) -> None:
+        """Have what persons have set be over."""
         tables = self.answer()
         tables.restraints = [
-            one._replace(until=self.now) if one.effect == "suppress" and not one.lifted_at else one
+            one._replace(until=min(one.until, self.now)) if one.effect in effects and not one.lifted_at else one
             for one in tables.restraints
         ]
-        self.end_windows()
 
     def end_windows(self) -> None:
         """Ask for a look at all that a window covered which is over, and close it."""

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 KEYS = ("a", "b/c", "ü +%")
 FATES = ("told", "told", "told", "told", "late", "late", "lost", "twice")
+PATTERNS: dict[str | None, tuple[str, ...]] = {None: KEYS, "/a": ("a",), "/b/**": ("b/c",), "c": ("b/c",)}
+RESTRAINED = 0.15  # of the stories
+SPANS = (20.0, 60.0, 900.0, 20_000.0)
 WAITS = (0.01, 0.03, 0.3, 1.0, 3.0, 12.0, 31.0, 31.0, 31.0, 65.0, 125.0, 900.0, 20_000.0)
 
 
@@ -57,7 +60,22 @@ def story_of(seed: int, length: int = 10) -> Story:
     work = [list(writer.work()) for _ in range(random.randint(length // 2, length))]
     told = merged(random, [*files, *others, *work])
     actions = tuple(Action(random.choice((0, 0, 1, 2, 3, 5, 8)), verb, tuple(args)) for verb, *args in told)
-    return Story(seed, writer.setting, actions)
+    return Story(seed, writer.setting, restrained(seed, actions))
+
+
+def restrained(seed: int, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Have people set windows and rules in some stories, by a chance of its own: the others stay what they were."""
+    random = Random(f"restraints of {seed}")  # noqa: S311 - no secret
+    told = list(actions)
+    if random.random() < RESTRAINED:
+        for _ in range(random.randint(1, 2)):
+            effect, pattern = random.choice(("suppress", "ignore")), random.choice([*PATTERNS])
+            kind = random.choice((None, "missing", "orphan")) if effect == "ignore" else None
+            given = (effect, pattern, kind, random.choice(SPANS))
+            told.insert(random.randrange(len(told)), Action(0, "restrain", given))
+        if random.random() < 0.5:
+            told.insert(random.randrange(len(told)), Action(random.choice((0, 3)), "lift"))
+    return tuple(told)
 
 
 def _setting(random: Random) -> Setting:

@@ -10,8 +10,9 @@ from consumer.hold import Partition
 from reconcile.model import FINAL, Absent, Finding, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
 from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
-from tests.simulation.servers import FLAG, Servers, Stored
+from tests.simulation.servers import BY_HAND, FLAG, Restraint, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
+from tests.simulation.story import PATTERNS
 from tests.simulation.truth import truth_of
 
 OF_ROWS = {"ignored", "reopened", "approval withdrawn", "flagged by others"}  # acts that rest on no look
@@ -139,6 +140,7 @@ class Watch:
             self.before_flag[one.row_id] = one.previous_status or ""
         if one.state in FINAL and was is not None and was.finding.previous_status is not None:
             self._closed(one)
+        self._restrained(txn, one, last.act)
         if last.act == "approved" and world.actor == "person":
             self.approved.add(number)
         elif last.act == "deletion begun":
@@ -157,6 +159,21 @@ class Watch:
         if not gone and (proof is None or proof.step < changed):
             raise Violated(f"invariant 4: {last.act} on {proof}, and at step {changed} rows or findings had changed")
         self.counts["invariant 4: decided on what was looked at since"] += 1
+
+    def _restrained(self, txn: SteppedTxn, one: Finding, act: str) -> None:
+        """Ask that nothing opens in a window, nor begins under a rule; and that what a rule ignored is under it."""
+        those = [] if txn.before is None else enumerate(txn.before.restraints, 1)
+        at_work = [(number, each) for number, each in those if each.until > txn.now and not each.lifted_at]
+        on = {number: each.effect for number, each in at_work if covers(each, one)}
+        opens = act in {"opened", "flagged", "flagged after release"}
+        if opens and "suppress" in on.values():
+            raise Violated(f"invariant 7: {one} was {act} in a window")
+        if (opens or act == "suspected") and "ignore" in on.values():
+            raise Violated(f"invariant 7: {one} was {act} under a rule")
+        if act == "ignored" and one.held_by and on.get(int(one.held_by.split()[-1])) != "ignore":
+            raise Violated(f"invariant 7: {one} was ignored, and {on or 'nothing'} covers it")
+        self.counts["invariant 7: ignored by a rule"] += act == "ignored" and bool(one.held_by)
+        self.counts["invariant 7: held by a window"] += act == "held" and "suppress" in on.values()
 
     def _closed(self, one: Finding) -> None:
         """Ask that a flag of ours is not left without the finding that gives it back."""
@@ -221,6 +238,8 @@ class Watch:
                 raise Violated(f"{when}: found and not so: {one}")
             if one.state is State.SUSPECTED and one.held_by != "brake":
                 raise Violated(f"{when}: still suspected: {one}")
+            if one.state is State.IGNORED and one.held_by:
+                raise Violated(f"{when}: still ignored, though no rule is in force: {one}")
             row = self.servers.tables.rows.get(one.row_id)
             live = row is not None and row.row().state == RowState.LIVE
             unflagged = flagging and one.state is State.OPEN and one.kind == "missing" and live
@@ -232,6 +251,11 @@ class Watch:
         self.counts["invariant 9: nothing was flagged while observing"] += not flagging
         self.counts["invariant 8: findings equal the truth"] += 1
         self.counts["invariant 8: drifts at the end"] += len(truth.must)
+
+
+def covers(one: Restraint, finding: Finding) -> bool:
+    """Tell whether what a person has set covers a finding, by the keys that its pattern is known to name."""
+    return one.effect in BY_HAND and one.kind in {None, finding.kind} and finding.ref.key in PATTERNS[one.pattern]
 
 
 def refs_of(key: str, version: str) -> set[ObjectRef]:
