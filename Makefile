@@ -7,14 +7,17 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proof faults check fmt lock sbom up down clean
+.PHONY: help setup demo test proof faults check fmt lock sbom audit up down clean
 .PHONY: bench bench-stream bench-poison bench-burst bench-mass bench-latency bench-sweep bench-replay bench-rivals
 .PHONY: bench-scaling bench-profile
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY)  ## a virtual environment with everything locked (PYTHON=python3.12 chooses another)
+setaudit: $(READY)  ## known vulnerabilities of what is locked, asked of a public database; says where it could not ask
+	@$(BIN)/python -m deploy.local.audit
+
+up: $(READY)  ## a virtual environment with everything locked (PYTHON=python3.12 chooses another)
 
 $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not a Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -54,7 +57,7 @@ fmt: $(READY)  ## format, and mend what can be mended
 lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --extra stack --extra dev -o requirements/dev.txt
-	for extra in go java postgres browser rivals profiler sbom; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
+	for extra in go java postgres browser rivals profiler sbom audit; do $(EXTRA) $$extra | $(COMPILE) --upgrade - -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 	echo hatchling | $(COMPILE) --constraint requirements/dev.txt - -o requirements/build.txt
 

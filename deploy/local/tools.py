@@ -58,6 +58,11 @@ def cyclonedx() -> Path:
     return _wheel("sbom", "cyclonedx-bom")
 
 
+def pip_audit() -> Path:
+    """Return the directory that holds pip-audit, which asks for known vulnerabilities."""
+    return _wheel("audit", "pip-audit")
+
+
 def install(name: str, place: Path) -> None:
     """Install requirements/NAME.txt into a directory, its hashes checked."""
     lock = REQUIREMENTS / f"{name}.txt"

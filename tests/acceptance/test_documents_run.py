@@ -24,7 +24,7 @@ NOT_RUN = {  # what a line begins with, and why nobody types it here
     "make faults": "takes half an hour; its short form is tests/faults",
     "make bench-": "takes minutes to hours, and measures",
     "pip install": "asks a package registry; make setup installs what is locked",
-    "pip-audit": "asks a public database",
+    "make audit": "asks a public database; tests/unit/test_audit.py holds how its answer is taken",
     "export": "the environment of the test holds these values",
     "mc": "MinIO's client takes minutes to build; tests/support/roles.py does the same through MinIO's own interface",
     "rclone": "is named as a rival, for benchmarks alone",
