@@ -14,10 +14,7 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setaudit: $(READY)  ## known vulnerabilities of what is locked, asked of a public database; says where it could not ask
-	@$(BIN)/python -m deploy.local.audit
-
-up: $(READY)  ## a virtual environment with everything locked (PYTHON=python3.12 chooses another)
+setup: $(READY)  ## a virtual environment with everything locked (PYTHON=python3.12 chooses another)
 
 $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not a Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -63,6 +60,9 @@ lock: $(READY)  ## choose versions anew, within pyproject.toml's bounds
 
 sbom: $(READY)  ## what an installation consists of, as CycloneDX, in dist/
 	@$(BIN)/python -m deploy.local.sbom dist/sbom.cdx.json
+
+audit: $(READY)  ## known vulnerabilities of what is locked, asked of a public database; says where it could not ask
+	@$(BIN)/python -m deploy.local.audit
 
 up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how to reach them
 	@$(BIN)/python -m deploy.local.stack up
