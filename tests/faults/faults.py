@@ -1,22 +1,28 @@
-"""What is done to a plant. A fault is felt while its block lasts; the stream goes on all the while."""
+"""What is done to a plant: to its consumers, and beside them to its servers.
+
+Who enters a block has the fault done; the stream goes on all the while.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from time import monotonic
 
+import confluent_kafka as ck
 import psycopg
 from psycopg import sql
 
 from tests.faults.plant import Plant
 from tests.faults.victim import POINTS
-from tests.support.proxy import Cut, Fault, Pass, Proxy, Slow, Stall
+from tests.support.proxy import Cut, Fault, Pass, Slow, Stall
 from tests.support.waiting import until
 
-FELT_S = 8.0  # the longest that a fault is waited for, to be felt by those who work
-SHORT_S = 1.5
-MOMENT_S = 0.5
+SHORT_S, LONG_S = 1.5, 6.0
+COMINGS = 3
+DEATH_S = 120.0
+KILLED, NOT_LET_IN = -9, 6  # the second at its start, while a server is away
+MANY = 1_000_000  # events; more than ever pass by
 OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()
 """
@@ -30,9 +36,9 @@ CREATE OR REPLACE TRIGGER provoked BEFORE UPDATE OF status ON file_versions FOR 
 Injected = AbstractContextManager[None]
 
 
-def a_while(plant: Plant, seconds: float) -> None:
-    """Let so much of the stream pass by."""
-    begun, most = monotonic(), plant.sent + int(plant.chance.uniform(100, 500))
+def a_while(plant: Plant, seconds: float, events: int = 500) -> None:
+    """Let so much of the stream pass by, or so many events of it at the most."""
+    begun, most = monotonic(), plant.sent + int(plant.chance.uniform(events / 5, events))
     until(lambda: monotonic() > begun + seconds or plant.sent >= most, seconds + 5)
 
 
@@ -49,12 +55,12 @@ def killed_at(point: str) -> Callable[[Plant], Injected]:
 
     @contextmanager
     def killed(plant: Plant) -> Iterator[None]:
-        place, nth = plant.chance.randrange(plant.crew.size), plant.chance.randint(1, 4)
-        plant.crew.kill(place)
-        plant.crew.running[place].wait()
-        victim = plant.crew.start(place, point, str(nth))
-        until(lambda: victim.poll() is not None, 30, f"it dies: {POINTS[point]}")
-        assert victim.returncode in {-9, 6}, plant.crew.log(place).read_text()[-4000:]
+        victim = None
+        while victim is None or victim.returncode == NOT_LET_IN:
+            place, nth = plant.chance.randrange(plant.crew.size), plant.chance.randint(1, 4)
+            victim = plant.crew.put(place, point, str(nth))
+            until(lambda one=victim: one.poll() is not None, DEATH_S, f"it dies: {POINTS[point]}")
+        assert victim.returncode == KILLED, plant.crew.log(place).read_text()[-4000:]
         yield
 
     return killed
@@ -63,17 +69,32 @@ def killed_at(point: str) -> Callable[[Plant], Injected]:
 @contextmanager
 def killed_in_a_rebalance(plant: Plant) -> Iterator[None]:
     """Have a consumer die while its partitions are taken from it, since another has joined."""
-    place = plant.chance.randrange(plant.crew.size)
-    plant.crew.kill(place)
-    plant.crew.running[place].wait()
-    victim = plant.crew.start(place, "revoked", "1")
-    reached = dict(plant.committed)
-    until(lambda: plant.committed != reached, 30, "it works")
-    plant.crew.start(plant.crew.size, RECONCILER_KAFKA__GROUP_INSTANCE_ID="another")
-    until(lambda: victim.poll() is not None or plant.crew.running[1 - place].poll() is not None, 30, "it dies")
+    victim = None
+    while victim is None or victim.returncode == NOT_LET_IN:
+        place = plant.chance.randrange(plant.crew.size)
+        victim = plant.crew.put(place, "revoked", "1")
+        reached = dict(plant.committed)
+        until(lambda one=victim, was=reached: one.poll() is not None or plant.committed != was, DEATH_S, "it works")
+        with plant.crew.guest():
+            until(lambda one=victim: (plant.crew.keep(), one.poll() is not None)[1], DEATH_S, "it dies")
     yield
-    plant.crew.kill(plant.crew.size)
-    plant.crew.running.pop(plant.crew.size).wait()
+
+
+@contextmanager
+def others_come_and_go(plant: Plant) -> Iterator[None]:
+    """Have partitions taken from those who work, and given back, again and again."""
+    for _ in range(COMINGS):
+        with plant.crew.guest():
+            until(lambda: (plant.crew.keep(), has_joined(plant))[1], DEATH_S, "it joins")
+            a_while(plant, SHORT_S)
+    yield
+
+
+def has_joined(plant: Plant) -> bool:
+    """Tell whether the group has as many members as there are; not while the broker cannot say."""
+    with suppress(ck.KafkaException):
+        return len(plant.site.members()) >= plant.crew.size
+    return False
 
 
 def ended(server: str, *, in_order: bool) -> Callable[[Plant], Injected]:
@@ -92,15 +113,15 @@ def ended(server: str, *, in_order: bool) -> Callable[[Plant], Injected]:
     return away
 
 
-def between(server: str, fault: Fault) -> Callable[[Plant], Injected]:
+def between(server: str, fault: Fault, seconds: float = SHORT_S, events: int = 500) -> Callable[[Plant], Injected]:
     """Have a server's connections behave badly for a while."""
 
     @contextmanager
     def badly(plant: Plant) -> Iterator[None]:
-        proxy: Proxy = getattr(plant, server)
+        proxy = plant.proxies[server]
         proxy.set(fault)
         try:
-            a_while(plant, SHORT_S)
+            a_while(plant, seconds, events)
         finally:
             proxy.set(Pass())
         yield
@@ -145,10 +166,11 @@ def raising(code: str) -> Callable[[Plant], Injected]:
     return provoked
 
 
-KILLS: dict[str, Callable[[Plant], Injected]] = {
+OF_CONSUMERS: dict[str, Callable[[Plant], Injected]] = {
     "consumer killed at a random moment": killed_at_a_random_moment,
     **{f"consumer killed {words}": killed_at(point) for point, words in POINTS.items() if point != "revoked"},
     f"consumer killed {POINTS['revoked']}": killed_in_a_rebalance,
+    "consumers come and go": others_come_and_go,
 }
 SERVERS_KILLED: dict[str, Callable[[Plant], Injected]] = {
     "PostgreSQL killed": ended("postgres", in_order=False),
@@ -161,15 +183,22 @@ RESTARTS: dict[str, Callable[[Plant], Injected]] = {
     "MinIO restarted": ended("minio", in_order=True),
 }
 OTHERS_THAN_KILLS: dict[str, Callable[[Plant], Injected]] = {
-    "PostgreSQL's connections cut": between("postgres_proxy", Cut()),
-    "PostgreSQL's connections stalled": between("postgres_proxy", Stall()),
-    "PostgreSQL's connections slowed": between("postgres_proxy", Slow(0.1)),
-    "MinIO's connections cut": between("minio_proxy", Cut()),
-    "MinIO's connections stalled": between("minio_proxy", Stall()),
-    "MinIO's connections slowed": between("minio_proxy", Slow(0.3)),
+    "PostgreSQL's connections cut": between("postgres", Cut()),
+    "PostgreSQL's connections stalled": between("postgres", Stall()),
+    "PostgreSQL's connections slowed": between("postgres", Slow(0.1)),
+    "MinIO's connections cut": between("minio", Cut()),
+    "MinIO's connections stalled": between("minio", Stall()),
+    "MinIO's connections slowed": between("minio", Slow(0.3)),
+    "MinIO is silent for long": between("minio", Stall(), LONG_S, MANY),
     "PostgreSQL refuses connections": changed("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
     "PostgreSQL reads only": changed("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
     "serialisation failures": raising("40001"),
     "deadlocks": raising("40P01"),
 }
-EVERY_FAULT = KILLS | SERVERS_KILLED | RESTARTS | OTHERS_THAN_KILLS
+KAFKAS: dict[str, Callable[[Plant], Injected]] = {  # where its clients can be sent to a proxy
+    "Kafka's connections cut": between("kafka", Cut()),
+    "Kafka's connections stalled": between("kafka", Stall()),
+    "Kafka's connections slowed": between("kafka", Slow(0.3)),
+}
+OF_SERVERS = SERVERS_KILLED | RESTARTS | OTHERS_THAN_KILLS | KAFKAS
+EVERY_FAULT = OF_CONSUMERS | OF_SERVERS

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import confluent_kafka as ck
 import psycopg
 
+from tests.faults.mutants import EARLY, FALSE, LOST, NEVER_AWAY
 from tests.faults.plant import PACE_S, PARTITIONS, Plant, key, what
 
 MOST = 5_000  # records that are asked of at once
@@ -25,6 +26,7 @@ WHERE EXISTS (SELECT FROM reconciler.history AS h WHERE h.subject = %(bucket)s |
    OR one.key LIKE 'late/%%' AND EXISTS (SELECT FROM file_versions AS v WHERE v.object_key = one.key)
 """
 ROWS = "SELECT object_key, size, status FROM file_versions"
+FLAGGED = "SELECT DISTINCT subject FROM reconciler.history WHERE act LIKE 'flagged%'"
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Outside:
 
 
 def truth(plant: Plant) -> set[tuple[str, str]]:
-    """Return (key, kind) of what is so: rows and objects as they are."""
+    """Return (key, kind) of what is so, of all that an event was written of: rows and objects as they are."""
     site = plant.site
     objects = {
         str(one.object_name): one.size for one in site.client.list_objects(bucket_name=site.bucket, recursive=True)
@@ -120,20 +122,32 @@ def truth(plant: Plant) -> set[tuple[str, str]]:
     rows = {row: size for row, size, _ in site.sql(ROWS)}
     found = {(one, "missing") for one in rows.keys() - objects.keys()}
     found |= {(one, "orphan") for one in objects.keys() - rows.keys()}
-    return found | {(one, "mismatch") for one in rows.keys() & objects.keys() if rows[one] != objects[one]}
+    found |= {(one, "mismatch") for one in rows.keys() & objects.keys() if rows[one] != objects[one]}
+    return {(one, kind) for one, kind in found if is_told(plant, one)}
 
 
-def kept(plant: Plant) -> set[tuple[str, str]]:
-    """Return (key, kind) of what is found, and no more in suspense."""
-    return {(one, kind) for one, kind, state in plant.site.open() if state == "open"}
+def is_told(plant: Plant, one: str) -> bool:
+    """Tell whether an event was written of a key."""
+    kind, _, number = one.partition("/")
+    return kind == "healthy" or int(number) < plant.limit
 
 
-def flags(plant: Plant) -> set[str]:
-    """Return the keys of rows that carry the flag."""
-    return {row for row, _, status in plant.site.sql(ROWS) if status == "corrupted"}
+def at_any_time(watcher: Outside) -> dict[str, set[object]]:
+    """Return what must never be, by how it is called."""
+    subjects = {subject.split("/", 1)[1] for (subject,) in watcher.plant.site.sql(FLAGGED)}
+    return {
+        EARLY: {*watcher.early},
+        NEVER_AWAY: {one for one in subjects if one.split("/", 1)[0] not in {"missing", "returned"}},
+    }
 
 
-def ever_flagged(plant: Plant) -> set[str]:
-    """Return the keys that were ever flagged."""
-    asked = "SELECT DISTINCT subject FROM reconciler.history WHERE act LIKE 'flagged%'"
-    return {subject.split("/", 1)[1] for (subject,) in plant.site.sql(asked)}
+def at_the_end(watcher: Outside, so: set[tuple[str, str]]) -> dict[str, set[object]]:
+    """Return what must not be once all is worked off, by how it is called; `so` is the truth."""
+    found = {(one, kind) for one, kind, state in watcher.plant.site.open() if state == "open"}
+    flagged = {row for row, _, status in watcher.plant.site.sql(ROWS) if status == "corrupted"}
+    return {
+        LOST: {*(so - found)},
+        FALSE: {*(found - so)},
+        "a flag too many or too few": {*(flagged ^ {one for one, kind in so if kind == "missing"})},
+        "a dead letter too many or too few": {*(watcher.poison() ^ watcher.buried)},
+    }

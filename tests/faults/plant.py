@@ -6,11 +6,8 @@ the rows and the objects as they are (outside.py), not from here.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,7 +20,8 @@ import psycopg
 
 from deploy.local.control import Native
 from deploy.local.stack import Servers
-from tests.support import command, consuming
+from tests.faults.crew import Crew
+from tests.support import consuming
 from tests.support.consuming import SIZE, Site, event
 from tests.support.proxy import Proxy
 
@@ -32,25 +30,24 @@ HEALTHY = 2_000  # objects that most events are of
 EVERY = 25  # event is of something that matters
 WHATS = ("missing", "orphan", "mismatch", "nothing", "late", "poison", "returned")
 BACKLOG = 4_000  # events that wait to be committed, while the stream is slowed down for that
+MOST_QUEUED = 20_000
 PACE_S = 0.05
-CHUNK = 500 if os.environ.get("RECONCILER_TEST_LONG") else 10
 INSERT = """
 INSERT INTO file_versions (version_number, object_key, size, created_at)
 SELECT 1, one.key, one.size, '2025-09-07' FROM unnest(%s::text[], %s::bigint[]) AS one (key, size)
 ON CONFLICT (object_key) DO NOTHING
 """
-CONSUME = ("consume", "--log-format", "json")
+ASKED = "CREATE INDEX ON reconciler.history (subject)"  # by the watcher alone, ten times a second
 ENVIRON = {
     "RECONCILER_POLICY__MISSING_GRACE": "300ms",
     "RECONCILER_POLICY__ORPHAN_GRACE": "300ms",
     "RECONCILER_POLICY__LOOK_AGAIN": "1s",
-    "RECONCILER_POLICY__LOOK_AGAIN_MOST": "1m",
+    "RECONCILER_POLICY__LOOK_AGAIN_MOST": "10m",
     "RECONCILER_FLAGGING": "true",
     "RECONCILER_BRAKE__FLOOR": "1000000",
     "RECONCILER_BRAKE__MOST": "1000000",
     "RECONCILER_BRAKE__BUCKET_FLOOR": "1000000",
 }
-EXPECTED_ENDS = {-9, 6}  # killed; not let in at its start, as while a server is away
 
 
 def what(number: int) -> str:
@@ -104,65 +101,22 @@ class Objects:
 
 
 @dataclass
-class Crew:
-    """The consumers, each in its place; one that has ended is started again."""
-
-    program: command.Program
-    directory: Path
-    size: int = 2
-    running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    ends: list[int] = field(default_factory=list)
-
-    def start(self, place: int, *victim: str, **changed: str) -> subprocess.Popen[bytes]:
-        """Start a consumer in a place; `victim` is the point at which it kills itself, and at which time."""
-        words = [sys.executable, "-m", "tests.faults.victim", *victim] if victim else list(self.program.words)
-        environ = {"RECONCILER_KAFKA__GROUP_INSTANCE_ID": f"place-{place}", **changed}
-        with self.log(place).open("ab") as log:
-            started = subprocess.Popen(
-                [*words, *CONSUME], stderr=log, env=self.program.environment(environ), cwd=command.ROOT
-            )
-        self.running[place] = started
-        return started
-
-    def log(self, place: int) -> Path:
-        """Where the consumers of a place tell what they do."""
-        return self.directory / f"consumer-{place}.log"
-
-    def kill(self, place: int) -> None:
-        """Kill a consumer, if it still runs."""
-        self.running[place].kill()
-
-    def keep(self) -> None:
-        """Start again what has ended; raises where one ended as none may."""
-        for place in range(self.size):
-            one = self.running.get(place)
-            if one is not None and one.poll() is None:
-                continue
-            if one is not None:
-                self.ends.append(one.returncode)
-                assert one.returncode in EXPECTED_ENDS, self.log(place).read_text()[-4000:]
-            self.start(place)
-
-    def end(self) -> None:
-        """Kill all."""
-        for one in self.running.values():
-            one.kill()
-            one.wait()
-
-
-@dataclass
 class Plant:
-    """All of it. `placed` tells of (partition, offset) which item lies there, `sent` how many were begun."""
+    """All of it. `placed` tells of (partition, offset) which item lies there, `sent` how many were begun.
+
+    `proxies` are by server; `chunk` is how many events are written at once, twenty times a second at most.
+    """
 
     servers: Servers
     site: Site
     objects: Objects
     crew: Crew
-    postgres_proxy: Proxy
-    minio_proxy: Proxy
+    proxies: Mapping[str, Proxy]
     chance: random.Random
     limit: int
+    chunk: int
     placed: dict[tuple[int, int], int] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), 0))
     sent: int = 0
     committed: dict[int, int] = field(default_factory=dict)
     hurrying: threading.Event = field(default_factory=threading.Event)
@@ -181,6 +135,7 @@ class Plant:
                 there.append(key(number))
         self.site.sql(INSERT, list(rows), list(rows.values()))
         self.site.sql("ANALYZE file_versions")
+        self.site.sql(ASKED)
         for one in there:
             self.objects.place(one)
         self.objects.forget_pattern()
@@ -189,13 +144,6 @@ class Plant:
     def in_flight(self) -> int:
         """Return how many events were written and are not committed, as far as was seen."""
         return self.sent - sum(self.committed.values())
-
-    def ends(self) -> dict[int, int]:
-        """Return where each partition ends, of what is known to be written."""
-        ends = dict.fromkeys(range(PARTITIONS), 0)
-        for partition, offset in list(self.placed):
-            ends[partition] = max(ends[partition], offset + 1)
-        return ends
 
     def reached(self, ends: Mapping[int, int]) -> bool:
         """Tell whether all below these offsets is committed."""
@@ -216,16 +164,21 @@ class Plant:
         producer = ck.Producer({**settings, "message.timeout.ms": 300_000, "linger.ms": 5})
         while self.sent < self.limit and not self.stopping.is_set():
             producer.poll(0)
-            if self.in_flight > BACKLOG and not self.hurrying.is_set():
+            if len(producer) > MOST_QUEUED or (self.in_flight > BACKLOG and not self.hurrying.is_set()):
                 producer.poll(PACE_S)
                 continue
-            for number in range(self.sent, min(self.sent + CHUNK, self.limit)):
+            for number in range(self.sent, min(self.sent + self.chunk, self.limit)):
                 self._send(producer, number)
-            self.sent = min(self.sent + CHUNK, self.limit)
+            self.sent = min(self.sent + self.chunk, self.limit)
             if not self.hurrying.is_set():
                 producer.poll(PACE_S)
                 self.stopping.wait(PACE_S)
         producer.flush(5 if self.stopping.is_set() else 300)
+
+    def end_at(self, limit: int) -> None:
+        """Let the stream go to its end as fast as it can."""
+        self.limit = limit
+        self.hurrying.set()
 
     def _send(self, producer: ck.Producer, number: int) -> None:
         if what(number) == "back":
@@ -233,7 +186,9 @@ class Plant:
 
         def delivered(fault: ck.KafkaError | None, message: ck.Message) -> None:
             assert fault is None, fault
-            self.placed[message.partition(), message.offset()] = number
+            partition, offset = message.partition(), message.offset()
+            self.placed[partition, offset] = number
+            self.ends[partition] = max(self.ends[partition], offset + 1)
             if what(number) == "late":
                 self.late.put(key(number))
 

@@ -1,6 +1,7 @@
 """A command that kills itself at a point of its work: `python -m tests.faults.victim POINT NTH WORDS...`.
 
-It runs `storage-reconciler WORDS...` until it reaches the point for the NTH time with work in hand.
+It runs `storage-reconciler WORDS...` until it reaches the point for the NTH time with work in hand; without a point
+('') it runs on. Where its environment names a mutant (mutants.py), its code is broken so.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from consumer.assignment import Assignment
 from consumer.cli import main
 from consumer.hold import Hold
 from consumer.topic import Topic
+from reconcile import rows
 from reconcile.world import LiveWorld
+from tests.faults.mutants import MUTANTS
 
+BROKEN = "RECONCILER_TEST_MUTANT"
 POINTS = {
     "polled": "after the poll",
     "buried": "after the burial, not confirmed yet",
+    "flagged": "in the transaction, a row is flagged",
     "written": "in the transaction, all is written",
     "transacted": "after the transaction",
     "reconciled": "before the commit of offsets",
@@ -41,7 +46,7 @@ def trap(point: str, nth: int) -> None:
             signal.pause()
 
     poll, bury, commit, transaction = Topic.poll, Topic.bury, Topic.commit, LiveWorld.transaction
-    keep, revoke = Hold.keep, Assignment.revoke
+    keep, revoke, flag = Hold.keep, Assignment.revoke, rows.flag
 
     def polled(self: Topic, *given: Any) -> Any:
         batch = poll(self, *given)
@@ -64,6 +69,11 @@ def trap(point: str, nth: int) -> None:
             at("written", refs)
         at("transacted", refs)
 
+    def flagged(connection: Any, mapping: Any, flags: Any) -> Any:
+        done = flag(connection, mapping, flags)
+        at("flagged", flags)
+        return done
+
     def kept(self: Hold, *given: Any) -> Any:
         late = keep(self, *given)
         at("held", len(self))
@@ -75,8 +85,11 @@ def trap(point: str, nth: int) -> None:
 
     Topic.poll, Topic.bury, Topic.commit = polled, buried, committed  # type: ignore[method-assign]
     LiveWorld.transaction, Hold.keep, Assignment.revoke = in_transaction, kept, revoked  # type: ignore[method-assign]
+    rows.flag = flagged
 
 
 if __name__ == "__main__":
+    if os.environ.get(BROKEN):
+        MUTANTS[os.environ[BROKEN]].breaks()
     trap(sys.argv[1], int(sys.argv[2]))
     sys.exit(main(sys.argv[3:]))
