@@ -20,7 +20,7 @@ from benchmarks.latency import percentile
 from benchmarks.stream import Place
 
 GAP_S = 0.02
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 KNOWN: LiteralString = """
 SELECT object_key, extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM file_versions WHERE status = 'corrupted'
 UNION ALL
