@@ -31,6 +31,7 @@ EVERY = 25  # event is of something that matters
 WHATS = ("missing", "orphan", "mismatch", "nothing", "late", "poison", "returned")
 BACKLOG = 4_000  # events that wait to be committed, while the stream is slowed down for that
 MOST_QUEUED = 20_000
+AHEAD_S = -3600.0  # ago: of every second event, so that it is held, however late it is read
 PACE_S = 0.05
 INSERT = """
 INSERT INTO file_versions (version_number, object_key, size, created_at)
@@ -156,7 +157,7 @@ class Plant:
             return b"poison %d" % number
         if kind in ("missing", "nothing", "returned"):
             return event("s3:ObjectRemoved:Delete", bucket, key(number))
-        return event("s3:ObjectCreated:Put", bucket, key(number), SIZE)
+        return event("s3:ObjectCreated:Put", bucket, key(number), SIZE, AHEAD_S if number % 2 else 0)
 
     def feed(self) -> None:
         """Write the stream, not much faster than it is worked off, until it is at its end."""

@@ -11,14 +11,22 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle
 from time import monotonic
 
 import pytest
 
 from tests.faults import outside
 from tests.faults.building import Ground, built, ground
-from tests.faults.faults import EVERY_FAULT, KAFKAS, OF_CONSUMERS, OTHERS_THAN_KILLS, RESTARTS, SERVERS_KILLED
+from tests.faults.faults import (
+    EVERY_FAULT,
+    KAFKAS,
+    MANY,
+    OF_CONSUMERS,
+    OTHERS_THAN_KILLS,
+    RESTARTS,
+    SERVERS_KILLED,
+    a_while,
+)
 from tests.faults.mutants import MUTANTS
 from tests.faults.outside import Outside
 from tests.faults.plant import BACKLOG, Plant
@@ -37,6 +45,7 @@ SHOWN = [*MUTANTS] if LONG else ["goes on in an outage"]
 SOME = 5_000  # events of a mutant, at most
 LAST = 100  # of them after its fault
 PATIENCE_S = 4.0
+BETWEEN_S = 5.0  # from one kill to the next, while a backlog is worked off
 
 
 @dataclass
@@ -119,15 +128,14 @@ def suffer_all(plant: Plant, lines: dict[str, Line]) -> None:
 
 
 def catch_up(plant: Plant, line: Line) -> None:
-    """Have one consumer after another die while a backlog is worked off: all that is left of the stream."""
+    """Kill one consumer after another while a backlog is worked off: all that is left of the stream."""
     line.in_flight, begun = plant.limit - sum(plant.committed.values()), monotonic()
-    for name in cycle(OF_CONSUMERS):
-        if plant.sent == plant.limit and plant.in_flight < BACKLOG:
-            line.recovery_s = monotonic() - begun
-            return
+    while plant.sent < plant.limit or plant.in_flight > BACKLOG:
         line.times += 1
-        with EVERY_FAULT[name](plant):
+        with EVERY_FAULT["consumer killed at a random moment"](plant):
             plant.crew.keep()
+        a_while(plant, BETWEEN_S, MANY)
+    line.recovery_s = monotonic() - begun
 
 
 def work_off(watcher: Outside) -> None:
@@ -140,11 +148,11 @@ def work_off(watcher: Outside) -> None:
     plant.site.hurry()  # what a dead one had claimed would be due again within a minute
 
 
-def table(lines: list[Line], wrong: dict[str, set[object]]) -> str:
-    """Return what is printed."""
+def table(lines: list[Line]) -> str:
+    """Return what is printed of the faults."""
     head = f"  {'fault':55} {'times':>5} {'in flight':>9} {'recovered within':>16}"
     rows = [f"  {one.fault:55} {one.times:5} {one.in_flight:9,} {one.recovery_s:14.1f} s" for one in lines if one.times]
-    return "\n".join(["", head, *rows, *(f"  {what}: {len(those)}" for what, those in wrong.items())])
+    return "\n".join(["", head, *rows])
 
 
 def wrong(watcher: Outside, so: set[tuple[str, str]]) -> dict[str, set[object]]:
@@ -160,18 +168,23 @@ def test_whatever_is_killed_or_cut_off_nothing_is_lost_and_nothing_is_false(tmp_
     lines = {name: Line(name) for name in [*EVERY_FAULT, CATCHING_UP]}
     with built(tmp_path, own, seed, ROOM, CHUNK) as plant, plant.working((watcher := Outside(plant)).watch):
         until(lambda: sum(plant.committed.values()) > 500, 60, "the stream is worked off")
-        with shown():
-            suffer_all(plant, lines)
-        plant.end_at(max(EVENTS, plant.sent + REST))
-        if LONG:
-            catch_up(plant, lines[CATCHING_UP])
-        work_off(watcher)
+        try:
+            with shown():
+                suffer_all(plant, lines)
+            plant.end_at(max(EVENTS, plant.sent + REST))
+            if LONG:
+                catch_up(plant, lines[CATCHING_UP])
+            work_off(watcher)
+        finally:
+            with shown():
+                print(table([*lines.values()]), f"  events: {plant.sent:,}", sep="\n")  # noqa: T201
+                print(f"  of those asked for so far {outside.EARLY}: {len(watcher.early)}")  # noqa: T201
         so = outside.truth(plant)
         try:
             until(lambda: not any(wrong(watcher, so).values()), END_S, "all is as it should be")
         finally:
             with shown():
-                print(table([*lines.values()], wrong(watcher, so)), f"  events: {plant.limit:,}", sep="\n")  # noqa: T201
+                print(*(f"  {what}: {len(those)}" for what, those in wrong(watcher, so).items()), sep="\n")  # noqa: T201
         assert len(so) > plant.limit // 100
 
 
