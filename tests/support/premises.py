@@ -77,7 +77,7 @@ class Premises:
         with (self.directory / "serving.log").open("w") as log:
             process = subprocess.Popen(["/bin/bash", "-c", f"exec {self.here(line)}"], **self._where(""), stderr=log)
             try:
-                until(lambda: process.poll() is not None or is_ready(page), ENDLESS_S, line)
+                until(lambda: process.poll() is not None or page.is_ready(), ENDLESS_S, line)
                 yield process.pid
             finally:
                 process.terminate()
@@ -89,14 +89,6 @@ class Premises:
 
     def _where(self, word: str) -> dict[str, object]:
         return {"cwd": command.ROOT if word == "make" else self.directory, "env": self.program.environ}
-
-
-def is_ready(page: Page) -> bool:
-    """Tell whether a consumer serves, and is ready."""
-    try:
-        return page.ask("/readyz").status == 200
-    except OSError:
-        return False
 
 
 def servers(place: Place, kafka: Kafka) -> tuple[Minio, Kafka]:

@@ -37,6 +37,13 @@ class Page:
         finally:
             connection.close()
 
+    def is_ready(self) -> bool:
+        """Tell whether a consumer serves here, and is ready."""
+        try:
+            return self.ask("/readyz").status == 200
+        except OSError:
+            return False
+
     def series(self) -> Series:
         """Scrape, and return every sample by name and labels."""
         return parsed(self.ask("/metrics").text)

@@ -1,7 +1,6 @@
 """docker-compose.kafka.yml as it is read: images, health, order, volumes, and roles that hold what their users need."""
 
 import re
-import shutil
 import subprocess
 import tomllib
 
@@ -10,6 +9,7 @@ import yaml
 
 from consumer.roles import ROLES, policy, script
 from deploy.local import images
+from tests.support import composing
 from tests.support.command import ROOT
 from tests.support.configuration import loaded
 
@@ -22,20 +22,11 @@ OURS = ("init", "consumer", "sweep")
 WITHIN = {"environ": {"RECONCILER_DATABASE__URL": "postgresql://postgres:5432/application"}}
 
 
-@pytest.fixture(scope="module")
-def words() -> list[str]:
-    """Return the words that run compose, as a plugin or by itself, or skip."""
-    for found in (["docker", "compose"], ["docker-compose"]):
-        if (
-            shutil.which(found[0])
-            and subprocess.run([*found, "version"], capture_output=True, check=False).returncode == 0
-        ):
-            return found
-    pytest.skip("compose is not on this machine")
-
-
-def test_compose_itself_finds_no_fault(words):
+def test_compose_itself_finds_no_fault():
     """With the profile and without it."""
+    words = composing.words()
+    if words is None:
+        pytest.skip("compose is not on this machine")
     for more in ([], ["--profile", "watch"]):
         ended = subprocess.run(
             [*words, "-f", str(FILE), *more, "config", "-q"], capture_output=True, text=True, check=False
