@@ -57,7 +57,7 @@ def by_comm(place: sweep.Place, directory: Path) -> set[str]:
         keys = Path(place.listing)
     else:
         command = ["rclone", "lsf", "--recursive", "--files-only", "--fast-list", f"here:{sweep.BUCKET}"]
-        _to_file(command, keys, _for_rclone(place))
+        _to_file(command, keys, sweep.for_rclone(place))
     dump(place, rows)
     for unsorted in (keys, rows):
         _by_bytes("sort", "-T", directory, "-o", directory / f"{unsorted.name}.sorted", unsorted)
@@ -145,15 +145,3 @@ def _rucio(program: str, *arguments: str | Path) -> str:
     command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tools.rucio())}
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def _for_rclone(place: sweep.Place) -> dict[str, str]:
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        "RCLONE_CONFIG": os.devnull,
-        "RCLONE_CONFIG_HERE_TYPE": "s3",
-        "RCLONE_CONFIG_HERE_PROVIDER": "Minio",
-        "RCLONE_CONFIG_HERE_ENDPOINT": place.endpoint,
-        "RCLONE_CONFIG_HERE_ACCESS_KEY_ID": place.user,
-        "RCLONE_CONFIG_HERE_SECRET_ACCESS_KEY": place.password,
-    }

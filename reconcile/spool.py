@@ -26,7 +26,7 @@ from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.model import Misconfigured, RowState
 from reconcile.selection import Parameters
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 NO_ROOM = "has no room for a copy"
 RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
 RUNS = 128  # merged at once, each an open file
@@ -56,7 +56,7 @@ def _room(directory: Path | None) -> Iterator[None]:
 
 
 class Spool:
-    """Lines on disk, and the place of a key every megabyte or so; `size_bytes` may be read, `lines` are written."""
+    """Lines on disk, and the place of a key every block or so; `size_bytes` may be read, `lines` are written."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
@@ -71,7 +71,7 @@ class Spool:
     def write(self, lines: Iterable[bytes], grown: Callable[[], None] = lambda: None) -> Spool:
         """Append lines that end with a newline, and return the spool; raises Misconfigured where there is no room.
 
-        `grown` is called each time that a megabyte or so more may be read.
+        `grown` is called each time that a block or so more may be read.
         """
         lines = iter(lines)
         while some := list(islice(lines, TOGETHER)):
@@ -103,7 +103,7 @@ class Spool:
     def blocks(
         self, lower: str = "", upper: str | None = None, size: int = 0, reach: Callable[[int], None] = lambda _: None
     ) -> Blocks:
-        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of about a megabyte or a size.
+        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of half a megabyte, or of a size.
 
         `reach` is called with a place, and returns once more than that may be read, or nothing more will come.
         """
