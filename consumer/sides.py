@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from reconcile import spool
 from reconcile.catalog import InOrder, in_order
 from reconcile.compare import Blocks, Facts, lines_of
-from reconcile.copying import Copying
-from reconcile.database import Database
+from reconcile.database import Connection, Database
 from reconcile.drift import Entry
 from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
 from reconcile.mapping import Mapping
 from reconcile.objects import Objects
 from reconcile.rowpages import Pages
+from reconcile.spool import Spool
 from reconcile.sweep import Source
 
-PAGES_AHEAD = 32  # of the listing, as lines: while the database sorts the rows it goes on
 PAGED = "the rows were read by pages, from an index that serves byte order; nothing was copied out"
 
 
@@ -56,12 +54,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both sides, as sources of lines; how many rows there are, estimated until it is known, and how they were read."""
+    """Both sides, as sources of lines; `note` tells how the rows were read."""
 
     objects: Source
     rows: Source
-    row_count: Callable[[], int]
-    note: Callable[[], str]
+    row_count: int
+    note: str
 
 
 def facts_of(mapping: Mapping, scope: Scope) -> Facts:
@@ -76,20 +74,26 @@ def facts_of(mapping: Mapping, scope: Scope) -> Facts:
 
 @contextmanager
 def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, facts: Facts) -> Iterator[Sides]:
-    """Open both sides and lend them; the rows are copied out meanwhile unless they can be read by pages."""
-    with ExitStack() as exits:
+    """Open both sides and lend them; the rows are copied out unless they can be read by pages."""
+    spools: list[Spool] = []
+    try:
         with database.use() as connection:
             order = in_order(connection, mapping, scope.bucket, scope.prefix)
-        if order.indexed and scope.listing is None and scope.directory is None:
-            rows, row_count, told = by_pages(database, mapping, scope, facts), lambda: order.rows, lambda: PAGED
-        else:
-            copying = exits.enter_context(closing(copied(database, mapping, scope, facts)))
-            rows, row_count, told = copying.blocks, partial(counted, copying, order), partial(note, copying, order)
+            paged = order.indexed and scope.listing is None and scope.directory is None
+            if not paged:
+                spools.append(copied(connection, mapping, scope, facts))
+        rows, count = (
+            (spools[0].blocks, spools[0].lines) if spools else (by_pages(database, mapping, scope, facts), order.rows)
+        )
+        told = note(spools[0], order) if spools else PAGED
         objects = from_bucket(store, scope, facts)
         if scope.listing is not None:
-            pages = under(scope.prefix, from_file(scope.listing))
-            objects = exits.enter_context(closing(spool.brought(pages, facts, scope.directory))).blocks
-        yield Sides(objects, rows, row_count, told)
+            spools.append(spool.brought(under(scope.prefix, from_file(scope.listing)), facts, scope.directory))
+            objects = spools[-1].blocks
+        yield Sides(objects, rows, count, told)
+    finally:
+        for one in spools:
+            one.close()
 
 
 def under(prefix: str, pages: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
@@ -103,10 +107,14 @@ def by_pages(database: Database, mapping: Mapping, scope: Scope, facts: Facts) -
     return lambda lower, upper: ahead(pages.blocks(lower, upper))
 
 
-def copied(database: Database, mapping: Mapping, scope: Scope, facts: Facts) -> Copying:
-    """Begin to copy the rows to a spool, in one statement and however long it takes."""
-    lines = partial(spool.copied, mapping=mapping, bucket=scope.bucket, prefix=scope.prefix, facts=facts)
-    return Copying(database, lines, scope.directory)
+def copied(connection: Connection, mapping: Mapping, scope: Scope, facts: Facts) -> Spool:
+    """Copy the rows to a spool, in one statement and however long it takes."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION READ ONLY")
+        connection.execute("SET LOCAL statement_timeout = 0")
+        lines = spool.copied(connection, mapping, scope.bucket, scope.prefix, facts)
+        with closing(lines), spool.begun(scope.directory) as rows:
+            return rows.write(lines)
 
 
 def from_bucket(store: Objects, scope: Scope, facts: Facts) -> Source:
@@ -114,21 +122,12 @@ def from_bucket(store: Objects, scope: Scope, facts: Facts) -> Source:
 
     def blocks(lower: str, upper: str | None) -> Blocks:
         pages = listed(store, scope.bucket, scope.prefix, lower, upper, versions=facts.s3_version)
-        return ahead((lines_of(page, facts) for page in pages), PAGES_AHEAD)
+        return (lines_of(page, facts) for page in ahead(pages))
 
     return blocks
 
 
-def counted(copying: Copying, order: InOrder) -> int:
-    """Return how many rows there are, as estimated while they are copied out."""
-    lines = copying.spool.lines
-    return lines if copying.whole else max(lines, order.rows)
-
-
-def note(copying: Copying, order: InOrder) -> str:
-    """Tell how the rows were copied out, `''` if not all were."""
-    if not copying.whole:
-        return ""
-    rows = copying.spool
+def note(rows: Spool, order: InOrder) -> str:
+    """Tell how the rows were copied out."""
     how = "an index serves byte order" if order.indexed else "sorted by the database, since no index serves byte order"
     return f"{rows.lines:,} rows were copied to a spool of {rows.size_bytes / 1e6:,.1f} MB in one statement: {how}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import sleep
 
 import structlog
@@ -158,36 +159,33 @@ class Sweeping:
 
     def compare(self, keeper: Kept | Unkept, facts: Facts, started_at: datetime) -> tuple[End, str]:
         """Compare and confirm; returns how that ended, and how the rows were read."""
-        self.tell(Progress("copying the rows"))
+        note, sweep = "", None
         try:
+            self.tell(Progress("copying the rows"))
             with opened(self.database, self.mapping, self.store, self.wanted.scope, facts) as sides:
-                return self.compared(keeper, self.sweep(keeper, sides, started_at)), sides.note()
-        except Unavailable as fault:
-            return unanswered(fault), ""
-
-    def compared(self, keeper: Kept | Unkept, sweep: Sweep) -> End:
-        """Compare and confirm what the sides yield; returns how that ended."""
-        try:
-            sweep.run()
-            if not isinstance(keeper, Kept) or keeper.leads:
+                note = sides.note
+                sweep = self.sweep(keeper, sides, started_at)
+                sweep.run()
+                if isinstance(keeper, Kept) and not keeper.leads:
+                    return End(), note
                 self.others(keeper, sweep)
                 self.see_again(sweep)
         except OutOfOrder as fault:
-            return self.believed(sweep, End("incomplete", f"out of order: {fault}"))
+            return self.believed(sweep, End("incomplete", f"out of order: {fault}")), note
         except Unavailable as fault:
-            return self.believed(sweep, unanswered(fault))
+            return self.believed(sweep, End("incomplete", f"{fault}; {GO_ON}", resumable=True)), note
         except Held as fault:
-            return self.held(str(fault))
-        return End()
+            return self.held(str(fault)), note
+        return End(), note
 
     def see_again(self, sweep: Sweep) -> None:
         """Look a second time at whatever was sighted."""
         wanted, usual = self.wanted.margin, self.settings.policy.missing_grace
         sweep.see_again(usual if wanted is None else wanted, self.waiting)
 
-    def believed(self, sweep: Sweep, end: End) -> End:
+    def believed(self, sweep: Sweep | None, end: End) -> End:
         """Look again at what was sighted before the end came, if that still answers: it is not believed otherwise."""
-        if self.wanted.join is None:
+        if sweep is not None and self.wanted.join is None:
             with suppress(Unavailable):
                 self.see_again(sweep)
         return end
@@ -201,8 +199,8 @@ class Sweeping:
             sides.objects,
             sides.rows,
             watched(filters.include, filters.exclude),
-            lambda totals: self.tell(Progress("comparing", totals, sides.row_count())),
-            lambda totals: None if self.wanted.believe else belief.hopeless(totals, sides.row_count()),
+            lambda totals: self.tell(Progress("comparing", totals, sides.row_count)),
+            (lambda _: None) if self.wanted.believe else partial(belief.hopeless, of_rows=sides.row_count),
         )
 
     def others(self, keeper: Kept | Unkept, sweep: Sweep) -> None:
@@ -279,11 +277,6 @@ class Sweeping:
     def now(self) -> datetime:
         """Return the time; what is kept is stamped by the database."""
         return datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
-
-
-def unanswered(fault: Unavailable) -> End:
-    """Return the end of what a server did not answer to the end."""
-    return End("incomplete", f"{fault}; {GO_ON}", resumable=True)
 
 
 def braked(report: SweepReport, tally: Tally) -> SweepReport:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -70,10 +69,10 @@ class Cycle:
     def advance(self, checkpoint: str, found: Mapping[str, int], drifts: Sequence[Drift]) -> None:
         """Keep how far it is, what was counted, and what was found, at once; raises Lost."""
         totals = self.totals + Counter(found)
-        given: dict[str, Any] = {"task": self.task, "lower": "", "owner": self.owner, "until_s": LEASE_S}
+        given = {"task": self.task, "owner": self.owner, "checkpoint": checkpoint, "tally": Jsonb(dict(totals))}
         with self.database.transaction() as connection:
             self._alive(connection)
-            connection.execute(OF_SWEEPS["advance"], {**given, "checkpoint": checkpoint, "tally": Jsonb(dict(totals))})
+            connection.execute(SQL["advance"], given)
             if drifts:
                 kept = {"id": self.id, "drifts": as_json(drifts), "seen_again": True}
                 connection.execute(OF_SWEEPS["keep_drifts"], kept)

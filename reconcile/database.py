@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, LiteralString, cast
@@ -27,7 +27,6 @@ BY_INDEX = {"enable_seqscan": "off", "jit": "off"}  # else plans without an inde
 MARK = "storage_reconciler.session"  # a setting without a meaning, by which is seen whether the others arrived
 POOLED = "set database.pooled = true, by which nothing of a session is relied on"
 MIGRATION_LOCK = 0x5EC0_0001
-CANCEL_S = 2.0
 BRAKE_LOCK = 0x5EC0_0002
 
 UNAVAILABLE = (
@@ -196,12 +195,6 @@ class Database:
         """Lend the connection in a transaction; raises Busy where somebody else was at the same rows."""
         with self.statement() as connection, connection.transaction():
             yield connection
-
-    def cancel(self) -> None:
-        """Let the server give up what another thread waits for here, if it still does."""
-        if self._connection is not None:
-            with suppress(psycopg.Error):  # what does not answer is over, too
-                self._connection.cancel_safe(timeout=CANCEL_S)
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""

@@ -7,10 +7,9 @@ order is needed; a listing that somebody brought is written likewise. The file h
 from __future__ import annotations
 
 import heapq
-import os
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -31,7 +30,6 @@ NO_ROOM = "has no room for a copy"
 RUN_LINES = 100_000  # sorted in memory at once, where a listing is not in order
 RUNS = 128  # merged at once, each an open file
 RUN_BYTES = 1 << 15  # read at once of each run when they are merged
-TOGETHER = 500  # lines written at once
 
 
 def _opened(directory: Path | None) -> IO[bytes]:
@@ -47,16 +45,8 @@ def _no_place(directory: Path | None, why: str, error: OSError) -> Misconfigured
     return Misconfigured(f"--spool {place}: {why} ({error.strerror}); name another directory")
 
 
-@contextmanager
-def _room(directory: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _no_place(directory, NO_ROOM, error) from error
-
-
 class Spool:
-    """Lines on disk, and the place of a key every block or so; `size_bytes` may be read, `lines` are written."""
+    """Lines on disk, and the place of a key every block or so."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
@@ -64,67 +54,51 @@ class Spool:
         self._keys: list[bytes] = []
         self._places: list[int] = []
         self._marked = 0
-        self._written = 0
         self.lines = 0
         self.size_bytes = 0
 
-    def write(self, lines: Iterable[bytes], grown: Callable[[], None] = lambda: None) -> Spool:
-        """Append lines that end with a newline, and return the spool; raises Misconfigured where there is no room.
-
-        `grown` is called each time that a block or so more may be read.
-        """
-        lines = iter(lines)
-        while some := list(islice(lines, TOGETHER)):
-            if self._written >= self._marked:
-                self._flush()
-                grown()
-                self._places.append(self._written)
-                self._keys.append(key_of(some[0]))
-                self._marked = self._written + BLOCK_BYTES
-            self._append(b"".join(some))
-            self.lines += len(some)
-        self._flush()
-        return self
-
-    def _append(self, some: bytes) -> None:
-        with _room(self._directory):
-            self._written += self._file.write(some)
-
-    def _flush(self) -> None:
-        with _room(self._directory):
+    def write(self, lines: Iterable[bytes]) -> Spool:
+        """Append lines that end with a newline, and return the spool; raises Misconfigured where there is no room."""
+        written = self.size_bytes
+        for line in lines:
+            if written >= self._marked:
+                self._keys.append(key_of(line))
+                self._places.append(written)
+                self._marked = written + BLOCK_BYTES
+            try:
+                self._file.write(line)
+            except OSError as error:
+                raise _no_place(self._directory, NO_ROOM, error) from error
+            written += len(line)
+            self.lines += 1
+        self.size_bytes = written
+        try:
             self._file.flush()
-        self.size_bytes = self._written
+        except OSError as error:
+            raise _no_place(self._directory, NO_ROOM, error) from error
+        return self
 
     def close(self) -> None:
         """Give the space back."""
         with suppress(OSError):  # what there was no room for is not missed
             self._file.close()
 
-    def blocks(
-        self, lower: str = "", upper: str | None = None, size: int = 0, reach: Callable[[int], None] = lambda _: None
-    ) -> Blocks:
-        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of half a megabyte, or of a size.
-
-        `reach` is called with a place, and returns once more than that may be read, or nothing more will come.
-        """
+    def blocks(self, lower: str = "", upper: str | None = None, size: int = 0) -> Blocks:
+        """Yield the lines of keys above `lower`, up to and with `upper`, in blocks of half a megabyte, or of a size."""
         low, high = lower.encode(), None if upper is None else upper.encode()
         place = self._places[max(bisect_right(self._keys, low) - 1, 0)] if self._places else 0
         while True:
-            reach(place)
-            *block, rest = (read := self._read(place, size or BLOCK_BYTES)).split(b"\n")
+            self._file.seek(place)
+            read = self._file.read(size or BLOCK_BYTES)
+            if b"\n" not in read:
+                read += self._file.readline()  # a line may be longer than a block
+            *block, rest = read.split(b"\n")
             if not block:
                 return
             place += len(read) - len(rest)
             yield within(block, low, high)
             if high is not None and key_of(block[-1]) > high:
                 return
-
-    def _read(self, place: int, size: int) -> bytes:
-        """Return so many bytes, or more where a line is longer; whoever writes has a place of its own in the file."""
-        read = b""
-        while b"\n" not in read and (left := self.size_bytes - place - len(read)):
-            read += os.pread(self._file.fileno(), min(size, left), place + len(read))
-        return read
 
 
 @contextmanager

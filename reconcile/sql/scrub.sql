@@ -27,6 +27,11 @@ WHERE task = %(task)s RETURNING checkpoint, tally
 UPDATE reconciler.lease SET until = now() + %(until_s)s * interval '1 second'
 WHERE task = %(task)s AND owner = %(owner)s RETURNING task
 
+-- name: advance
+-- Checkpoint and totals, after the lease was kept in the same transaction.
+UPDATE reconciler.lease SET checkpoint = %(checkpoint)s, tally = %(tally)s
+WHERE task = %(task)s AND owner = %(owner)s
+
 -- name: last_complete
 SELECT started_at, finished_at, totals FROM reconciler.sweep
 WHERE bucket = %(bucket)s AND prefix = %(prefix)s AND kind = 'scrub' AND state = 'complete'
