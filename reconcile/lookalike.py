@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 LONGEST_BYTES = 1024  # of a key, in S3 and MinIO
+FOLDER_ON_DISK = "__XLDIR__"  # what MinIO makes of a folder key's last slash on disk; it serves the object by either
 _SLASHES = re.compile("//+")
 
 
 def normal_forms(key: str) -> frozenset[str]:
-    """Return at most 16 other keys that may mean the same object; none that could not be a key.
+    """Return at most 17 other keys that may mean the same object; none that could not be a key.
 
     A leading slash more or less, `//` collapsed, URL-decoded or URL-encoded, NFC or NFD; and all of it tidied at once.
+    A folder key as it lies on MinIO's disk, too.
     """
     if not _possible(key):
         return frozenset()
@@ -30,6 +32,10 @@ def _forms(key: str) -> Iterator[str]:
     yield _SLASHES.sub("/", key)
     yield from (quote(key), quote(key, safe=""), quote_plus(key, safe="/"), quote_plus(key))
     yield from _both(key)
+    if key.endswith("/"):
+        yield key[:-1] + FOLDER_ON_DISK
+    if key.endswith(FOLDER_ON_DISK):
+        yield key.removesuffix(FOLDER_ON_DISK) + "/"
     for plain in {_decoded(key, plus=False), _decoded(key, plus=True)}:
         yield plain
         yield from _both(_SLASHES.sub("/", plain).removeprefix("/"))
