@@ -51,10 +51,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What became of all keys up to and with `upto`: the lines that stand on one side alone, and how many agreed.
-
-    `object_bytes` is of the objects whose size is compared.
-    """
+    """What became of all keys up to and with `upto`: the lines that stand on one side alone, and how many agreed."""
 
     upto: str
     objects: int
@@ -62,7 +59,6 @@ class Block:
     agreed: int
     only_objects: Sequence[bytes] = ()
     only_rows: Sequence[bytes] = ()
-    object_bytes: int = 0
 
 
 def escaped(text: str) -> bytes:
@@ -101,13 +97,6 @@ def key_of(line: bytes) -> bytes:
     """Return a line's key, as bytes in the order that both sides must have."""
     field = line.partition(_TAB)[0]
     return _ESCAPE.sub(lambda found: _MEANT.get(found[0], found[0][1:]), field) if b"\\" in field else field
-
-
-def bytes_of(lines: Lines) -> int:
-    """Return the sizes of all together; 0 where already the first tells none, since that is so of a whole source."""
-    if not lines or not lines[0].split(_TAB, 3)[2]:
-        return 0
-    return sum(int(line.split(_TAB, 3)[2] or 0) for line in lines)
 
 
 class Side:
@@ -188,16 +177,15 @@ def compare(objects: Blocks, rows: Blocks) -> Iterator[Block]:
 def compared(objects: Lines, rows: Lines) -> Block:
     """Compare the whole lines of the same keys."""
     upto = max(key_of(side[-1]) for side in (objects, rows) if side).decode()
-    size_bytes = bytes_of(objects)
     if objects == rows:
-        return Block(upto, len(objects), len(rows), len(objects), object_bytes=size_bytes)
+        return Block(upto, len(objects), len(rows), len(objects))
     here, there = set(objects), set(rows)
     only_here = here - there
     noncurrent = {line.removesuffix(NONCURRENT): line for line in only_here if line.endswith(_TAB + NONCURRENT)}
     with_row = noncurrent.keys() & there
     only_here -= {noncurrent[line] for line in with_row}
     agreed = len(objects) - len(only_here)
-    return Block(upto, len(objects), len(rows), agreed, list(only_here), list(there - here - with_row), size_bytes)
+    return Block(upto, len(objects), len(rows), agreed, list(only_here), list(there - here - with_row))
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,8 +126,8 @@ class SweepReport:
 
     `state` is complete, incomplete, held or running; `reason` says why it is not complete. `brought` is whether the
     listing was a person's, which may be of any time: such a sweep is never the last complete one. `totals` by name:
-    objects, object_bytes, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new,
-    still, held_by_brake, held_by_window.
+    objects, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still,
+    held_by_brake, held_by_window.
     """
 
     bucket: str

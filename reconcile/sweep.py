@@ -130,7 +130,6 @@ class Sweep:
         known = {one.key for one in found.drifts if one.known}
         named_once = {(one.key, one.s3_version) for one in differing}
         sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block)}
-        sums |= {"object_bytes": block.object_bytes} if block.object_bytes else {}
         sums |= {"candidates": len(named_once), "known": sum(key in known for key, _ in named_once)}
         found.totals.update(sums)
         return found

@@ -36,7 +36,7 @@ MEANT = {
     "unmeasured": "nobody can tell whether an event was sent",
 }
 WITHOUT_SCRIPT, MOST_PASTS = 200, 60
-SHOWN_ABOVE = frozenset({"objects", "object_bytes", "rows", "agreed", "healed"})
+SHOWN_ABOVE = frozenset({"objects", "rows", "agreed", "healed"})
 ALARM = {"held": "Held", "incomplete": "Incomplete"}
 COLUMNS = ("kind", "key", "cause", "size", "group", "since (UTC)")
 
@@ -131,8 +131,7 @@ def _sums(report: SweepReport) -> Iterator[str]:
     healed = healed_in(report)
     yield figure("at stake", size(at_stake_bytes(report)), f"{healed:,} healed since the last" if healed else "")
     if "objects" in totals:
-        held = size(totals["object_bytes"]) if "object_bytes" in totals else ""
-        yield figure("objects", f"{totals['objects']:,}", held)
+        yield figure("objects", f"{totals['objects']:,}", "")
     if "rows" in totals:
         yield figure("rows", f"{totals['rows']:,}", "")
     if totals.get("agreed", 0) + drift and "agreed" in totals:

@@ -16,10 +16,9 @@ COMPLETE, HELD, INCOMPLETE = "complete", "held", "incomplete"
 TOP = 20
 DRIFTS = tuple(str(kind) for kind in Class if kind is not Class.HEALED)
 PLURALS = {"mismatch": "mismatches", "orphan": "orphans", "leftover": "leftovers", "lookalike": "lookalikes"}
-TOTALS = {"object_bytes": "objects_size_bytes", "still": "still_there"}
+TOTALS = {"still": "still_there"}
 NAMED = (
     "objects",
-    "object_bytes",
     "rows",
     "agreed",
     "candidates",

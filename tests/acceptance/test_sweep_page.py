@@ -32,7 +32,7 @@ REPORT = SweepReport(
     NOW,
     NOW + timedelta(seconds=90),
     id=9,
-    totals={"objects": 200_000, "object_bytes": 5 << 30, "rows": 199_991, "agreed": 199_861, "healed": 4},
+    totals={"objects": 200_000, "rows": 199_991, "agreed": 199_861, "healed": 4},
     by_kind=[OfKind("missing", 65, 22, 60 << 20), OfKind("orphan", 65, 22, 1 << 30)],
     by_group=[Count("crm", missing=65, size_bytes=60 << 20)],
     by_prefix=[Count(f"p{at}/", missing=at, orphan=2 * at) for at in range(7)],

@@ -65,7 +65,6 @@ def test_a_hundred_thousand_are_swept_in_little_memory_and_from_any_page_on(tmp_
     assert found(undisturbed) == sweeping.drifts_of(MANY)
     totals = {name: undisturbed["totals"][name] for name in sweeping.TOTALS}
     assert totals == sweeping.totals_of(MANY)
-    assert undisturbed["totals"]["objects_size_bytes"] == sweeping.SIZE * totals["objects"]
     assert 0 < most_kb < MOST_KB
     page = random.randint(2, MANY // 1000 - 10)  # noqa: S311
     sweeping.killed_at(program, "advanced", page, *WORDS, **AT_ONCE)
@@ -75,4 +74,3 @@ def test_a_hundred_thousand_are_swept_in_little_memory_and_from_any_page_on(tmp_
     assert report["id"] == killed
     assert found(report) == found(undisturbed), f"killed at page {page}"
     assert {name: report["totals"][name] for name in totals} == totals, f"killed at page {page}"
-    assert report["totals"]["objects_size_bytes"] == sweeping.SIZE * totals["objects"]

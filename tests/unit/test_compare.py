@@ -86,14 +86,6 @@ def test_what_a_side_does_not_know_agrees_with_anything():
     assert found([Entry("a"), Entry("b")], [Entry("a", 5), Entry("b", 2)])[0] == []
 
 
-@pytest.mark.parametrize(("sizes", "told"), [([0, 5, None, 7], 12), ([None, None], 0)])
-def test_the_bytes_of_the_objects_are_added_up(sizes, told):
-    """Whether a row names them or not; a source that tells none has none."""
-    objects = lines_of([Entry(f"k{number}", size) for number, size in enumerate(sizes)], Facts())
-    for rows in ([], objects[1:], objects):
-        assert sum(block.object_bytes for block in compare(iter([objects]), iter([rows]))) == told
-
-
 def test_a_row_that_carries_the_flag_is_always_looked_at():
     """Its object may be back; and it claims the object, which is therefore no orphan."""
     (line,) = lines_of([Entry("a", 1)], FACTS)

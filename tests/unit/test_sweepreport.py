@@ -29,7 +29,7 @@ MISSING = Drift(
 FULL = replace(
     EMPTY,
     id=9,
-    totals={"objects": 200_000, "object_bytes": 5 << 30, "rows": 199_991, "agreed": 199_985, "healed": 4},
+    totals={"objects": 200_000, "rows": 199_991, "agreed": 199_985, "healed": 4},
     by_kind=[OfKind("missing", 3, 1, 60 << 20), OfKind("mismatch", 0, 0, 0), OfKind("orphan", 12, 12, 1 << 10)],
     by_group=[Count("crm", missing=3, size_bytes=60 << 20)],
     by_prefix=[Count(f"p{at}/", orphan=12) for at in range(30)],
