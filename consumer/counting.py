@@ -163,7 +163,9 @@ class Counting:
         self._gauge("reconciler_clock_uncertainty_seconds").set(within_s)
 
     def outage(self, server: str) -> None:
-        """Note which server the loop waits for, `""` for none."""
+        """Note which server the loop waits for, `""` for none; told again, it is the same outage."""
+        if server == self.waits_for:
+            return
         self.waits_for = server
         for one in metrics.SERVERS:
             self._gauge("reconciler_outage", one).set(one == server)

@@ -31,6 +31,7 @@ CHUNK = 500
 DUE_S = 0.05
 CLOCK_S = 10.0
 NO_CLOCK_S = 60.0  # a server that does not answer costs the loop a time-out
+AGAIN_S = 70.0  # a look that was claimed is due again a minute later
 SAMPLES = 8  # events of a chunk whose latency is measured
 TURN_S = 0.25  # a turn that takes longer reads fewer records the next time
 MOST_LEAST = 250
@@ -89,7 +90,7 @@ class Consumer:
     """What one loop works with; `now` is monotonic seconds and serves the hold alone.
 
     `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
-    `waits_for` is told which server is waited for, and `""` when it is waited for no longer; `arrived` which deletions
+    `waits_for` is told which server is waited for, and `""` once a turn ended well; `arrived` which deletions
     below our own prefix were read; `pause` waits so many seconds.
     """
 
@@ -107,6 +108,8 @@ class Consumer:
     early: bool = False
     due_at: float = 0.0
     clock_at: float = 0.0
+    away: str = ""
+    away_at: float = 0.0
     asked: int = 0
     most: int = 0
 
@@ -229,15 +232,27 @@ class Consumer:
         """Take turns until told to stop; a server that is away pauses the reading, and nothing is skipped."""
         while not stopping():
             try:
-                count(self.turn())
+                tally = self.turn()
             except Unavailable as outage:  # the one recovery, the same as a restart
                 log.warning("outage.begun", server=outage.server, why=outage.detail)
                 self.hold.clear()
                 self.latency.clear()
+                self.away, self.away_at = outage.server, self.now()
                 self.waits_for(outage.server)
                 self.topic.wait_out(outage, stopping, self.meanwhile if outage.server == "kafka" else None)
-                self.waits_for("")
                 log.info("outage.waited", server=outage.server)
+            else:
+                count(tally)
+                self.went_well(tally)
+
+    def went_well(self, tally: Tally) -> None:
+        """Tell that an outage is over; that of MinIO not before it was asked again, or nothing is left to ask.
+
+        Every turn asks the others; what MinIO did not answer comes again within a minute, or to another process.
+        """
+        if self.away and (self.away != "minio" or tally.looks or self.now() > self.away_at + AGAIN_S):
+            self.away = ""
+            self.waits_for("")
 
     def meanwhile(self) -> bool:
         """Do looks that are due, so that the express lane's go on without a broker; tell whether one answers."""

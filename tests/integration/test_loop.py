@@ -10,7 +10,9 @@ from time import monotonic
 import pytest
 
 from consumer.hold import Hold, Patience
-from tests.support import consuming, databases
+from consumer.loop import AGAIN_S
+from reconcile.steps import Tally
+from tests.support import consuming, databases, proxy
 from tests.support.consuming import after, turning
 from tests.support.waiting import until
 
@@ -474,3 +476,35 @@ def test_the_loop_stops_when_it_is_told_to(site):
             stop.set()
         assert monotonic() - begun < 1
     assert site.committed() == {}
+
+
+def test_an_outage_is_told_until_a_turn_has_ended_well(site, minio):
+    """However often it is tried meanwhile, and in vain: the process is not ready before one try went well."""
+    told, stop = [], threading.Event()
+    host, port = minio.endpoint.split(":")
+    with (
+        proxy.Proxy(host, int(port)) as between,
+        consuming.consuming(site.settings(RECONCILER_MINIO__ENDPOINT=between.url)) as consumer,
+    ):
+        between.set(proxy.Cut())
+        site.row("gone")
+        site.send([site.removed("gone")])
+        consumer.waits_for = told.append
+        with consuming.beside(lambda: consumer.run(stop.is_set, lambda _: None), stop):
+            until(lambda: told.count("minio") >= 3, what="three tries fail")
+            tries = told[told.index("minio") :]
+            assert set(tries) == {"minio"}
+            between.set(proxy.Pass())
+            until(lambda: told[-1] == "" and site.caught_up(), what="it goes on")
+    assert site.open() == {("gone", "missing", "suspected")}
+
+
+def test_an_outage_of_minio_is_over_where_nothing_is_left_to_ask_it(site):
+    """Another process may have what it did not answer: then the time in which it would have come again is waited."""
+    told = []
+    with consuming.consuming(site.settings()) as consumer:
+        consumer.waits_for, consumer.away, consumer.away_at = told.append, "minio", 0.0
+        for at in (AGAIN_S - 1, AGAIN_S + 1):
+            consumer.now = lambda at=at: at
+            consumer.went_well(Tally())
+            assert told == ([""] if at > AGAIN_S else [])
