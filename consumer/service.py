@@ -1,4 +1,4 @@
-"""The always-on service: the loop in this thread, the duties in a second, an express lane in a third; and their end.
+"""The always-on service: the loop in this thread, duties, figures and each express lane in others; and their end.
 
 Each thread has connections of its own and shares nothing with the others but the word to stop. A defect in any of them
 ends the process: what was not committed is read again by whoever takes over.
@@ -127,7 +127,7 @@ def serve(settings: Settings, stop: threading.Event, program: str) -> Tally:
     service = Service(settings, stop, program=program)
     mapping = service.mapping()
     with ExitStack() as exits:
-        passengers = [*_passengers(service, mapping, exits), ("web", _web(service, exits))]
+        passengers = [*passengers_of(service, mapping, exits), ("web", _web(service, exits))]
         threads = [threading.Thread(target=service.guard(work), name=name, daemon=True) for name, work in passengers]
         consumer = _consumer(service, mapping, exits)
         for thread in threads:
@@ -208,7 +208,7 @@ def stream_of(service: Service) -> Stream:
     )
 
 
-def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
+def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
     """Return the other threads' names and work."""
     settings, is_watched = service.settings, service.is_watched()
     objects = exits.enter_context(opening.objects(settings, 2))
@@ -224,14 +224,16 @@ def _passengers(service: Service, mapping: Mapping, exits: ExitStack) -> list[tu
         publishing = [("outbox", lambda: duties.attend(beside, [box.duty()], is_watched, service.wait))]
     else:
         todo.append(outbox.turned_off())
+    telling = service.world(mapping, world.objects)  # live rows of large tables are counted for minutes
+    figures = _reader(service, exits).duty()
     todo += [clocks.duty(objects, bucket) for bucket in buckets_of(settings)[:1]]
     todo += [
         rulewatch.duty(objects, buckets_of(settings), settings.stream.arn),
         *causes.duties(settings, buckets_of(settings), world, exits),
-        _reader(service, exits).duty(),  # last, so that it tells at once what the others saw
     ]
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
+        ("figures", lambda: duties.attend(telling, [figures], is_watched, service.wait)),
         *publishing,
         *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in lanes_of(settings)),
     ]

@@ -9,6 +9,7 @@ import pytest
 
 from consumer import duties
 from consumer.duties import PAGE, all_duties, attend, do_one, let_go
+from consumer.service import Service, passengers_of
 from reconcile.reconciler import reconcile
 from reconcile.settings import Retention
 from tests.support import consuming, proxy
@@ -260,3 +261,16 @@ def test_duties_outlive_an_outage_and_end_when_told(site, between, process):
         stop.set()
     assert monotonic() - begun < 3
     assert site.sql("SELECT count(*) FROM reconciler.lease WHERE until > now()") == [(0,)]
+
+
+def test_a_count_that_takes_long_keeps_no_figure_from_being_told(site, monkeypatch):
+    """Figures that are gone while large tables are counted would begin each alert's time anew."""
+    stop, counting = Event(), Event()
+    monkeypatch.setattr(duties, "count_live_rows", lambda _: counting.set() or stop.wait())
+    service = Service(site.settings(), stop, "one")
+    with ExitStack() as exits:
+        for name, work in passengers_of(service, service.mapping(), exits):
+            if name in ("duties", "figures"):
+                exits.enter_context(consuming.beside(work, stop))
+        until(counting.is_set, what="live rows are counted")
+        until(lambda: service.counting.leased.figures, what="figures are told meanwhile")
