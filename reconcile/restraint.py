@@ -127,8 +127,10 @@ def ignore(steps: Sequence[Step], restraints: Sequence[Restraint]) -> list[Step]
 
 def _ignored(ref: ObjectRef, change: Change, rules: Sequence[Restraint]) -> Change:
     rule = next((one for one in rules if one.covers(ref, change.kind)), None)
+    if rule is None or not (begins(change) or change.act in OPENING):
+        return change
     found = LIFE.get((change.before.state if change.before else None, Input.IGNORE))
-    if rule is None or found is None or not (begins(change) or change.act in OPENING):
+    if found is None:
         return change
     state, act = found
     by = f"{RULE}{rule.id}"

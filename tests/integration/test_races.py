@@ -148,3 +148,25 @@ def test_what_the_application_does_stays_whoever_comes_first(stage, what, does):
     assert stage.findings() == []
     assert "refused" not in stage.history(), "what changed meanwhile was taken for a refusal"
     assert {status for (status,) in stage.sql("SELECT status FROM version")} == {work.status} - {None}
+
+
+@pytest.mark.invariant(3)
+def test_a_lock_that_waits_is_noticed(stage, monkeypatch):
+    """Broken on purpose, so that it waits for the application: in some order we are seen to wait."""
+
+    def waiting(connection, mapping, ids):
+        lock = mapping.lock.as_string(connection).replace(" SKIP LOCKED", "")
+        return [row_id for (row_id,) in connection.execute(lock.encode(), mapping.ids(ids)).fetchall()]
+
+    monkeypatch.setattr("reconcile.world.rows.lock", waiting)
+    work, world = WORKS["locks, then archives"], stage.world(brake=BELIEVING, actor="ours")
+    waited = 0
+    for number, order in enumerate(orders(LOOK_STEPS, APPLICATION_STEPS, 0)):
+        ref, row = ObjectRef(stage.bucket, f"k{number}"), stage.row(f"k{number}")
+        look(world, ref)
+        stage.age(GRACE)
+        ours = Racer(stage.connection, "ours", lambda pause, ref=ref: look(Standing(world, pause), ref))
+        theirs = Racer(stage.connection, f"theirs {number}", application(stage, f"theirs {number}", work, row))
+        race(ours, theirs, order)
+        waited += ours.waited
+    assert waited

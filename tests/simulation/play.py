@@ -3,6 +3,7 @@
 The consumers, the lane, the sweep and what people do are the real ones; the servers are in memory.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class Play:
         self.broker.give(PARTITIONS[1], self.consumers[1].topic.member)
 
     def play(self) -> None:
-        """Play it to its end, and judge what it came to; raises Violated."""
+        """Play it to its end, and judge what it came to; raises Violated. Whoever waits does so as the seed says."""
+        random.seed(self.story.seed)
         while self.todo:
             self.next()
         self.quiet()
@@ -161,6 +163,7 @@ class Play:
             actor,
             between=self.between,
             faults=self.faults,
+            looks=self.watch.looks,
             asked=self.watch.asked,
             wrote=self.watch.wrote,
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 
 from reconcile.compare import FLAGGED, NONCURRENT, Blocks, Facts, escaped
 from reconcile.confirm import Confirmed
@@ -43,12 +44,14 @@ class Faults:
 
 @dataclass
 class SteppedWorld(MemoryWorld):
-    """One process, which others interrupt. `asked` notes each HEAD, `wrote` each commit."""
+    """One process, which others interrupt. `looks` notes that it begins to ask, `asked` each HEAD, `wrote` each commit."""
 
     between: Callable[[], None] = lambda: None
     faults: Faults = field(default_factory=Faults)
+    looks: Callable[["SteppedWorld"], None] = lambda _: None
     asked: Callable[["SteppedWorld", ObjectRef, ObjectSide], None] = lambda _, __, ___: None
     wrote: Callable[["SteppedWorld", "SteppedTxn"], None] = lambda _, __: None
+    number: int = field(default_factory=count().__next__)
 
     def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read, and let others act before and after."""
@@ -59,6 +62,7 @@ class SteppedWorld(MemoryWorld):
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask for one after another, and let others act between any two."""
+        self.looks(self)
         storage, sides = self.servers.storage, dict[ObjectRef, ObjectSide]()
         room = len(refs) if storage.room is None else storage.room
         for number, ref in enumerate(refs):

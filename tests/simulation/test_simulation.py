@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 from collections import Counter
+from subprocess import PIPE
 
 import pytest
 
@@ -7,6 +10,7 @@ from tests.simulation.coverage import never
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.running import run, run_all
 from tests.simulation.story import story_of
+from tests.support.command import ROOT
 
 LONG = bool(os.environ.get("RECONCILER_TEST_LONG"))
 STORIES = 1_000_000 if LONG else 20_000
@@ -37,6 +41,18 @@ def test_a_story_is_told_by_its_seed():
     """The same seed tells the same story, and another another."""
     assert story_of(7) == story_of(7)
     assert story_of(7) != story_of(8)
+
+
+def test_a_seed_plays_alike_in_every_process():
+    """Whatever order a set has there, and however long somebody waits by chance: the same is written."""
+    ask = "from tests.simulation.running import written; print(written(40, 100))"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", ask], cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed}, check=True, stdout=PIPE
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
 
 
 def test_a_story_that_fails_is_made_short():

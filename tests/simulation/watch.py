@@ -22,11 +22,18 @@ class Violated(Exception):
     """Something that must always hold did not."""
 
 
+class Moment(NamedTuple):
+    """When something was so: by the database's clock, and in seconds whatever the clocks say."""
+
+    at: datetime
+    elapsed: float
+
+
 class Proof(NamedTuple):
-    """A HEAD: when it was answered, by steps and by the database's clock, and what."""
+    """A HEAD: when it was answered, by steps and in seconds, and what."""
 
     step: int
-    at: datetime
+    elapsed: float
     side: ObjectSide
 
 
@@ -39,9 +46,8 @@ class Watch:
     counts: Counter[str]
     elapsed: Callable[[], float]  # in seconds, whatever the clocks say
     step: int = 0
-    proofs: dict[tuple[int, ObjectRef], Proof] = field(default_factory=dict)
-    absences: dict[ObjectRef, list[datetime]] = field(default_factory=lambda: defaultdict(list))
-    absent_since: dict[ObjectRef, float] = field(default_factory=dict)
+    proofs: dict[int, dict[ObjectRef, Proof]] = field(default_factory=lambda: defaultdict(dict))  # by world, of one look
+    suspected: dict[tuple[ObjectRef, str], Moment] = field(default_factory=dict)  # by row, the latest suspicion of it
     since: dict[tuple[ObjectRef, Known], int] = field(
         default_factory=dict
     )  # the step at which rows and findings were first so
@@ -51,13 +57,14 @@ class Watch:
     poison: set[tuple[Partition, int]] = field(default_factory=set)
     approved: set[int] = field(default_factory=set)
 
+    def looks(self, world: SteppedWorld) -> None:
+        """Note that a look begins: what an earlier one has proven is none of its proofs."""
+        self.proofs[world.number].clear()
+
     def asked(self, world: SteppedWorld, ref: ObjectRef, side: ObjectSide) -> None:
         """Note a HEAD."""
         self.step += 1
-        self.proofs[id(world), ref] = Proof(self.step, self.servers.now, side)
-        if isinstance(side, Absent):
-            self.absences[ref].append(self.servers.now)
-            self.absent_since.setdefault(ref, self.elapsed())
+        self.proofs[world.number][ref] = Proof(self.step, self.elapsed(), side)
         if isinstance(side, Unknown | NotAsked):
             self.counts["invariant 1: nothing was proven"] += 1
 
@@ -117,16 +124,18 @@ class Watch:
             raise Violated(f"invariant 5: {row_id} went from {old} to {new}, before the flag it was {self.before_flag}")
 
     def _flagged(self, world: SteppedWorld, row: Stored) -> None:
-        """Ask for an absence proven in this look, and for one that is older than the grace."""
-        proof = self.proofs.get((id(world), row.ref()))
+        """Ask for an absence proven in this look, and for a suspicion that is older than the grace."""
+        proof = self.proofs[world.number].get(row.ref())
         if row.row().state != RowState.LIVE:
             raise Violated(f"invariant 1: {row} was flagged, and was not live")
         if proof is None or not isinstance(proof.side, Absent):
             raise Violated(f"invariant 1: {row} was flagged on {proof}")
-        oldest = min(self.absences[row.ref()])
-        lasted = max(self.servers.now - oldest, timedelta(seconds=self.elapsed() - self.absent_since[row.ref()]))
-        if lasted < world.policy.missing_grace and self.servers.now >= oldest:
-            raise Violated(f"invariant 4: {row} was flagged before its grace was over: absent since {oldest}")
+        began = self.suspected.get((row.ref(), row.row_id))
+        if began is None:
+            raise Violated(f"invariant 4: {row} was flagged, and never suspected")
+        lasted = max(self.servers.now - began.at, timedelta(seconds=self.elapsed() - began.elapsed))
+        if lasted < world.policy.missing_grace and self.servers.now >= began.at:
+            raise Violated(f"invariant 4: {row} was flagged before its grace was over: suspected at {began.at}")
         self.counts["invariant 1: flagged on a proven absence"] += 1
         self.counts["invariant 4: flagged after its grace"] += 1
 
@@ -136,6 +145,10 @@ class Watch:
         if was is not None and was.finding.revision == one.revision:
             return
         last = next(line for line in reversed(self.servers.tables.history) if line.finding_id == number)
+        proof = self.proofs[world.number].get(one.ref)
+        begins = was is None or was.finding.state in FINAL or last.act in {"suspected", "changed"}
+        if begins and proof:  # what a rule ignores was never suspected
+            self.suspected[one.ref, one.row_id] = Moment(txn.now, proof.elapsed)
         if last.act == "adopted":
             self.before_flag[one.row_id] = one.previous_status or ""
         if one.state in FINAL and was is not None and was.finding.previous_status is not None:
@@ -149,10 +162,7 @@ class Watch:
             self.approved.discard(number)
         if one.state is State.DELETED and number not in self.approved:
             raise Violated(f"invariant 6: {one} was deleted, and nobody had approved it")
-        proof, changed = (
-            self.proofs.get((id(world), one.ref)),
-            self.since.get((one.ref, drifting(txn.seen[one.ref])), 0),
-        )
+        changed = self.since.get((one.ref, drifting(txn.seen[one.ref])), 0)
         if last.act in OF_ROWS:
             return
         gone = one.row_id and all(row.row_id != one.row_id for row in rows_of(one.ref, txn.seen[one.ref]))
