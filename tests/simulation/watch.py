@@ -46,7 +46,7 @@ class Watch:
     counts: Counter[str]
     elapsed: Callable[[], float]  # in seconds, whatever the clocks say
     step: int = 0
-    proofs: dict[int, dict[ObjectRef, Proof]] = field(default_factory=lambda: defaultdict(dict))  # by world, of one look
+    proofs: dict[int, dict[ObjectRef, Proof]] = field(default_factory=lambda: defaultdict(dict))  # by world, of a look
     suspected: dict[tuple[ObjectRef, str], Moment] = field(default_factory=dict)  # by row, the latest suspicion of it
     since: dict[tuple[ObjectRef, Known], int] = field(
         default_factory=dict
