@@ -44,7 +44,7 @@ class Faults:
 
 @dataclass
 class SteppedWorld(MemoryWorld):
-    """One process, which others interrupt. `looks` notes that it begins to ask, `asked` each HEAD, `wrote` each commit."""
+    """One process, which others interrupt. `looks` notes that a look begins, `asked` each HEAD, `wrote` each commit."""
 
     between: Callable[[], None] = lambda: None
     faults: Faults = field(default_factory=Faults)

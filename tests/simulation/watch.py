@@ -10,7 +10,7 @@ from consumer.hold import Partition
 from reconcile.model import FINAL, Absent, Finding, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
 from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
-from tests.simulation.servers import BY_HAND, FLAG, Restraint, Servers, Stored
+from tests.simulation.servers import BY_HAND, FLAG, Line, Restraint, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
 from tests.simulation.story import PATTERNS
 from tests.simulation.truth import truth_of
@@ -146,9 +146,7 @@ class Watch:
             return
         last = next(line for line in reversed(self.servers.tables.history) if line.finding_id == number)
         proof = self.proofs[world.number].get(one.ref)
-        begins = was is None or was.finding.state in FINAL or last.act in {"suspected", "changed"}
-        if begins and proof:  # what a rule ignores was never suspected
-            self.suspected[one.ref, one.row_id] = Moment(txn.now, proof.elapsed)
+        self._suspects(one, None if was is None else was.finding, last, proof)
         if last.act == "adopted":
             self.before_flag[one.row_id] = one.previous_status or ""
         if one.state in FINAL and was is not None and was.finding.previous_status is not None:
@@ -169,6 +167,12 @@ class Watch:
         if not gone and (proof is None or proof.step < changed):
             raise Violated(f"invariant 4: {last.act} on {proof}, and at step {changed} rows or findings had changed")
         self.counts["invariant 4: decided on what was looked at since"] += 1
+
+    def _suspects(self, one: Finding, was: Finding | None, last: Line, proof: Proof | None) -> None:
+        """Note since when a row is suspected, of whatever begins: what a rule ignores is not named so."""
+        begins = was is None or was.state in FINAL or last.act in {"suspected", "changed"}
+        if begins and proof is not None:
+            self.suspected[one.ref, one.row_id] = Moment(last.at, proof.elapsed)
 
     def _restrained(self, txn: SteppedTxn, one: Finding, act: str) -> None:
         """Ask that nothing opens in a window, nor begins under a rule; and that what a rule ignored is under it."""
