@@ -128,13 +128,14 @@ class Sweeping:
         sums = summed(within(keeper.drifts(before), end.unread), self.now())
         end = self.guarded(end, totals, sums, last_totals)
         told: tuple[str, ...] = ()
-        if end.state == "complete":
+        if end.state == "complete":  # else it has not seen all that might still be there
+            totals["healed"] = keeper.healed(before)
             told = metered(self.settings, self.store, keeper, last_started, before)
             sums = summed(keeper.drifts(before), self.now())  # again, since each says now what the meter does
-        report = self.report(
-            end, {**totals, "healed": keeper.healed(before)}, sums, keeper.run.started_at, (note, *told)
-        )
-        report = replace(report, id=keeper.run.id, meter=meter.by_age(keeper.drifts(before), self.now()))
+        report = self.report(end, totals, sums, keeper.run.started_at, (note, *told))
+        left = bool(end.unread) or end.resumable
+        by_age = meter.by_age(keeper.drifts(before), self.now())
+        report = replace(report, id=keeper.run.id, resumable=left, meter=by_age)
         report = self.ended(keeper, end, report)
         log.info("sweep.ended", sweep=keeper.run.id, state=report.state, reason=report.reason)
         return replace(report, history=keeper.past())
@@ -144,18 +145,18 @@ class Sweeping:
         try:
             if end.state == "complete":
                 report = self.act(keeper, report)
-            if end.unread or end.resumable:
+            if report.resumable:
                 return report
             return replace(report, finished_at=keeper.finish(end.state, report.reason, report.totals))
         except Unavailable as fault:
-            return replace(report, state="incomplete", reason=f"{fault}; {GO_ON}")
+            return replace(report, state="incomplete", reason=f"{fault}; {GO_ON}", resumable=True)
 
     def joined(self, keeper: Kept) -> SweepReport:
         """Compare ranges of another's sweep; who leads it reports."""
         end, note = self.compare(keeper, keeper.run.facts, keeper.run.started_at)
         end = replace(end, state="running") if end.state == "complete" else end
         report = self.report(end, keeper.progress()[2], Sums(self.now()), keeper.run.started_at, (note,))
-        return replace(report, id=keeper.run.id)
+        return replace(report, id=keeper.run.id, resumable=True)
 
     def compare(self, keeper: Kept | Unkept, facts: Facts, started_at: datetime) -> tuple[End, str]:
         """Compare and confirm; returns how that ended, and how the rows were read."""

@@ -125,7 +125,8 @@ class SweepReport:
     """What a sweep came to. `drifts` may be the first of many; `counts` are of all.
 
     `state` is complete, incomplete, held or running; `reason` says why it is not complete. `brought` is whether the
-    listing was a person's, which may be of any time: such a sweep is never the last complete one. `totals` by name:
+    listing was a person's, which may be of any time: such a sweep is never the last complete one. `resumable` is
+    whether something of it was left to --resume: not of keys that were asked and gave no answer. `totals` by name:
     objects, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still,
     held_by_brake, held_by_window.
     """
@@ -139,6 +140,7 @@ class SweepReport:
     prefix: str = ""
     reason: str = ""
     brought: bool = False
+    resumable: bool = False
     totals: Mapping[str, int] = field(default_factory=dict)
     by_kind: Sequence[OfKind] = ()
     by_group: Sequence[Count] = ()

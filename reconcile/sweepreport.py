@@ -110,7 +110,7 @@ def advice(report: SweepReport) -> str | None:
     match report.state:
         case "held":
             return "Look at the drifts (explain KEY tells both sides), mend what the reason names, then sweep again."
-        case "incomplete" if report.id is not None:
+        case "incomplete" if report.resumable:
             return f"Mend what the reason names, then go on: sweep --bucket {report.bucket} --resume"
         case "incomplete":
             return "Mend what the reason names, then sweep again."

@@ -39,6 +39,18 @@ def test_a_listing_that_breaks_for_good_is_incomplete_and_goes_on_later(many, li
     assert whole(swept(many, "--resume", RECONCILER_MINIO__ENDPOINT=lists.url)) == (FOUND, TOTALS)
 
 
+def test_a_sweep_that_breaks_takes_nothing_as_healed(many, lists):
+    """It read a page and no more: what the last complete sweep found behind that may all be there still."""
+    assert whole(swept(many, RECONCILER_MINIO__ENDPOINT=lists.url)) == (FOUND, TOTALS)
+    lists.asked, lists.at, lists.times = 0, 2, 1_000_000
+    ended = many.run(*WORDS, **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url)
+    assert ended.returncode == 5, ended.stderr
+    assert not told(ended)["totals"]["healed"]
+    lists.at = 0
+    report = swept(many, "--resume", RECONCILER_MINIO__ENDPOINT=lists.url)
+    assert (whole(report), report["totals"]["healed"]) == ((FOUND, TOTALS), 0)
+
+
 def test_of_a_broken_sweep_only_the_ranges_are_believed_that_were_read(many, lists):
     """With several ranges the report holds the drifts of those that came to their end, and of no other."""
     lists.at, lists.times = 5 + THOUSANDS // 5, 1_000_000

@@ -41,7 +41,8 @@ FULL = replace(
     notes=("a note",),
 )
 HELD = replace(FULL, state="held", reason="61 % are missing")
-BROKEN = replace(FULL, state="incomplete", reason="HTTP 503", finished_at=None)
+BROKEN = replace(FULL, state="incomplete", reason="HTTP 503", finished_at=None, resumable=True)
+SILENT = replace(FULL, state="incomplete", reason="2 keys gave no answer")
 HOSTILE = (
     "<script>alert(1)</script>",
     "</script><img src=x onerror=alert(2)>",
@@ -77,12 +78,16 @@ def test_headline_tells_what_it_came_to(report, expected):
     assert lines_of(report)[0] == expected
 
 
-@pytest.mark.parametrize(("report", "done"), [(HELD, "sweep again"), (BROKEN, "sweep --bucket files --resume")])
+@pytest.mark.parametrize(
+    ("report", "done"),
+    [(HELD, "sweep again"), (SILENT, "sweep again"), (BROKEN, "sweep --bucket files --resume")],
+)
 def test_text_says_why_and_what_to_do(report, done):
     """A sweep that is held or incomplete tells its reason and the way out, in text and on the page."""
     for told in ("\n".join(lines_of(report)), page(report)):
         assert report.reason in told
         assert done in told
+        assert (report is BROKEN) == ("--resume" in told)
 
 
 def test_text_leaves_out_what_is_empty():
