@@ -78,7 +78,7 @@ def word(text: str) -> str:
 
 
 def about(servers: Servers, work: str) -> str:
-    """Return the work, the machine, the servers' versions and the day, as the database tells it."""
+    """Print and return the work, the machine, the servers' versions and the day, as the database tells it."""
     with psycopg.connect(servers.postgres.url) as connection:
         [(day, version)] = connection.execute("SELECT current_date::text, current_setting('server_version')").fetchall()
     release = minio.SOURCE.rsplit("-", 2)[1][:8]
