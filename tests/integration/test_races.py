@@ -4,19 +4,17 @@ Real transactions in two threads, each of which stands at its points until it ma
 order has a key of its own. What must hold is asked afterwards: of the rows, the findings, and of who waited for whom.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psycopg
 import pytest
 
-from reconcile.model import Brake, Kind, ObjectRef
-from tests.contract.conftest import ground, live_stage  # noqa: F401 - a fixture
+from reconcile.model import Kind, ObjectRef
+from tests.contract.conftest import ground  # noqa: F401 - a fixture
 from tests.contract.stages import GRACE, HOUR, look, look_again
+from tests.support.racers import BELIEVING, LOOK_STEPS, staged
 from tests.support.racing import Racer, Standing, orders, race
 
-BELIEVING = Brake(floor=100_000, bucket_floor=100_000)
-LOOK_STEPS = 5  # to after the HEADs, to after the read, to before the second read, to before the commit, to the end
 APPLICATION_STEPS = 3  # lock or read, write, end
 LOCKED = "SELECT FROM version WHERE id = %(row)s FOR UPDATE"
 READ = "SELECT * FROM version WHERE id = %(row)s"
@@ -25,9 +23,7 @@ READ = "SELECT * FROM version WHERE id = %(row)s"
 @pytest.fixture
 def stage(ground, minio):  # noqa: F811 - the fixture
     """Set the live stage, with nothing kept."""
-    with ExitStack() as opened:
-        ready = live_stage(ground, minio, opened)
-        ready.clear()
+    with staged(ground, minio) as ready:
         ready.sql("CREATE TABLE child (id text REFERENCES version ON DELETE CASCADE)")
         yield ready
         ready.sql("DROP TABLE child")

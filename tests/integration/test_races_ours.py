@@ -3,7 +3,6 @@
 As in test_races.py: two threads that stand at each point of their transactions until they may go on.
 """
 
-from contextlib import ExitStack
 from datetime import timedelta
 
 import psycopg
@@ -20,7 +19,7 @@ from reconcile.settings import Trash
 from reconcile.storing import Storing
 from reconcile.trash import Bin
 from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
-from tests.contract.conftest import ground, live_stage  # noqa: F401 - a fixture
+from tests.contract.conftest import ground  # noqa: F401 - a fixture
 from tests.contract.stages import GRACE, Meanwhile, look, look_again
 from tests.support.racers import (
     BELIEVING,
@@ -32,7 +31,9 @@ from tests.support.racers import (
     orphan,
     quiet,
     racer,
+    staged,
     suspected,
+    two,
 )
 from tests.support.racing import orders, race
 
@@ -51,16 +52,14 @@ APPROVED_SIZE = (
 @pytest.fixture
 def stage(ground, minio):  # noqa: F811 - the fixture
     """Set the live stage, with nothing kept."""
-    with ExitStack() as opened:
-        ready = live_stage(ground, minio, opened)
-        ready.clear()
+    with staged(ground, minio) as ready:
         yield ready
 
 
 @pytest.fixture
 def worlds(stage):
     """Start two processes."""
-    return tuple(stage.world(brake=BELIEVING, actor=name) for name in ("one", "other"))
+    return two(stage)
 
 
 def named(stage, ref):

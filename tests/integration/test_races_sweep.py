@@ -1,7 +1,5 @@
 """A sweep against the stream, in every order of their steps, as in test_races.py."""
 
-from contextlib import ExitStack
-
 import pytest
 
 from consumer.sides import Scope, facts_of, opened
@@ -11,24 +9,22 @@ from reconcile.reconciler import reconcile
 from reconcile.sweep import Sweep
 from reconcile.trial import Trial
 from reconcile.unkept import Unkept
-from tests.contract.conftest import ground, live_stage  # noqa: F401 - a fixture
-from tests.support.racers import BELIEVING, LOOK_STEPS, flagged, looking, quiet, racer
+from tests.contract.conftest import ground  # noqa: F401 - a fixture
+from tests.support.racers import LOOK_STEPS, flagged, looking, quiet, racer, staged, two
 from tests.support.racing import orders, race
 
 
 @pytest.fixture
 def stage(ground, minio):  # noqa: F811 - the fixture
     """Set the live stage, with nothing kept."""
-    with ExitStack() as opened:
-        ready = live_stage(ground, minio, opened)
-        ready.clear()
+    with staged(ground, minio) as ready:
         yield ready
 
 
 @pytest.fixture
 def worlds(stage):
     """Start two processes."""
-    return tuple(stage.world(brake=BELIEVING, actor=name) for name in ("one", "other"))
+    return two(stage)
 
 
 def swept(stage, standing, pause, ref):

@@ -1,12 +1,31 @@
 """What races with what: states to begin with, and the work of a process that stands at its points (racing.py)."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from reconcile.model import Action, Brake, Hint
 from reconcile.reconciler import reconcile
+from tests.contract.conftest import live_stage
+from tests.contract.live import LiveStage
 from tests.contract.stages import GRACE, HOUR, ORPHAN_GRACE, look, look_again
 from tests.support.racing import Racer, Standing
 
 BELIEVING = Brake(floor=100_000, bucket_floor=100_000)
 LOOK_STEPS = 5  # to after the HEADs, to after the read, to before the second read, to before the commit, to the end
+
+
+@contextmanager
+def staged(ground, minio) -> Iterator[LiveStage]:
+    """Set the live stage, with nothing kept."""
+    with ExitStack() as opened:
+        ready = live_stage(ground, minio, opened)
+        ready.clear()
+        yield ready
+
+
+def two(stage):
+    """Start two processes."""
+    return tuple(stage.world(brake=BELIEVING, actor=name) for name in ("one", "other"))
 
 
 def looking(stage, world, ref, action=Action.LOOK):
