@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from consumer.hold import Partition
 from reconcile.model import FINAL, Absent, Finding, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
+from reconcile.restraint import RULE
 from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
 from tests.simulation.servers import BY_HAND, FLAG, Line, Restraint, Servers, Stored
@@ -184,9 +185,10 @@ class Watch:
             raise Violated(f"invariant 7: {one} was {act} in a window")
         if (opens or act == "suspected") and "ignore" in on.values():
             raise Violated(f"invariant 7: {one} was {act} under a rule")
-        if act == "ignored" and one.held_by and on.get(int(one.held_by.split()[-1])) != "ignore":
+        by_rule = act == "ignored" and (one.held_by or "").startswith(RULE)  # else a person did it
+        if by_rule and on.get(int((one.held_by or "").removeprefix(RULE))) != "ignore":
             raise Violated(f"invariant 7: {one} was ignored, and {on or 'nothing'} covers it")
-        self.counts["invariant 7: ignored by a rule"] += act == "ignored" and bool(one.held_by)
+        self.counts["invariant 7: ignored by a rule"] += by_rule
         self.counts["invariant 7: held by a window"] += act == "held" and "suppress" in on.values()
 
     def _closed(self, one: Finding) -> None:
