@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := reconcile consumer deploy benchmarks examples tests
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+ALONE := tests/faults tests/simulation  # they take every core by themselves, and the first shows what servers it builds
 EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,10 @@ demo: $(READY)  ## the main job on real servers, shown and checked (KEEP=1 leave
 	@$(BIN)/python -m deploy.local.demo
 
 test: $(READY)  ## every test, on real servers
-	@$(BIN)/python -m pytest
+	@failed=0; \
+	    $(BIN)/python -m pytest $(ALONE) || failed=1; \
+	    $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(addprefix --ignore=,$(ALONE)) || failed=1; \
+	    exit $$failed
 
 proof: $(READY)  ## the long form of the simulation
 	@RECONCILER_TEST_LONG=1 $(BIN)/python -m pytest tests/simulation

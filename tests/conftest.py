@@ -1,5 +1,6 @@
 """The servers of a test run, each started when the first test asks for it, and what every test gets fresh from them."""
 
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from deploy.local import minio as minios
 from deploy.local import postgres as postgreses
 from deploy.local.kafka import Kafka
 from deploy.local.minio import Minio
-from deploy.local.place import Place, chosen_way, place
+from deploy.local.place import NAMES, Place, chosen_way, place
 from deploy.local.postgres import Postgres
 from deploy.local.stack import Servers
 from tests.support import databases, storage
@@ -27,6 +28,11 @@ settings.load_profile("any machine")
 
 # A run in the background inherits an ignored Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes share the tests: two, each with servers of its own; one where servers are named."""
+    return 1 if any(os.environ.get(variable) for variable in NAMES) else 2
 
 
 @pytest.hookimpl(trylast=True)
