@@ -57,7 +57,7 @@ class Role(NamedTuple):
 OWNER = Role("owner", "makes and brings up to date", "init, migrate, uninstall", Level.OWN, RULE, CREATE)
 READER = Role(
     "reader", "sees, and changes nothing",
-    "sweep without --fix, explain, status, report, doctor, config check, every list and show",
+    "sweep without --fix, explain, status, report, doctor, config check and generate, every list and show",
     Level.READ, NOTHING, WATCH,
 )  # fmt: skip
 CONSUMER = Role(

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "database": {"url": "postgresql://-"},
     "minio": {"endpoint": "http://-", "access_key": "-", "secret_key": "-"},
 }
+READABLE = "GRANT SELECT on the application's tables to it, or let --database name another user, or another database"
 COMPOSED = "a key that is composed of columns is written by hand, as a template (docs/configuration.md, The mapping)"
 
 
@@ -47,7 +48,9 @@ def propose(connection: Connection, bucket: str = "", only: str = "") -> Propose
 
 
 def _nothing(found: Sequence[Candidate], named: Sequence[Candidate], only: str) -> str:
-    looked = ", ".join(one.written for one in named or found) or "none"
+    if not found:
+        return f"there is no table that this user may read; {READABLE}"
+    looked = ", ".join(one.written for one in named or found)
     if only and not named:
         return f"--table {only}: there is no such table that we may read; there are {looked}"
     return (

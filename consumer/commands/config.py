@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
+from reconcile import condition
 from reconcile.catalog import check as mapping_faults
 from reconcile.model import Misconfigured
 from reconcile.report import Table
@@ -25,12 +26,13 @@ def show(call: Call) -> Answer:
 
 def check(call: Call) -> Answer:
     """Tell every fault of the settings, and of the mapping against the tables as they are; or what is in force."""
-    settings = call.settings(*NEEDED)
+    settings, extent = call.settings(*NEEDED), "without the database"
     if not call.options.offline:
         with database(settings) as opened, opened.use() as connection:
-            faults = mapping_faults(connection, settings.mapping, flagging=settings.flagging)
+            is_reader = condition.is_reader(connection)  # who flags nothing, whatever is configured
+            faults = mapping_faults(connection, settings.mapping, flagging=settings.flagging and not is_reader)
         if faults:
             raise Misconfigured(*faults)
+        extent = "the mapping fits the tables" + ("; this user may only read, and flags nothing" if is_reader else "")
     rows = [row for row in effective(settings) if row[2] != "default"]
-    extent = "without the database" if call.options.offline else "the mapping fits the tables"
     return Answer(Table("settings", COLUMNS, rows, notes=(f"no fault; {extent}",)))

@@ -14,6 +14,8 @@ from reconcile.proposing import propose
 from reconcile.settings import Settings, load
 
 MAPPING = "RECONCILER_MAPPING__"
+FLAGGING = "RECONCILER_FLAGGING"
+REPLACED = ("flagging", "mapping")  # without a mapping there is nothing to flag
 SECRET = ("password", "sslpassword")
 
 
@@ -29,9 +31,9 @@ def generate(call: Call) -> Answer:
 
 
 def known(call: Call) -> Settings:
-    """Return what is configured of the servers; a mapping that is there already is what is to be replaced."""
-    written = {section: value for section, value in call.document().items() if section != "mapping"}
-    environ = {name: value for name, value in call.environ.items() if not name.startswith(MAPPING)}
+    """Return what is configured of the servers; a mapping that is there already is to be replaced, and its flagging."""
+    written = {name: value for name, value in call.document().items() if name not in REPLACED}
+    environ = {name: value for name, value in call.environ.items() if not name.startswith((MAPPING, FLAGGING))}
     if call.options.database:
         environ["RECONCILER_DATABASE__URL"] = call.options.database
     return load(written, environ, read_file, ("database.url",))

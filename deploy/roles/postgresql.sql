@@ -1,7 +1,7 @@
 -- owner: makes and brings up to date (init, migrate, uninstall)
 CREATE ROLE "reconciler_owner" LOGIN;
 
--- reader: sees, and changes nothing (sweep without --fix, explain, status, report, doctor, config check, every list and show)
+-- reader: sees, and changes nothing (sweep without --fix, explain, status, report, doctor, config check and generate, every list and show)
 CREATE ROLE "reconciler_reader" LOGIN;
 
 -- consumer: keeps findings and marks versions, and can delete nothing (consume, sweep --fix, scrub, replay, dead-letters, findings, orphans approve, suppress, brake)

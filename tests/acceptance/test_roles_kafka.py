@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import confluent_kafka as ck
 import pytest
 
 from consumer.roles import PREFIX, ROLES, acls
 from tests.support import admitting, consuming
-from tests.support.command import Program
+from tests.support.appointed import log_in
 from tests.support.waiting import until
 
 KAFKA = ("topics", "retention", "compaction", "group")
@@ -39,13 +38,6 @@ def topic_name(guarded, request) -> str:
     return f"events-{abs(hash(request.node.name)) % 10_000_000}"
 
 
-def as_role(site: consuming.Site, secure: str, name: str) -> Program:
-    """Return the command as it logs in to the broker as a role."""
-    login = admitting.login(secure, f"{PREFIX}{name}")
-    named = {f"RECONCILER_KAFKA__{key.upper().replace('.', '_')}": value for key, value in login.items()}
-    return replace(site.program, environ=site.program.environ | named)
-
-
 def topics(site: consuming.Site) -> set[str]:
     """Return the topics that there are."""
     return set(site.asker.list_topics(timeout=10).topics)
@@ -54,11 +46,11 @@ def topics(site: consuming.Site) -> set[str]:
 def test_only_the_owner_makes_topics(site, guarded):
     """The consumer's init is refused with status 2 and makes none; the owner's makes what lacks."""
     words = ("init", "--only", "kafka", "--partitions", "2", "--apply")
-    refused = as_role(site, guarded[1], "consumer").process(*words)
+    refused = log_in(site.program, guarded[1], "consumer").process(*words)
     assert refused.returncode == 2, refused
     assert "roles acls" in refused.stderr
     assert site.topic not in topics(site)
-    done = as_role(site, guarded[1], "owner").process(*words)
+    done = log_in(site.program, guarded[1], "owner").process(*words)
     assert done.returncode == 0, done.stderr
     assert site.topic in topics(site)
 
@@ -67,20 +59,20 @@ def test_only_the_owner_makes_topics(site, guarded):
 def test_the_consumer_reads_commits_and_buries_and_the_reader_does_not(site, guarded):
     """As the reader it ends with status 2, and nothing is committed; as the consumer all is worked off."""
     words = ("init", "--only", "kafka", "--partitions", "4", "--apply")
-    assert as_role(site, guarded[1], "owner").process(*words).returncode == 0
+    assert log_in(site.program, guarded[1], "owner").process(*words).returncode == 0
     site.send([site.created("orphan"), b"no JSON"])
-    refused = as_role(site, guarded[1], "reader").process("consume")
+    refused = log_in(site.program, guarded[1], "reader").process("consume")
     assert refused.returncode == 2, refused
     assert "roles acls" in refused.stderr
     assert site.committed() == {}
-    consumer = as_role(site, guarded[1], "consumer")
-    assert as_role(site, guarded[1], "reader").process("status").returncode == 0
+    consumer = log_in(site.program, guarded[1], "consumer")
+    assert log_in(site.program, guarded[1], "reader").process("status").returncode == 0
     with consumer.running("consume", "--log-format", "json") as process:
         until(site.caught_up, 30, "all is committed")
         assert len(site.letters()) == 1
         process.terminate()
         assert process.wait(30) == 0
-    reader = as_role(site, guarded[1], "reader")
+    reader = log_in(site.program, guarded[1], "reader")
     for words in (["list"], ["show", "0:1"]):
         assert reader.process("dead-letters", *words).returncode == 0, words
     examined = json.loads(reader.process("doctor", "-o", "json").stdout)
@@ -94,7 +86,7 @@ def test_the_consumer_reads_commits_and_buries_and_the_reader_does_not(site, gua
 def test_the_consumer_can_write_no_event(site, guarded):
     """Nobody but MinIO writes what is believed to come from it."""
     words = ("init", "--only", "kafka", "--partitions", "1", "--apply")
-    assert as_role(site, guarded[1], "owner").process(*words).returncode == 0
+    assert log_in(site.program, guarded[1], "owner").process(*words).returncode == 0
     told: list[ck.KafkaError | None] = []
     producer = ck.Producer({**admitting.login(guarded[1], f"{PREFIX}consumer"), "log_level": 0})
     producer.produce(site.topic, b"{}", on_delivery=lambda fault, _: told.append(fault))
