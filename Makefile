@@ -10,7 +10,7 @@ EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproj
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proof faults check fmt lock sbom audit up down clean
 .PHONY: bench bench-stream bench-poison bench-burst bench-mass bench-latency bench-sweep bench-replay bench-rivals
-.PHONY: bench-scaling bench-profile
+.PHONY: bench-scaling bench-metrics bench-profile bench-large
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,8 @@ test: $(READY)  ## every test, on real servers
 proof: $(READY)  ## the long form of the simulation
 	@RECONCILER_TEST_LONG=1 $(BIN)/python -m pytest tests/simulation
 
-faults: $(READY)  ## the long form of the fault tests
-	@RECONCILER_TEST_LONG=1 $(BIN)/python -m pytest tests/faults
+faults: $(READY)  ## the long form of the fault tests and of the races
+	@RECONCILER_TEST_LONG=1 $(BIN)/python -m pytest tests/faults tests/integration/test_races*.py
 
 check: $(READY)  ## format, rules, types, imports
 	$(BIN)/ruff format --check $(CODE)
@@ -109,11 +109,14 @@ bench-large: $(READY)  ## millions of objects, rows, findings and events (an hou
 	@$(BIN)/python -m benchmarks.sweeps --lines 10000000 --rounds 1
 	@$(BIN)/python -m benchmarks.scaling findings rows backlog
 
+bench-metrics: $(READY)  ## what the metrics cost the stream
+	@$(BIN)/python -m benchmarks.metered
+
 bench-profile: $(READY)  ## where the time goes on each hot path
 	@$(BIN)/python -m benchmarks.profiling
 
 bench: bench-stream bench-latency bench-rivals bench-sweep bench-scaling bench-mass  ## all of them but the large (an hour)
-bench: bench-burst bench-replay bench-poison bench-profile
+bench: bench-burst bench-replay bench-poison bench-metrics bench-profile
 
 clean:  ## remove what setup and the tools made here (the servers' cache stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
