@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.cli import parse
+from consumer.cli import build_parser, parse
+from consumer.commands.answer import Exit
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,6 +18,14 @@ LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[\w-]*)?\)")
 PROVEN = re.compile(r"^\| (\d) \|(.*)$", re.MULTILINE)
 COMMAND = re.compile(r"^ *(storage-reconciler .*)$|`(storage-reconciler [^`]*)`", re.MULTILINE)
 MAKE = re.compile(r"(?:^ +|`)make ([a-z-]+)", re.MULTILINE)
+STATUS = re.compile(r"^### Exit status (\d+)$\n((?:(?!##).*\n)*)", re.MULTILINE)
+DEFECT = 1  # Python's own, with a traceback
+QUESTIONS = [
+    "Why is not everything checked when the service starts?",
+    "What if many versions are corrupted?",
+    "Can a file be there twice?",
+    "How is a corrupted file restored?",
+]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -75,6 +84,25 @@ def test_each_target_of_make_is_there(page):
     """Those that blocks and spans name."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert set(MAKE.findall(page.read_text("utf-8"))) <= targets
+
+
+def test_each_exit_status_has_its_section_in_the_runbook():
+    """No more and no fewer than code and help know, each with what is not done, what to do, and whether again."""
+    sections = dict(STATUS.findall((ROOT / "docs" / "runbook.md").read_text("utf-8")))
+    known = [str(int(status)) for status in sorted({*Exit, DEFECT})]
+    assert list(sections) == known
+    assert re.findall(r"\b\d+\b", build_parser().epilog.partition("Exit status: ")[2]) == known
+    for number, section in sections.items():
+        said = re.findall(r"^\* \*\*([\w ]+):\*\* \S", section, re.MULTILINE)
+        assert said == ["Not done", "To do", "Try again"], f"exit status {number}"
+
+
+def test_the_questions_that_everybody_asks_are_answered():
+    """Those of whoever ran the script that this replaces; each names what to type or what keeps it so."""
+    asked = between("docs/runbook.md", "## Questions that everybody asks\n", "\n## ")
+    answered = dict(re.findall(r"^### (.+)\n((?:(?!### ).*\n?)*)", asked, re.MULTILINE))
+    assert list(answered) == QUESTIONS
+    assert [question for question, answer in answered.items() if "`storage-reconciler " not in answer] == []
 
 
 def test_each_invariant_is_proven_by_tests_that_say_so():
