@@ -251,7 +251,11 @@ class Django:
 INSERT = "INSERT INTO file_versions (version_number, object_key) VALUES (1, 'new') RETURNING id"
 
 
-@pytest.mark.parametrize("options", [{}, {"row_factory": dict_row}, {"cursor_factory": psycopg.ClientCursor}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"row_factory": dict_row}, {"cursor_factory": psycopg.ClientCursor}],
+    ids=["as it is", "its rows", "its cursor"],
+)
 @pytest.mark.parametrize("wrap", [lambda driver: driver, Django], ids=["psycopg", "django"])
 def test_the_row_is_read_by_the_callers_connection(app, storage, wrap, options):
     """The caller's own rows are seen, whatever its connection makes of rows and cursors."""
