@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 from minio import Minio
 
-from benchmarks import filling, minio_py
+from benchmarks import comparing, filling, minio_py
 from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
@@ -34,13 +34,10 @@ from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
 from deploy.local.control import Native
 from deploy.local.stack import Servers, stack
-from reconcile.compare import Facts, candidates, compare
 from reconcile.database import Database
-from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
 from reconcile.opening import objects
 from reconcile.settings import Settings, load
-from reconcile.spool import brought
 
 BUCKET = "swept"
 SIZE = 10
@@ -49,14 +46,13 @@ NAMES = 50_000  # of one file; ext4 allows 65 000
 OF_SCRIPT = 2_000
 ROUNDS = 5
 LABELS = {
-    "ratio": "ratio to the fastest plain lister of the round (goal 0.9)",
-    "to_script": "ratio to one HEAD a row and one SELECT an object (goal 25)",
+    "lister.ratio": "ratio to the fastest plain lister of the round (goal 0.9)",
+    "script.ratio": "ratio to one HEAD a row and one SELECT an object (goal 25)",
     "sweep": "sweep, objects/s",
     "pager": "the bare pager, objects/s",
     "mc": "`mc ls --recursive`, objects/s",
     "rclone": "`rclone lsf --fast-list`, objects/s",
     "script": "one HEAD a row and one SELECT an object, objects/s",
-    "comparison": "comparison alone, keys/s of CPU (goal 2 000 000)",
     "listing": "rows against a listing file, objects/s",
     "rss_mb": "resident memory at its highest, MB (goal 100)",
 }
@@ -171,13 +167,8 @@ def script(place: Place) -> dict[str, float]:
 
 
 def comparison(place: Place) -> dict[str, float]:
-    """Compare alone: both sides lie on disk as lines, as they do once a listing file and the rows are read."""
-    facts = Facts(size=False)
-    listing = brought(from_file(Path(place.listing)), facts)
-    rows = brought(from_file(Path(place.listing)), facts)
-    began = time.process_time()
-    differing = sum(1 for block in compare(listing.blocks(), rows.blocks()) for _ in candidates(block))
-    return {"rate": listing.lines / (time.process_time() - began), "differing": differing}
+    """Compare alone, without servers."""
+    return comparing.compared(Path(place.listing), SIZE)
 
 
 MEASUREMENTS = {"pager": pager, "mc": mc, "rclone": rclone, "sweep": sweep, "script": script, "comparison": comparison}
@@ -230,16 +221,21 @@ def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     place = Place(database, minio.url, minio.user, minio.password, number or lines)
-    work = f"{number:,} objects, {place.number:,} rows, {lines:,} lines"
-    table = Table("sweep", LABELS, about(servers, work))
+    table, alone = tables(about(servers, f"{number:,} objects, {place.number:,} rows, {lines:,} lines"))
     began = time.perf_counter()
     fill(servers, place, number)
     minios.client()  # it may have to be built
     print(f"  filled in {time.perf_counter() - began:,.0f} s", flush=True)
     if number:
         beside_listers(place, rounds, table)
-    by_file(place, lines, rounds, table)
+    by_file(place, lines, rounds, table, alone)
     table.show()
+    alone.show()
+
+
+def tables(work: str) -> tuple[Table, Table]:
+    """Return the table of the sweep, and that of the comparison alone."""
+    return Table("sweep", LABELS, work), Table("compare", comparing.LABELS, work)
 
 
 def measured(name: str, place: Place) -> dict[str, float]:
@@ -256,19 +252,19 @@ def beside_listers(place: Place, rounds: int, table: Table) -> None:
         found = {name: measured(name, place) for name in (*listers, "sweep")}
         rates = {name: one["rate"] for name, one in found.items()}
         swept = {
-            "ratio": rates["sweep"] / max(rates[name] for name in listers),
-            "to_script": rates["sweep"] / by_hand,
+            "lister.ratio": rates["sweep"] / max(rates[name] for name in listers),
+            "script.ratio": rates["sweep"] / by_hand,
             "rss_mb": found["sweep"]["rss_mb"],
         }
         table.note_all({**rates, **swept})
 
 
-def by_file(place: Place, lines: int, rounds: int, table: Table) -> None:
+def by_file(place: Place, lines: int, rounds: int, table: Table, alone: Table) -> None:
     """Measure the comparison of a file of keys, and a sweep of it where there is a row for each."""
     with TemporaryDirectory() as directory:
         brought = replace(place, listing=str(listing(Path(directory), lines)))
         for _ in range(rounds):
-            table.note("comparison", measured("comparison", brought)["rate"])
+            alone.note_all(measured("comparison", brought))
             if lines == place.number:
                 swept = measured("sweep", brought)
                 table.note_all({"listing": swept["rate"], "rss_mb": swept["rss_mb"]})
