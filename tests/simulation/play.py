@@ -16,6 +16,7 @@ from consumer.loop import Consumer, Stream
 from reconcile.model import Brake, Hint, Kind, ObjectRef, Policy, Unavailable
 from tests.simulation.broker import PARTITIONS, Broker, MemoryTopic
 from tests.simulation.files import Files
+from tests.simulation.memory import PROBE_MOST
 from tests.simulation.people import act, end_rules, rules_over
 from tests.simulation.rows import Rows
 from tests.simulation.servers import Servers
@@ -259,7 +260,7 @@ class Play:
     def settle(self) -> None:
         """Let time pass until every look was done, and every grace is over; a person releases what is held."""
         self.wait(self.jumped_back)
-        for seconds in (LOOK_MOST, ORPHAN_GRACE, LOOK_MOST, LOOK_MOST):
+        for seconds in (PROBE_MOST, ORPHAN_GRACE, LOOK_MOST, LOOK_MOST):
             self.wait(seconds.total_seconds() + 1)
             self.look_at_all()
         if any(one.effect == "brake" and one.lifted_at is None for one in self.servers.tables.restraints):

@@ -49,9 +49,8 @@ class Watch:
     step: int = 0
     proofs: dict[int, dict[ObjectRef, Proof]] = field(default_factory=lambda: defaultdict(dict))  # by world, of a look
     suspected: dict[tuple[ObjectRef, str], Moment] = field(default_factory=dict)  # by row, the latest suspicion of it
-    since: dict[tuple[ObjectRef, Known], int] = field(
-        default_factory=dict
-    )  # the step at which rows and findings were first so
+    since: dict[tuple[ObjectRef, Known], int] = field(default_factory=dict)  # the step when all of it was first so
+    versions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by key, all that ever were named
     before_flag: dict[str, str] = field(default_factory=dict)
     flagged_at: list[datetime] = field(default_factory=list)
     told: dict[ObjectRef, tuple[Partition, int] | None] = field(default_factory=dict)
@@ -65,16 +64,16 @@ class Watch:
     def asked(self, world: SteppedWorld, ref: ObjectRef, side: ObjectSide) -> None:
         """Note a HEAD."""
         self.step += 1
+        self.versions[ref.key].add(ref.s3_version)
         self.proofs[world.number][ref] = Proof(self.step, self.elapsed(), side)
         if isinstance(side, Unknown | NotAsked):
             self.counts["invariant 1: nothing was proven"] += 1
 
     def row_changed(self, row: Stored) -> None:
         """Note that a row changed, as the application did it: it is known of every version of its key."""
-        kept = (one.finding.ref for one in self.servers.tables.findings.values())
-        versions = {name for name, _ in self.servers.storage.buckets[BUCKET].get(row.key, [])}
-        versions |= {ref.s3_version for ref in kept if ref.key == row.key} | {row.s3_version, ""}
-        self.changed(ObjectRef(row.bucket, row.key, version) for version in versions)
+        versions = self.versions[row.key]
+        versions |= {name for name, _ in self.servers.storage.buckets[BUCKET].get(row.key, [])} | {row.s3_version, ""}
+        self.changed([ObjectRef(row.bucket, row.key, version) for version in versions])
 
     def changed(self, refs: Iterable[ObjectRef]) -> None:
         """Note that rows or findings changed, by whoever looks at no object."""
@@ -83,6 +82,7 @@ class Watch:
 
     def _note(self, refs: Iterable[ObjectRef]) -> None:
         for ref in refs:
+            self.versions[ref.key].add(ref.s3_version)
             known = drifting(self.servers.tables.known(ref))
             is_as_in_the_beginning = not known.rows and not known.findings
             self.since.setdefault((ref, known), 0 if is_as_in_the_beginning else self.step)
