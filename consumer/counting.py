@@ -171,6 +171,7 @@ class Counting:
             self._gauge("reconciler_outage", one).set(one == server)
         if server:
             self._add("reconciler_outages_total", 1, server)
+            self._gauge("reconciler_held_records").set(0)  # what was held is read again
 
     def _add(self, name: str, count: float, *labels: str) -> None:
         if count:

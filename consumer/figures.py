@@ -181,8 +181,9 @@ def _sweep_figures(bucket: str, record: Record | None) -> Iterator[Figure]:
 def rule_figures(watched: Mapping[str, Watched]) -> Iterator[Figure]:
     """Yield what is known of each bucket's event rules."""
     for bucket, one in watched.items():
-        for event, lacks in rulewatch.missing(one).items():
-            yield Figure("reconciler_rules_lacking", lacks, (bucket, event))
+        if one.state != rulewatch.REFUSED:  # then nobody knows what it lacks
+            for event, lacks in rulewatch.missing(one).items():
+                yield Figure("reconciler_rules_lacking", lacks, (bucket, event))
         yield Figure("reconciler_rules_changed_timestamp_seconds", one.changed_at, (bucket,))
         yield Figure("reconciler_rules_refused", one.state == rulewatch.REFUSED, (bucket,))
 

@@ -143,7 +143,7 @@ def around(kept: Read) -> Around:
         loss_windows=len(kept.losses),
         lost_or_silent=sum(record[SWEEPS.index("lost_or_silent")] for record in kept.sweeps),
         sweeps_complete=states.count("complete"),
-        sweeps_not_complete=len(states) - states.count("complete"),
+        sweeps_not_complete=len(states) - states.count("complete") - states.count("running"),
         brakes_set=sum(record[RESTRAINTS.index("act")] == "brake set" for record in kept.acts),
     )
 

@@ -157,7 +157,7 @@ WHERE l.task <> 'live_rows' AND l.until > now() ORDER BY l.task
 
 -- name: sweeps
 -- Of each bucket the last complete sweep; and what became of the latest one since, from the first that was not complete on.
--- A listing that a person brought may be of any time, so its sweep is none of these.
+-- A listing that a person brought may be of any time, so its sweep is none of these. One that is at work has not failed yet.
 WITH own AS (
     SELECT s.id, s.bucket, s.prefix, s.state, s.started_at, s.reason
     FROM reconciler.sweep AS s WHERE s.kind = 'sweep' AND s.state <> 'wanted' AND NOT s.facts ? 'listing'
@@ -174,6 +174,9 @@ LEFT JOIN own AS l ON l.id = g.last AND l.state <> 'complete'
 LEFT JOIN LATERAL (
     SELECT min(s.started_at) AS at, nullif(count(*), 0) AS tries FROM own AS s
     WHERE s.bucket = g.bucket AND s.prefix = g.prefix AND s.id > coalesce(g.complete, 0)
+      AND NOT (s.state = 'running' AND EXISTS (
+          SELECT FROM reconciler.lease AS w WHERE w.task = 'sweep ' || s.id AND w.until > now()
+      ))
 ) AS since ON true
 ORDER BY g.bucket, g.prefix
 

@@ -88,3 +88,19 @@ def test_who_may_not_read_is_told_the_way_out(kept, database):
         inquiry.records(connection, "looks")
     stranger.close()
     kept.execute("DROP ROLE nobody_here")
+
+
+def test_a_sweep_at_work_has_not_failed_yet(kept):
+    """Of the tries since the last complete sweep it counts only once nobody holds its lease any more."""
+    for state in ("incomplete", "running"):
+        kept.execute(
+            "INSERT INTO reconciler.sweep (bucket, mode, state, actor) VALUES ('b', 'report', %s, 'test')", [state]
+        )
+    kept.execute(
+        "INSERT INTO reconciler.lease (task, owner, until)"
+        " SELECT 'sweep ' || max(id), 'test', now() + interval '1 minute' FROM reconciler.sweep"
+    )
+    tries = lambda: [record[6] for record in inquiry.records(kept, "sweeps")]  # noqa: E731 - one line says it
+    assert tries() == [1]
+    kept.execute("UPDATE reconciler.lease SET until = now()")
+    assert tries() == [2]
