@@ -193,7 +193,7 @@ def test_a_side_that_is_not_to_be_believed_holds_the_sweep(connection, installed
     assert report["state"] == "held"
     assert why in report["reason"]
     assert "sweep.held" in ended.stderr
-    assert "reconciler_sweep_held" in figures.read_text("utf-8")
+    assert f'reconciler_sweep_held{{bucket="{bucket}"}} 1' in figures.read_text("utf-8").splitlines()
     assert connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() == [(0,)]
 
 
