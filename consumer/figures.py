@@ -82,15 +82,22 @@ class Reader:
             return [*self._of_findings(found), *_of_work(connection), *self._of_sweeps(connection)], found
 
     def of_topics(self) -> list[Figure]:
-        """Ask the broker; nothing where it is away."""
+        """Ask the broker; nothing where it is away, and each topic shows what it can."""
         try:
             if self._asker is None:
                 self._asker = self.exits.enter_context(Asker(self.topics.events, self.topics.kafka))
-            lags, kept = self._asker.lags(), self._asker.kept(self.topics.dead_letters)
+            figures = list(lag_figures(self._asker.lags(), wall_ms()))
         except (Unavailable, Misconfigured) as outage:
             log.info("figures.without_lag", why=str(outage))
             return []
-        return [*lag_figures(lags, wall_ms()), Figure("reconciler_dead_letters_kept", kept)]
+        return figures + self._of_dead_letters(self._asker)
+
+    def _of_dead_letters(self, asker: Asker) -> list[Figure]:
+        try:
+            return [Figure("reconciler_dead_letters_kept", asker.kept(self.topics.dead_letters))]
+        except (Unavailable, Misconfigured) as outage:
+            log.info("figures.without_dead_letters", why=str(outage))
+            return []
 
     def _of_findings(self, found: Sequence[Found]) -> Iterator[Figure]:
         yield from summed("reconciler_findings", ((one.count, one.kind, one.state) for one in found))

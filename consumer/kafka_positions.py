@@ -6,18 +6,19 @@ between questions, and fetches a little of each partition that lags.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from time import monotonic
 from typing import NamedTuple, Self
 
-from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 
 from consumer.kafka import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka_faults import raised
 from consumer.kafka_login import Login
 from consumer.kafka_settings import Settings
 
+IMPATIENT_S = 0.2  # for each further partition, once one did not answer: many may be silent together
 OLDEST_S = 2.0  # for the oldest records of all partitions that lag
 SMALL: Settings = {"fetch.message.max.bytes": 16_384, "queued.min.messages": 1, "queued.max.messages.kbytes": 1_024}
 
@@ -68,16 +69,42 @@ def positions(topic: str, kafka: Settings) -> list[Position]:
 def positions_of(consumer: Consumer, topic: str) -> list[Position]:
     """Ask the same of an open consumer, which is a member of nothing."""
     with asking(topic):
-        found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
-        if found.error is not None:
-            raise raised(found.error, topic)
-        places = [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
-        answers = consumer.committed(places, timeout=ASK_SECONDS)
+        places = _places(consumer, topic)
         marks = {place.partition: consumer.get_watermark_offsets(place, timeout=ASK_SECONDS) for place in places}
-        return [
-            Position(one.partition, one.offset if one.offset >= 0 else None, *marks[one.partition], one.metadata or "")
-            for one in answers
-        ]
+        return _committed(consumer, places, marks)
+
+
+def answered_positions_of(consumer: Consumer, topic: str) -> list[Position]:
+    """Ask the same, and leave out the partitions that do not answer, unless none does."""
+    with asking(topic):
+        places, marks = _places(consumer, topic), dict[int, tuple[int, int]]()
+        fault: KafkaException | None = None
+        for place in places:
+            try:
+                marks[place.partition] = consumer.get_watermark_offsets(
+                    place, timeout=IMPATIENT_S if fault else ASK_SECONDS
+                )
+            except KafkaException as silent:  # one without a leader, or whose leader is away, hides no other
+                fault = silent
+        if fault and not marks:
+            raise fault
+        return _committed(consumer, [place for place in places if place.partition in marks], marks)
+
+
+def _places(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    found = consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
+    if found.error is not None:
+        raise raised(found.error, topic)
+    return [TopicPartition(topic, partition) for partition in sorted(found.partitions)]
+
+
+def _committed(
+    consumer: Consumer, places: list[TopicPartition], marks: Mapping[int, tuple[int, int]]
+) -> list[Position]:
+    return [
+        Position(one.partition, one.offset if one.offset >= 0 else None, *marks[one.partition], one.metadata or "")
+        for one in consumer.committed(places, timeout=ASK_SECONDS)
+    ]
 
 
 class Asker:
@@ -96,8 +123,9 @@ class Asker:
         self._consumer.close()
 
     def lags(self) -> list[Lag]:
-        """Return every partition's lag."""
-        found = self.positions()
+        """Return the lag of each partition that answers."""
+        self._renew()
+        found = answered_positions_of(self._consumer, self._topic)
         behind = [(one.partition, one.next_offset) for one in found if one.lag]
         written = self._oldest(behind) if behind else {}
         return [Lag(one.partition, one.lag, written.get(one.partition)) for one in found]
@@ -117,8 +145,11 @@ class Asker:
         return sum(one.high_watermark - one.low_watermark for one in self._positions(topic))
 
     def _positions(self, topic: str) -> list[Position]:
-        self._login.renew(self._consumer, self._admin)
+        self._renew()
         return positions_of(self._consumer, topic)
+
+    def _renew(self) -> None:
+        self._login.renew(self._consumer, self._admin)
 
     def _oldest(self, behind: Iterable[tuple[int, int]]) -> dict[int, int]:
         """Return when the record at each place was written, in milliseconds since 1970, of those that came in time."""

@@ -10,8 +10,7 @@ from consumer import counted, metrics
 from consumer.canary import DURABLE
 from consumer.counting import UNKNOWN, Counting, Figure
 from consumer.duties import Duty, count_live_rows, do_one, let_go
-from consumer.figures import INTERVAL_S, Reader, Topics, lag_figures
-from consumer.kafka_positions import Asker, Lag
+from consumer.figures import INTERVAL_S, Reader, Topics
 from consumer.losses import Loss, Sight
 from consumer.losswatch import want
 from consumer.web import LIVE_WITHIN_S, Probes, Site, Web
@@ -284,21 +283,3 @@ def test_a_broker_that_is_away_hides_the_lag_alone(site, reader):
     do_one(world, made.duty(), lambda *_: True)
     assert ("reconciler_brakes", ("missing",)) in figures(counting)
     assert not [name for name, _ in figures(counting) if name.startswith("reconciler_lag")]
-
-
-def test_the_age_of_the_lag_is_that_of_the_oldest_record_not_committed(site):
-    """Each partition's own; one that cannot be had tells no age, and no lag is no age."""
-    site.send([site.removed("a")], 0)
-    site.send([site.removed("b"), site.removed("c")], 2)
-    with Asker(site.topic, site.kafka) as asker:
-        lags = asker.lags()
-    assert [one.records for one in lags] == [1, 0, 2, 0]
-    assert lags[0].oldest_ms <= lags[2].oldest_ms
-    told = list(lag_figures([Lag(0, 2, 1_000), Lag(1, 0), Lag(2, 5)], 3_500))
-    assert told == [
-        Figure("reconciler_lag_records", 2, ("0",)),
-        Figure("reconciler_lag_seconds", 2.5, ("0",)),
-        Figure("reconciler_lag_records", 0, ("1",)),
-        Figure("reconciler_lag_seconds", 0.0, ("1",)),
-        Figure("reconciler_lag_records", 5, ("2",)),
-    ]
