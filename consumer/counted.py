@@ -50,7 +50,7 @@ class OfKind(msgspec.Struct):
 class Counted(msgspec.Struct):
     """All that is kept. What could not be known is None; `groups` are the largest, of what is suspected or open.
 
-    `swept` is what the loss meter says of each bucket's last complete sweep.
+    `undecided` are of the dead letters; `swept` is what the loss meter says of each bucket's last complete sweep.
     """
 
     at: float
@@ -60,6 +60,7 @@ class Counted(msgspec.Struct):
     lag_records: int | None = None
     lag_s: float | None = None
     dead_letters: int | None = None
+    undecided: int | None = None
     swept: dict[str, dict[str, int]] = {}
 
 
@@ -80,6 +81,7 @@ def kept(figures: Sequence[Figure], found: Iterable[Found]) -> str:
         lag_records=int(sum(lags)) if lags else None,
         lag_s=max(behind, default=None if any(lags) or not lags else 0.0),
         dead_letters=next(map(int, _values(figures, "reconciler_dead_letters_kept")), None),
+        undecided=next(map(int, _values(figures, "reconciler_dead_letters_undecided")), None),
         swept=_swept(figures),
     )
     return msgspec.json.encode(counted).decode()

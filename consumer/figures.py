@@ -18,6 +18,7 @@ from consumer import canary, counted, rulewatch
 from consumer.canary import Arrival, Canary
 from consumer.counted import Found
 from consumer.counting import Figure, Leased
+from consumer.deadletters import DISCARDED, REPLAYED
 from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
@@ -69,7 +70,7 @@ class Reader:
         """Read everything, and show it for as long as the lease surely lasts."""
         taken = monotonic()  # the lease was taken just before, by the database's clock: the margin is more than that
         figures, found = self.of_database(turn.world.database)
-        figures += self.of_topics()
+        figures += self.of_topics(decided(turn.world.database))
         self.leased.show(figures, taken + 2 * INTERVAL_S - 1.0)
         turn.keep(counted.kept(figures, found))
 
@@ -81,8 +82,11 @@ class Reader:
             found = [Found(*row) for row in connection.execute(SQL["findings"]).fetchall()]
             return [*self._of_findings(found), *_of_work(connection), *self._of_sweeps(connection)], found
 
-    def of_topics(self) -> list[Figure]:
-        """Ask the broker; nothing where it is away, and each topic shows what it can."""
+    def of_topics(self, decided: int = 0) -> list[Figure]:
+        """Ask the broker; nothing where it is away, and each topic shows what it can.
+
+        `decided` is how many dead letters a person has dealt with.
+        """
         try:
             if self._asker is None:
                 self._asker = self.exits.enter_context(Asker(self.topics.events, self.topics.kafka))
@@ -90,11 +94,16 @@ class Reader:
         except (Unavailable, Misconfigured) as outage:
             log.info("figures.without_lag", why=str(outage))
             return []
-        return figures + self._of_dead_letters(self._asker)
+        return figures + self._of_dead_letters(self._asker, decided)
 
-    def _of_dead_letters(self, asker: Asker) -> list[Figure]:
+    def _of_dead_letters(self, asker: Asker, decided: int) -> list[Figure]:
         try:
-            return [Figure("reconciler_dead_letters_kept", asker.kept(self.topics.dead_letters))]
+            held = asker.held(self.topics.dead_letters)
+            undecided = min(held.now, max(held.ever - decided, 0))  # what was decided may have been dropped since
+            return [
+                Figure("reconciler_dead_letters_kept", held.now),
+                Figure("reconciler_dead_letters_undecided", undecided),
+            ]
         except (Unavailable, Misconfigured) as outage:
             log.info("figures.without_dead_letters", why=str(outage))
             return []
@@ -152,6 +161,13 @@ class Reader:
         """Return the buckets that the configuration names, or live rows: one that is given up makes nobody wait."""
         counted = {bucket for bucket, live, *_ in inquiry.records(connection, "live_rows") if bucket and live}
         return {*self.buckets, *counted}
+
+
+def decided(database: Database) -> int:
+    """Return how many dead letters were replayed or discarded, ever."""
+    with database.use() as connection:
+        [(count,)] = connection.execute(SQL["decided"], {"acts": [REPLAYED, DISCARDED]}).fetchall()
+        return int(count)
 
 
 def summed(name: str, counted: Iterable[tuple[object, ...]]) -> Iterator[Figure]:

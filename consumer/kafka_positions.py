@@ -59,6 +59,13 @@ class Lag(NamedTuple):
     oldest_ms: int | None = None
 
 
+class Held(NamedTuple):
+    """How many records a topic holds, and how many were ever written to it."""
+
+    now: int
+    ever: int
+
+
 def positions(topic: str, kafka: Settings) -> list[Position]:
     """Ask how far the group is with a topic, without joining it."""
     consumer = open_consumer(kafka)
@@ -140,9 +147,12 @@ class Asker:
             asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=ASK_SECONDS)
             return str(asked[self._topic].result().topic_id or "")
 
-    def kept(self, topic: str) -> int:
-        """Return how many records another topic holds."""
-        return sum(one.high_watermark - one.low_watermark for one in self._positions(topic))
+    def held(self, topic: str) -> Held:
+        """Return how many records another topic holds, and held."""
+        found = self._positions(topic)
+        return Held(
+            sum(one.high_watermark - one.low_watermark for one in found), sum(one.high_watermark for one in found)
+        )
 
     def _positions(self, topic: str) -> list[Position]:
         self._renew()

@@ -158,6 +158,9 @@ LEASED = (
     leased("reconciler_lag_seconds", "seconds", "The age of the oldest of those records.", partition=OPEN),
     leased("reconciler_dead_letters_kept", "records", "Records in the topic of dead letters."),
     leased(
+        "reconciler_dead_letters_undecided", "records", "Those of them that nobody has replayed or discarded, at most."
+    ),
+    leased(
         "reconciler_rules_lacking",
         "rules",
         "1 for each event that no rule sends to the topic for every key of a bucket.",

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from reconcile import inquiry
 from reconcile.database import Connection
+from reconcile.human import visible
 from reconcile.inquiry import Filter, Record
 from reconcile.model import Kind, State
 
@@ -78,7 +79,9 @@ def told(found: Read, query: Query, buckets: Sequence[str]) -> Mapping[str, Any]
 
 
 def command(kept: Query) -> str:
-    """Return the command that lists the same."""
+    """Return the command that lists the same, `''` where a word of it cannot be typed."""
+    if any(visible(word) != word for word in kept.values()):
+        return ""
     words = [
         f"--{name}{'=' if word.startswith('-') else ' '}{quote(word)}" for name, word in kept.items() if name != "held"
     ]

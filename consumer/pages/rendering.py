@@ -1,7 +1,7 @@
 """Templates to pages; the one module that knows Jinja, which is read in with the first page: a start waits for none.
 
 Whatever a template prints is escaped, and spelled out where it would steer a terminal or turn the writing round: no
-filter can be forgotten. Only what was made as markup passes as it is.
+filter can be forgotten. Only what was made as markup passes as it is, and what a form sends back.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def _environment() -> Environment:
         "duration": duration,
         "label": label,
         "text": _text,
+        "verbatim": _verbatim,
     }
     made.globals["style"] = markup(style())
     return made
@@ -111,6 +112,11 @@ def _time(at: datetime, told: str) -> Markup:
 
 def _size(count: int | None) -> str:
     return "" if count is None else size(count)
+
+
+def _verbatim(word: str) -> Markup:
+    """Return a word as it is, escaped and nothing more: what a form sends back must be what was asked for."""
+    return escape(word)
 
 
 def _text(value: object) -> str:

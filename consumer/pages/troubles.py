@@ -129,8 +129,10 @@ def _behind(sight: Sight) -> Iterator[Trouble]:
         level = Level.ACT if (told.lag_s or 0) > FAR_BEHIND_S else Level.SOON
         said = f"The group is behind: {told.lag_records:,} records, the oldest {duration(round(told.lag_s or 0))}"
         yield Trouble(level, said, "findings come late; nothing is lost", do=("status",), book="ReconcilerLag")
-    if told is not None and told.dead_letters:
-        said = f"{told.dead_letters:,} records never decoded"
+    if told is not None and told.undecided:
+        said = (
+            f"{_many(told.undecided, 'record', 'records')} never decoded, and nobody has decided what becomes of them"
+        )
         yield Trouble(Level.SOON, said, do=("dead-letters list",), book="ReconcilerDeadLetters")
 
 

@@ -14,6 +14,10 @@ FROM reconciler.restraint AS r
 WHERE r.lifted_at IS NULL AND (r.effect IN ('brake', 'unreadable') OR r.until IS NULL OR r.until > now())
 GROUP BY 1, 2
 
+-- name: decided
+-- How many dead letters were dealt with; one that was decided twice is one.
+SELECT count(DISTINCT h.subject) FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])
+
 -- name: swept
 -- Of each bucket's last complete sweep what the loss meter says; a listing that a person brought may be of any time.
 SELECT s.bucket, d.meter, count(*)

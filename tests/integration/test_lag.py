@@ -1,14 +1,16 @@
 """The lag as it is exported: of each partition its own, and what cannot be had hides nothing else."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from consumer import kafka_positions
 from consumer.counting import Figure, Leased
-from consumer.figures import Reader, Topics, lag_figures
+from consumer.deadletters import DISCARDED, REPLAYED
+from consumer.figures import Reader, Topics, decided, lag_figures
 from consumer.kafka_positions import Asker, Lag
+from reconcile.database import Database
 from tests.support import consuming
 
 
@@ -35,10 +37,10 @@ def site(tmp_path, database, minio, kafka, topic):
 def told(site):
     """Lend what the topics are told to hold, by name and partition."""
 
-    def read(dead_letters=""):
+    def read(dead_letters="", decided=0):
         topics = Topics(site.topic, dead_letters or f"{site.topic}.dead-letter", site.kafka)
         with ExitStack() as exits:
-            found = Reader(Leased(), topics, (), (), exits).of_topics()
+            found = Reader(Leased(), topics, (), (), exits).of_topics(decided)
         return {(name, *labels): value for name, value, labels in found}
 
     return read
@@ -80,3 +82,20 @@ def test_a_missing_dead_letter_topic_hides_no_lag(site, told):
     found = told("nowhere")
     assert found["reconciler_lag_records", "0"] == 1
     assert ("reconciler_dead_letters_kept",) not in found
+
+
+def test_dead_letters_that_are_decided_want_nobody(site, told, connection, kafka):
+    """A letter is decided once, however often; what more was decided than is kept was dropped since."""
+    name = f"{site.topic}.dead-letter"
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    for number in range(3):
+        producer.produce(name, str(number), partition=0)
+    assert producer.flush(20) == 0
+    for subject, act in (("t/0/1", DISCARDED), ("t/0/1", REPLAYED), ("t/0/2", REPLAYED), ("files/k", "opened")):
+        connection.execute("INSERT INTO reconciler.history (subject, actor, act) VALUES (%s, 'x', %s)", [subject, act])
+    with closing(Database(site.database)) as database:
+        assert decided(database) == 2
+    for count, left in ((0, 3), (2, 1), (3, 0), (9, 0)):
+        found = told(decided=count)
+        assert found["reconciler_dead_letters_kept",] == 3
+        assert found["reconciler_dead_letters_undecided",] == left

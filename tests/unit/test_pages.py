@@ -13,6 +13,7 @@ from consumer.counting import Figure
 from consumer.losswatch import LossWindow
 from consumer.pages import listing, overview, rendering, single, site
 from consumer.pages.troubles import Process, Sight, troubles
+from reconcile.human import visible
 from reconcile.model import Unavailable
 
 NOW = datetime(2025, 6, 1, 3, tzinfo=UTC)
@@ -50,10 +51,13 @@ class Elements(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, tuple[str, ...]]] = []
         self.text = ""
+        self.values: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        """Note a tag, and the names of its attributes."""
+        """Note a tag, the names of its attributes, and what may be typed."""
+        if (tag == "option" and self.tags[-1][0] == "datalist") or ("type", "search") in attrs:
+            self.values.append(dict(attrs)["value"])
         self.tags.append((tag, tuple(name for name, _ in attrs)))
 
     def handle_data(self, data):
@@ -105,6 +109,15 @@ def test_what_is_wrong_is_said(changed, said):
     page = Elements(shown(sight(**changed))).text
     assert said in page
     assert "All is well" not in page
+
+
+def test_a_dead_letter_is_a_trouble_until_somebody_has_decided():
+    """It stays in its topic for good, and is counted there; it wants nobody any more."""
+    told = Counted(NOW.timestamp(), {}, {}, lag_records=0, dead_letters=7, undecided=2)
+    [found] = troubles(sight(counted=told))
+    assert found.said.startswith("2 records never decoded")
+    told.undecided = 0
+    assert troubles(sight(counted=told)) == []
 
 
 def test_no_element_stands_where_only_a_word_may():
@@ -164,6 +177,7 @@ def test_what_is_counted_is_kept_for_every_process():
         Figure("reconciler_lag_records", 0, ("1",)),
         Figure("reconciler_lag_seconds", 2.5, ("0",)),
         Figure("reconciler_dead_letters_kept", 6),
+        Figure("reconciler_dead_letters_undecided", 2),
         Figure("reconciler_looks_due", 8),
         Figure("reconciler_swept_drifts", 3, ("files", "lost_or_silent")),
     ]
@@ -172,7 +186,8 @@ def test_what_is_counted_is_kept_for_every_process():
     assert kept.kinds["missing"] == OfKind(3, 2, 0, 2, 3, 1, 21, 40.0)
     assert kept.kinds["orphan"].set_aside == 5
     assert kept.groups == {"crm": 5}
-    assert (kept.lag_records, kept.lag_s, kept.dead_letters, kept.looks_due) == (4, 2.5, 6, 8)
+    assert (kept.lag_records, kept.lag_s, kept.looks_due) == (4, 2.5, 8)
+    assert (kept.dead_letters, kept.undecided) == (6, 2)
     assert kept.swept == {"files": {"lost_or_silent": 3}}
     away = counted.read([(counted.TASK, "one", counted.kept(figures[:1], found), NOW)])
     assert away is not None
@@ -219,6 +234,18 @@ def test_the_command_that_lists_the_same_is_quoted_for_a_shell():
     found = {"id": 7, "version_id": None, "bucket": "b", "key": "-x"}
     assert single.explain(found) == "explain --bucket b -- -x"
     assert single.explain({**found, "key": "a\u202eb"}) == "findings show 7"
+
+
+@pytest.mark.parametrize("word", ["docs\\2024", "\U0001f469\u200d\U0001f4bb/a", '"><b>', "a&amp;b", " a", "\x1b[31m"])
+def test_what_was_searched_is_sent_again_as_it_was(word):
+    """Each field of the form holds what was asked for, and no command is shown that would ask for something else."""
+    found = listing.Read(NOW, (), (), has_more=False)
+    told = listing.told(found, dict.fromkeys(listing.WORDS, word), [word])
+    page = Elements(
+        rendering.page("findings", **told, program="p", flagging=True, here="findings", again=False, level="")
+    )
+    assert page.values == [word] * (len(listing.WORDS) + 1)
+    assert ("The same in a terminal" in page.text) is (visible(word) == word)
 
 
 def test_no_page_may_run_or_load_anything():
