@@ -53,16 +53,22 @@ def release(call: Call) -> Answer:
         who = acts.Who(call.who(), options.why)
         total = sum(count for *_, count in held)
         subject = ", ".join(starmap(_named, brakes)) or "what is held"
-        detail = f"{total:,} held; each is looked at anew, and flagged if it still is what it was"
-        if all(kind == "purge" for _, kind, _ in held):
-            detail = f"{total:,} held; the next purge takes those that still are missing"
-        act = Act("release", subject, detail, lambda: _told(acts.release(opened, who, kinds)))
+        act = Act("release", subject, f"{total:,} held{_after(held)}", lambda: _told(acts.release(opened, who, kinds)))
         parts = (Table("held_by_bucket", HELD, held, "Held"),)
         return carry_out("release", (act,), apply=options.apply, nothing="", parts=parts)
 
 
 def _named(*restraint: Any) -> str:
     return f"{OF_KIND.get(restraint[3], restraint[3])} in {restraint[2] or EVERYWHERE}"
+
+
+def _after(held: Sequence[tuple[Any, ...]]) -> str:
+    """Return what becomes of what is held, where anything is."""
+    if not held:
+        return ""
+    if all(kind == "purge" for _, kind, _ in held):
+        return "; the next purge takes those that still are missing"
+    return "; each is looked at anew, and flagged if it still is what it was"
 
 
 def _told(released: acts.Released) -> str:

@@ -192,6 +192,8 @@ def test_a_release_is_named_by_the_brakes_that_hold_what_is_held(app):
         "INSERT INTO reconciler.restraint (effect, bucket, kind, actor, why) VALUES ('brake', '', 'missing', 'a', 'm')"
     )
     assert told_of_brakes(app) == ("flags", ["missing", "purge"])
+    [release] = app.program.json("brake", "release", "--kind", "missing")["acts"]
+    assert release["detail"] == "0 held"  # no purge follows it
     assert app.program.run(*OLD, "--apply").returncode == 4
     assert app.program.json("brake", "release", "--kind", "missing", "--apply")
     assert told_of_brakes(app) == ("", ["purge"])
