@@ -59,7 +59,7 @@ def site(tmp_path, database, minio, kafka, topic):
         name = connection.info.dbname
         for statement in (*DEFAULTS.split(";")[:2], ISOLATION):
             connection.execute(statement.format(name))
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+    with consuming.superuser_site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
         yield made
 
 

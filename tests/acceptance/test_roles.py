@@ -164,7 +164,7 @@ def test_only_the_restorer_brings_back(people, connection, objects, bucket, vers
 
 def test_consume_runs_as_the_consumer_and_not_as_the_reader(tmp_path, database, minio, kafka, topic):
     """The reader's is refused at its start; the consumer's hears a removal, marks, and reads MinIO's own figures."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as site:
+    with consuming.superuser_site(tmp_path, database, minio, kafka.bootstrap, topic) as site:
         site.program.environ.update(RECONCILER_FLAGGING="true", RECONCILER_POLICY__MISSING_GRACE="300ms")
         with staff(site.program, site.connection, minio) as people:
             for flagging, lacks in (("true", "GRANT UPDATE"), ("false", "roles sql")):

@@ -27,7 +27,7 @@ def guarded(stack_place):
 def site(tmp_path, database, minio, guarded, topic_name):
     """Make an application whose broker lets each role do what is printed for it."""
     broker, _ = guarded
-    with consuming.site(tmp_path, database, minio, broker.bootstrap, topic_name) as made:
+    with consuming.superuser_site(tmp_path, database, minio, broker.bootstrap, topic_name) as made:
         admitting.allow(broker, acls(made.settings(), list(ROLES.values())))
         yield made
 

@@ -53,7 +53,7 @@ def before(tmp_path_factory) -> Path:
 @pytest.fixture
 def site(tmp_path, database, minio, kafka, topic):
     """Make an application with a topic to which the test alone writes."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+    with consuming.superuser_site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
         yield made
 
 

@@ -50,7 +50,9 @@ def built(directory: Path, ground: Ground, seed: int, limit: int, chunk: int) ->
             "postgres": exits.enter_context(Proxy(*_split(address))),
             "minio": exits.enter_context(Proxy(*_split(servers.minio.endpoint))),
         }
-        site = exits.enter_context(consuming.site(directory, url, servers.minio, servers.kafka.bootstrap, topic))
+        site = exits.enter_context(
+            consuming.superuser_site(directory, url, servers.minio, servers.kafka.bootstrap, topic)
+        )
         there = {
             "RECONCILER_DATABASE__URL": url.replace(address, f"127.0.0.1:{proxies['postgres'].port}"),
             "RECONCILER_MINIO__ENDPOINT": proxies["minio"].url,

@@ -24,7 +24,7 @@ sys.exit(main())
 @pytest.fixture
 def site(tmp_path, database, minio, kafka, topic):
     """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+    with consuming.superuser_site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
         yield made
 
 

@@ -249,7 +249,10 @@ def test_two_targets_of_which_one_has_no_queue(database, trap):
 def test_a_rule_to_another_target_is_none_of_ours(tmp_path, database, trap, kafka):
     """MinIO's own configuration tells it, the settings do, or what `init` named, which outlives the history."""
     bucket, quick = storage.new_bucket(trap), trap.arn.replace("RECON", "QUICK")
-    with consuming.site(tmp_path, database, trap, kafka.bootstrap, kafka.topic, bucket) as site, ExitStack() as exits:
+    with (
+        consuming.superuser_site(tmp_path, database, trap, kafka.bootstrap, kafka.topic, bucket) as site,
+        ExitStack() as exits,
+    ):
         world = consuming.world(site.settings(), exits, "one")
 
         def watched() -> tuple[str, str]:

@@ -41,7 +41,7 @@ def holder(site) -> str:
     return owner
 
 
-def test_a_deletion_is_suspected_at_once(site):
+def test_a_deletion_is_suspected_at_once(site, minio):
     """Within a second, where the topic may take three; the evidence says who did it and from where."""
     for number in range(5):
         site.put(f"file {number}")
@@ -58,7 +58,7 @@ def test_a_deletion_is_suspected_at_once(site):
     assert sorted(took)[2] < 1, took
     [(named_by, evidence)] = site.sql("SELECT named_by, evidence FROM reconciler.finding WHERE key = 'file 0'")
     assert named_by == ["express"]
-    assert evidence["principal"] == site.settings().minio.access_key
+    assert evidence["principal"] == minio.user
     assert evidence["source_address"] == "127.0.0.1"
 
 

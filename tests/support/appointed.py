@@ -120,7 +120,7 @@ class Appointed:
 def appointed(directory: Path, database: str, minio: Minio, broker: Kafka, secure: str) -> Iterator[Appointed]:
     """Make the application and the roles by what the command prints; the owner makes our schema."""
     kafkas.create_topic(broker.bootstrap, TOPIC, 1)
-    with consuming.site(directory, database, minio, broker.bootstrap, TOPIC) as site:
+    with consuming.superuser_site(directory, database, minio, broker.bootstrap, TOPIC) as site:
         site.program.environ.update(CHANGED)
         admitting.allow(broker, acls(site.settings(), list(ROLES.values())))
         site.sql("ALTER TABLE file_versions ADD COLUMN sha256 text")

@@ -44,6 +44,7 @@ from reconcile.settings import Settings, load
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
 from tests.support import command, storage
+from tests.support.roles import hired
 from tests.support.waiting import until
 
 SIZE = 10
@@ -271,7 +272,20 @@ def event(name: str, bucket: str, key: str, size: int | None = None, ago_s: floa
 
 @contextmanager
 def site(directory: Path, database: str, minio: Minio, bootstrap: str, topic: str, bucket: str = "") -> Iterator[Site]:
-    """Prepare a site: our schema, the dead letter topic, a bucket whose events go nowhere unless one is named."""
+    """Prepare a site whose program is no more than the shipped consumer, on PostgreSQL and MinIO."""
+    with (
+        superuser_site(directory, database, minio, bootstrap, topic, bucket) as made,
+        hired(made.program, lambda: made.connection, minio) as consumer,
+    ):
+        made.program.environ.update(consumer)
+        yield made
+
+
+@contextmanager
+def superuser_site(
+    directory: Path, database: str, minio: Minio, bootstrap: str, topic: str, bucket: str = ""
+) -> Iterator[Site]:
+    """Prepare our schema, the dead letter topic, and a bucket whose events go nowhere unless one is named."""
     client = storage.client(minio)
     if not bucket:
         bucket = f"test-{secrets.token_hex(6)}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -15,8 +18,10 @@ from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 from psycopg import sql
 
-from consumer.roles import ROLES
+from consumer.roles import ROLES, policy
 from deploy.local.minio import Minio
+from reconcile.grants import grants, role
+from reconcile.settings import load
 from tests.support.command import Program
 
 
@@ -75,3 +80,24 @@ def staff(program: Program, connection: psycopg.Connection[Any], minio: Minio) -
                 connection.execute(sql.SQL(statement).format(sql.Identifier(user)))
         for name in ROLES:
             admin.policy_remove(f"{made.prefix}{name}")
+
+
+@contextmanager
+def hired(program: Program, connect: Callable[[], psycopg.Connection[Any]], minio: Minio) -> Iterator[dict[str, str]]:
+    """Make a user of the consumer's role alone, and lend what makes a command that user; take it away afterwards."""
+    made = Staff(program, f"s{secrets.token_hex(4)}_", secrets.token_hex(12))
+    one, admin = ROLES["consumer"], administrator(minio)
+    user = one.user(made.prefix)
+    settings = load(tomllib.loads(program.file.read_text("utf-8")), program.environment({}), Path.read_text)
+    canary = replace(settings.canary, interval=timedelta(minutes=1))  # a test may let them fly later
+    login = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user), sql.Literal(made.word)).as_string()
+    connect().execute(f"{role(user)} {login}; {grants(settings.mapping, user, one.database)}".encode())
+    admin.user_add(user, made.word)
+    admin.policy_add(user, policy=policy(replace(settings, canary=canary), [program.bucket], one))
+    admin.attach_policy([user], user=user)
+    try:
+        yield made.rows(one.name) | made.objects(one.name)
+    finally:
+        admin.user_remove(user)
+        admin.policy_remove(user)
+        connect().execute(f"DROP OWNED BY {user} CASCADE; DROP ROLE {user}".encode())
