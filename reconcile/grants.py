@@ -11,6 +11,10 @@ from reconcile.columns import split_name
 from reconcile.fitness import uses
 from reconcile.settings import MappingSettings
 
+NEW_ROLE = sql.SQL(
+    "DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) "
+    "THEN CREATE ROLE {} LOGIN; END IF; END $role$"
+)
 READING, WRITING = sql.SQL("SELECT"), sql.SQL("SELECT, INSERT, UPDATE, DELETE")
 
 
@@ -30,8 +34,8 @@ def grants(mapping: MappingSettings, user: str, level: Level = Level.KEEP, owner
 
 
 def role(user: str) -> str:
-    """Return what makes a role that logs in; its password is another matter."""
-    return _script([sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(user))])
+    """Return what makes a role that logs in, unless it is there; its password is another matter."""
+    return _script([NEW_ROLE.format(sql.Literal(user), sql.Identifier(user))])
 
 
 def owning(user: str, database: str) -> str:

@@ -1,20 +1,20 @@
 -- owner: makes and brings up to date (init, migrate, uninstall)
-CREATE ROLE "reconciler_owner" LOGIN;
+DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_owner') THEN CREATE ROLE "reconciler_owner" LOGIN; END IF; END $role$;
 
 -- reader: sees, and changes nothing (sweep without --fix, explain, status, report, doctor, config check and generate, every list and show)
-CREATE ROLE "reconciler_reader" LOGIN;
+DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_reader') THEN CREATE ROLE "reconciler_reader" LOGIN; END IF; END $role$;
 
 -- consumer: keeps findings and marks versions, and can delete nothing (consume, sweep --fix, scrub, replay, dead-letters, findings, orphans approve, suppress, brake)
-CREATE ROLE "reconciler_consumer" LOGIN;
+DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_consumer') THEN CREATE ROLE "reconciler_consumer" LOGIN; END IF; END $role$;
 
 -- purger: gives up versions that stayed flagged (purge)
-CREATE ROLE "reconciler_purger" LOGIN;
+DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_purger') THEN CREATE ROLE "reconciler_purger" LOGIN; END IF; END $role$;
 
 -- deleter: deletes what was approved (orphans delete, orphans undo)
-CREATE ROLE "reconciler_deleter" LOGIN;
+DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_deleter') THEN CREATE ROLE "reconciler_deleter" LOGIN; END IF; END $role$;
 
 -- restorer: brings objects back (restore)
-CREATE ROLE "reconciler_restorer" LOGIN;
+DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_restorer') THEN CREATE ROLE "reconciler_restorer" LOGIN; END IF; END $role$;
 
 -- before the grants: our schema, which the owner's init fills
 GRANT CREATE ON DATABASE "application" TO "reconciler_owner";

@@ -151,8 +151,7 @@ def without_rule(world: Appointed) -> Made:
 def without_schema(world: Appointed) -> Made:
     """Leave our schema as `roles sql` made it."""
     world.site.sql("DROP SCHEMA IF EXISTS reconciler CASCADE")
-    printed = world.site.program.run("roles", "sql", "--user-prefix", world.people.prefix).stdout
-    world.site.sql("\n".join(line for line in printed.splitlines() if not line.startswith("CREATE ROLE")))
+    world.site.sql(world.site.program.run("roles", "sql", "--user-prefix", world.people.prefix).stdout)
     return {}
 
 
