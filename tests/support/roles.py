@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -18,7 +19,7 @@ from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 from psycopg import sql
 
-from consumer.roles import ROLES, policy
+from consumer.roles import FIGURES, ROLES, policy
 from deploy.local.minio import Minio
 from reconcile.grants import grants, role
 from reconcile.settings import load
@@ -82,22 +83,32 @@ def staff(program: Program, connection: psycopg.Connection[Any], minio: Minio) -
             admin.policy_remove(f"{made.prefix}{name}")
 
 
+@cache
+def employed(minio: Minio) -> tuple[str, str, list[str]]:
+    """Make a MinIO's one user for all tests, since passwords take a second; return name, password and its buckets."""
+    user, word, admin = f"s{secrets.token_hex(4)}_consumer", secrets.token_hex(12), administrator(minio)
+    admin.user_add(user, word)
+    figures = {"Effect": "Allow", "Action": list(FIGURES)}  # there must be something; each test puts in its own
+    admin.policy_add(user, policy={"Version": "2012-10-17", "Statement": [figures]})
+    admin.attach_policy([user], user=user)
+    return user, word, []
+
+
 @contextmanager
 def hired(program: Program, connect: Callable[[], psycopg.Connection[Any]], minio: Minio) -> Iterator[dict[str, str]]:
-    """Make a user of the consumer's role alone, and lend what makes a command that user; take it away afterwards."""
-    made = Staff(program, f"s{secrets.token_hex(4)}_", secrets.token_hex(12))
-    one, admin = ROLES["consumer"], administrator(minio)
-    user = one.user(made.prefix)
+    """Lend what makes a command a user of the consumer's role alone, whose part of MinIO is the buckets so far."""
+    one, (user, word, buckets) = ROLES["consumer"], employed(minio)
+    buckets.append(program.bucket)
     settings = load(tomllib.loads(program.file.read_text("utf-8")), program.environment({}), Path.read_text)
     canary = replace(settings.canary, interval=timedelta(minutes=1))  # a test may let them fly later
-    login = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user), sql.Literal(made.word)).as_string()
-    connect().execute(f"{role(user)} {login}; {grants(settings.mapping, user, one.database)}".encode())
-    admin.user_add(user, made.word)
-    admin.policy_add(user, policy=policy(replace(settings, canary=canary), [program.bucket], one))
-    admin.attach_policy([user], user=user)
+    administrator(minio).policy_add(user, policy=policy(replace(settings, canary=canary), buckets, one))
+    made = Staff(program, f"s{secrets.token_hex(4)}_", word)
+    name = one.user(made.prefix)
+    login = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(word)).as_string()
+    connect().execute(f"{role(name)} {login}; {grants(settings.mapping, name, one.database)}".encode())
+    keys = {"RECONCILER_MINIO__ACCESS_KEY": user, "RECONCILER_MINIO__SECRET_KEY": word}
     try:
-        yield made.rows(one.name) | made.objects(one.name)
+        yield made.rows(one.name) | keys
     finally:
-        admin.user_remove(user)
-        admin.policy_remove(user)
-        connect().execute(f"DROP OWNED BY {user} CASCADE; DROP ROLE {user}".encode())
+        buckets.remove(program.bucket)
+        connect().execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}".encode())
