@@ -16,7 +16,7 @@ from reconcile import belief
 from reconcile.compare import Block, Blocks, Candidate, agreed, candidates, compare
 from reconcile.confirm import Confirmed
 from reconcile.looker import Looker
-from reconcile.model import Action, Hint, ObjectRef, Unavailable
+from reconcile.model import Action, Hint, ObjectRef, OutOfOrder, Unavailable
 
 Source = Callable[[str, str | None], Blocks]  # the lines of keys in (lower, upper]
 FLUX = 5  # looks at a key that is another drift each time
@@ -101,7 +101,11 @@ class Sweep:
     def run(self) -> None:
         """Compare ranges until nobody has one left to give."""
         while (part := self.keeper.take()) is not None:
-            self.compare(part)
+            try:
+                self.compare(part)
+            except OutOfOrder:  # what came late may belong before the checkpoint: nothing of the range is compared
+                self.keeper.advance(part, part.lower, {}, Confirmed(), done=False)
+                raise
 
     def compare(self, part: Range) -> None:
         """Compare one range from its checkpoint on; ends early if it went to somebody else."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconcile import spool
 from tests.acceptance.test_commands import add_row
 from tests.support.proxy import Proxy
 from tests.support.sweeping import FOUND, TOTALS, put
@@ -15,13 +16,14 @@ from tests.support.sweeps import AT_ONCE, WORDS, found, swept, told, whole
 
 
 class Disorder(Proxy):
-    """Lets one key of a listing come where it does not belong, while `lying`."""
+    """Lets one key of a listing come where it does not belong, while `lying`; `early` begins that key's name."""
 
     lying = True
+    early = b"000080"
 
     def _hand_on(self, chunk: bytes, source: Any, target: Any, *, asking: bool) -> None:
         if self.lying and not asking:
-            chunk = chunk.replace(b"000080", b"999999", 1)  # as long, and before keys that are less
+            chunk = chunk.replace(self.early, b"999999", 1)  # as long, and before keys that are less
         super()._hand_on(chunk, source, target, asking=asking)
 
 
@@ -33,8 +35,11 @@ def disorder(minio) -> Iterator[Disorder]:
         yield proxy
 
 
-def test_a_listing_that_descends_is_believed_in_nothing(many, connection, disorder):
-    """Status 5 names the two keys, no drift is told, and once the order is right --resume comes to the same."""
+@pytest.mark.parametrize("early", [b"000080", b"002990"], ids=["in its first block", "in a later one"])
+def test_a_listing_that_descends_is_believed_in_nothing(many, connection, disorder, monkeypatch, early):
+    """Status 5 names the keys, nothing of it is compared, and once the order is right --resume comes to the same."""
+    monkeypatch.setattr(spool, "BLOCK_BYTES", 1 << 14)
+    disorder.early = early
     ended = many.run(*WORDS, **AT_ONCE, RECONCILER_MINIO__ENDPOINT=disorder.url)
     assert ended.returncode == 5, ended.stderr
     report = told(ended)
@@ -42,6 +47,8 @@ def test_a_listing_that_descends_is_believed_in_nothing(many, connection, disord
     assert "out of order" in report["reason"]
     assert "999999" in report["reason"]
     assert found(report) == set()
+    kept = "SELECT checkpoint, tally FROM reconciler.lease WHERE checkpoint IS NOT NULL"
+    assert connection.execute(kept).fetchall() == [("", {})]
     disorder.lying = False
     assert whole(swept(many, "--resume", RECONCILER_MINIO__ENDPOINT=disorder.url)) == (FOUND, TOTALS)
 
