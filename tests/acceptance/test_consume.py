@@ -134,7 +134,7 @@ def imported_s() -> float:
 
 def test_it_polls_within_a_second_of_its_start(site):
     """From the start of the process until it reads: a second of its own time, by the speed of the machine."""
-    slowness = max(imported_s() / LIBRARIES_S, 1.0)
+    before = imported_s()
     site.send([b"poison"])
     begun = monotonic()
     with site.program.running(*JSON) as process:
@@ -142,6 +142,7 @@ def test_it_polls_within_a_second_of_its_start(site):
         own_s, took_s = spent_s(process), monotonic() - begun
         until(site.caught_up, 20, "the first record is worked off")
         end(process)
+    slowness = max(before / LIBRARIES_S, imported_s() / LIBRARIES_S, 1.0)  # what runs beside comes and goes
     assert own_s < START_S * slowness, f"of its own time; {took_s:.1f} s by the clock; {slowness:.2f} times as slow"
     assert took_s < START_S * slowness + 4, "by the clock, on a busy machine"
     assert process.returncode == 0
