@@ -97,7 +97,7 @@ def test_a_joined_process_outlives_its_leader_and_a_resumption_reports(many, con
 
 def test_a_sweep_that_is_told_to_end_lets_go_at_once(many, connection, lists):
     """SIGTERM, as a container or a unit is ended: status 130, no lease stays, and --resume need not wait for one."""
-    lists.set(Slow(0.3))
+    lists.set(Slow(1.0))
     with many.running(*WORDS, "--workers", "2", **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url) as sweep:
         until(lambda: len(sweeping.holders(connection)) > 1, what="two at work")
         sweep.terminate()
