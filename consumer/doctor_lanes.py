@@ -33,11 +33,11 @@ def lanes(patient: Patient) -> Iterator[Check]:
         kept, now = canary.kept(connection), inquiry.clock(connection).timestamp()
     for bucket in patient.buckets():
         one = kept.get(bucket)
-        if one is None or now - one.sent_at > LATE * settings.canary.interval.total_seconds():
+        if one and one.judged.refused:  # first: none that is refused counts as sent
+            yield bad(f"{bucket}: the canary cannot be sent: {one.judged.refused}", RUNBOOK)
+        elif one is None or now - one.sent_at > LATE * settings.canary.interval.total_seconds():
             yield bad(f"{bucket}: nobody sends the canary", "storage-reconciler consume")
             continue
-        if one.judged.refused:
-            yield bad(f"{bucket}: the canary cannot be sent: {one.judged.refused}", RUNBOOK)
         for lane, (cause, why) in one.judged.silent.items():
             yield bad(f"{bucket}: the {lane} lane is silent: {why}", WAYS.get(cause, RUNBOOK))
         if not (one.judged.refused or one.judged.silent):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from consumer.check import Check, Mark, of_fault, ok, warn
 from consumer.patient import Patient
 from consumer.sides import PAGED
 from reconcile import catalog, condition
+from reconcile.columns import Index
 from reconcile.fitness import quoted, quoted_name
 from reconcile.template import is_template
 
@@ -64,8 +65,8 @@ def unique_key(patient: Patient) -> Iterator[Check]:
         yield ok("the key is composed of columns; see mapping.shared_keys")
         return
     columns = condition.key_columns(of)
-    if condition.is_unique(of, columns):
-        yield ok(f"unique: {', '.join(columns)}")
+    if index := condition.unique_by(of, columns):
+        yield _unique(index, columns)
     else:
         yield warn(
             f"nothing keeps two rows from naming one key ({', '.join(columns)}): a delete for one removes the other's"
@@ -82,13 +83,19 @@ def unique_number(patient: Patient) -> Iterator[Check]:
         yield ok("no version number is mapped")
         return
     columns = [version.file_id, version.number]
-    if condition.is_unique(of, columns):
-        yield ok(f"unique: {', '.join(columns)}")
+    if index := condition.unique_by(of, columns):
+        yield _unique(index, columns)
     else:
         yield warn(
             f"a file may have two versions of one number ({', '.join(columns)}), and which supersedes which is unclear",
             condition.unique_index(of, columns),
         )
+
+
+def _unique(index: Index, columns: Sequence[str]) -> Check:
+    """Say so, and of which rows: an application that deletes softly may use a key again."""
+    among = f" among rows where {index.where}" if index.where else ""
+    return ok(f"unique{among}: {', '.join(columns)}")
 
 
 def shared_keys(patient: Patient) -> Iterator[Check]:

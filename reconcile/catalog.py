@@ -42,8 +42,9 @@ def table(connection: Connection, written: str) -> Table | None:
         return None
     oid, schema, name, hides_rows, usable = found
     columns = [_column(*fields) for fields in connection.execute(SQL["columns"], {"table": oid})]
-    indexes = [Index(tuple(names), unique) for names, unique in connection.execute(SQL["indexes"], {"table": oid})]
-    return Table(schema, name, {column.name: column for column in columns}, tuple(indexes), hides_rows, usable)
+    indexes = [Index(tuple(names), *rest) for names, *rest in connection.execute(SQL["indexes"], {"table": oid})]
+    whole, partial = (tuple(one for one in indexes if bool(one.where) is some) for some in (False, True))
+    return Table(schema, name, {column.name: column for column in columns}, whole, hides_rows, usable, partial)
 
 
 def _column(name: str, schema: str, kind: str, labels: list[str] | None, *rest: Any) -> Column:

@@ -68,17 +68,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A valid, whole index that serves equality: its leading plain columns."""
+    """A valid index that serves equality: its leading plain columns; a partial one holds the rows `where` alone."""
 
     columns: tuple[str, ...]
     unique: bool
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table as it was found.
 
-    `hides_rows` tells that row level security applies to us, `usable` that we may use its schema.
+    `indexes` are of all rows: a row that is looked for may be in no `partial` one. `hides_rows` tells that
+    row level security applies to us, `usable` that we may use its schema.
     """
 
     schema: str
@@ -87,6 +89,7 @@ class Table:
     indexes: tuple[Index, ...] = ()
     hides_rows: bool = False
     usable: bool = True
+    partial: tuple[Index, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from psycopg import errors, sql
 
 from reconcile import expressions, selection
-from reconcile.columns import Family
+from reconcile.columns import Family, Index
 from reconcile.database import Connection, queries, sql_file
 from reconcile.expressions import Tables
 from reconcile.fitness import quoted, quoted_name, uses
@@ -73,9 +73,12 @@ def key_columns(of: Tables) -> list[str]:
     return [*own, version.key, *([version.s3_version] if version.s3_version else [])]
 
 
-def is_unique(of: Tables, columns: Sequence[str]) -> bool:
-    """Tell whether a unique index allows these columns once only, alone or some of them."""
-    return any(index.unique and index.columns and {*index.columns} <= {*columns} for index in of.version.indexes)
+def unique_by(of: Tables, columns: Sequence[str]) -> Index | None:
+    """Return the unique index that allows these columns once only, alone or some of them; one of all rows first."""
+    for index in (*of.version.indexes, *of.version.partial):
+        if index.unique and index.columns and {*index.columns} <= {*columns}:
+            return index
+    return None
 
 
 def unique_index(of: Tables, columns: Sequence[str]) -> str:

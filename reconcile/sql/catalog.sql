@@ -38,15 +38,16 @@ WHERE t.typtype <> 'd'
 ORDER BY m.attnum
 
 -- name: indexes
--- Valid ones over all rows whose leading columns are plain columns in their own collation: what equality can use.
+-- Valid ones whose leading columns are plain columns in their own collation: what equality can use, and of which rows.
 SELECT ARRAY(SELECT a.attname::text
              FROM generate_series(0, i.indnkeyatts - 1) AS place
              JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[place]
              WHERE i.indcollation[place] = a.attcollation
              ORDER BY place),
-       i.indisunique AND 0 <> ALL (i.indkey)  -- an expression among its columns: unique is something else
+       i.indisunique AND 0 <> ALL (i.indkey),  -- an expression among its columns: unique is something else
+       coalesce(pg_get_expr(i.indpred, i.indrelid), '')
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS m ON m.oid = c.relam
-WHERE i.indrelid = %(table)s AND i.indisvalid AND i.indisready AND i.indpred IS NULL AND m.amname IN ('btree', 'hash')
+WHERE i.indrelid = %(table)s AND i.indisvalid AND i.indisready AND m.amname IN ('btree', 'hash')
 ORDER BY c.relname
 
 -- name: checks

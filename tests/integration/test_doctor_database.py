@@ -9,11 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from consumer.canary import Canary, Judged
 from consumer.check import Mark
 from deploy.local import postgres as postgreses
 from deploy.local.place import Way, place
 from reconcile.database import migrate
-from tests.support import databases
+from tests.support import databases, paging
 from tests.support.examining import one, settings, told
 from tests.support.foreign import certificate
 from tests.support.waiting import until
@@ -153,6 +154,18 @@ def test_what_is_not_unique_is_told_with_its_index(database, connection):
         assert one(with_number(database), name).mark is Mark.OK
 
 
+def test_a_unique_index_of_the_rows_that_are_not_deleted_makes_unique_and_finds_none(database, connection):
+    """With soft deletion it is the usual one; a row that it does not hold is not found by it."""
+    connection.execute("ALTER TABLE file_versions DROP CONSTRAINT file_versions_object_key_key")
+    connection.execute("ALTER TABLE file_versions DROP CONSTRAINT file_versions_file_id_version_number_key")
+    for columns in ("object_key", "file_id, version_number"):
+        connection.execute(f"CREATE UNIQUE INDEX ON file_versions ({columns}) WHERE status <> 'deleted'")
+    for name in ("mapping.unique_key", "mapping.unique_number"):
+        found = one(with_number(database), name)
+        assert (found.mark, "unique among rows where (status <> 'deleted'" in found.found) == (Mark.OK, True)
+    assert one(settings(database), "mapping.index").mark is Mark.BAD
+
+
 def test_keys_of_several_rows_are_counted(database, connection):
     """Of those that claim the object; a deleted row does not."""
     connection.execute("ALTER TABLE file_versions DROP CONSTRAINT file_versions_object_key_key")
@@ -193,6 +206,17 @@ def test_how_rows_are_read_is_told(database, connection):
     assert "copied to a spool" in one(settings(database), "mapping.reading").found
     connection.execute('CREATE INDEX ON file_versions (object_key COLLATE "C")')
     assert "by pages" in one(settings(database), "mapping.reading").found
+
+
+def test_a_canary_that_is_refused_is_not_one_that_nobody_sends(database, connection):
+    """None that is refused counts as sent, however long somebody tries: the right that lacks is the cause."""
+    migrate(connection)
+    keep = "INSERT INTO reconciler.lease (task, lower, tally, owner, until) VALUES ('canary', 'files', %s, 'x', now())"
+    of = settings(database, canary={"interval": "1m"}, kafka={"bootstrap.servers": "127.0.0.1:1"})
+    assert "nobody sends the canary" in one(of, "lanes").found
+    connection.execute(keep, [paging.encoded(Canary(judged=Judged(refused="403 AccessDenied")))])
+    found = one(of, "lanes")
+    assert (found.mark, found.found) == (Mark.BAD, "files: the canary cannot be sent: 403 AccessDenied")
 
 
 @pytest.fixture(scope="module")
