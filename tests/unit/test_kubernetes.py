@@ -1,6 +1,9 @@
 """The manifests in deploy/kubernetes: of the schema, of the restricted profile, and of one piece."""
 
+import os
 import shlex
+import subprocess
+from contextlib import contextmanager
 
 import kubernetes_validate
 import pytest
@@ -9,6 +12,7 @@ import yaml
 from consumer.cli import parse
 from deploy.local import images
 from tests.support.command import ROOT
+from tests.support.waiting import until
 
 HERE = ROOT / "deploy" / "kubernetes"
 FILES = sorted(path for path in HERE.glob("*.yaml") if path.name != "kustomization.yaml")
@@ -133,7 +137,46 @@ def test_the_joined_sweep_is_led_by_the_first_and_succeeds_with_it():
     lines = [
         line.split("storage-reconciler ", 1)[1] for line in container["args"][0].splitlines() if "--bucket" in line
     ]
-    leader, helper = (parse(shlex.split(line.split(";")[0])) for line in lines)
+    leader, helper = (parse(shlex.split(line.split(" & ")[0])) for line in lines)
     assert (leader.resume, leader.apply, helper.apply) == (True, False, False)
     assert leader.ranges > job["completions"]
     assert (leader.bucket, helper.join) == (helper.bucket, -1)
+
+
+@contextmanager
+def helping(tmp_path, **programs):
+    """Run what a helper's container runs, beside programs of these names."""
+    for name, script in programs.items():
+        path = tmp_path / name.replace("_", "-")
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    [container] = BY_KIND["Job"]["spec"]["template"]["spec"]["containers"]
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": "1"}
+    with subprocess.Popen([*container["command"], *container["args"]], env=environ, cwd=tmp_path) as helper:
+        yield helper
+        helper.kill()
+
+
+def test_a_helper_of_the_joined_sweep_ends_where_there_is_nothing_to_join_any_more(tmp_path):
+    """Its leader has failed for good: the helper succeeds at nothing instead of asking for twelve hours."""
+    with helping(tmp_path, storage_reconciler="echo >> asked; exit 2", sleep="exit 0") as helper:
+        assert helper.wait(60) == 0
+    assert (tmp_path / "asked").read_text().count("\n") == 180
+
+
+def test_a_helper_of_the_joined_sweep_has_helped_once_it_has_joined(tmp_path):
+    """It asks until the leader has begun, and no more after that."""
+    program = "echo >> asked; [ $(wc -l < asked) = 3 ] || exit 2"
+    with helping(tmp_path, storage_reconciler=program, sleep="exit 0") as helper:
+        assert helper.wait(60) == 0
+    assert (tmp_path / "asked").read_text().count("\n") == 3
+
+
+def test_a_helper_of_the_joined_sweep_ends_with_what_it_waits_for(tmp_path):
+    """SIGTERM reaches the sweep, which gives its range back, and the shell ends after it."""
+    program = "trap 'sleep 0.2; echo > told; exit 1' TERM; echo > there; while :; do sleep 0.05; done"
+    with helping(tmp_path, storage_reconciler=program) as helper:
+        until((tmp_path / "there").exists, what="the sweep to run")
+        helper.terminate()
+        assert helper.wait(20) == 143
+        assert (tmp_path / "told").exists()
