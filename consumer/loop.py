@@ -234,13 +234,14 @@ class Consumer:
             try:
                 tally = self.turn()
             except Unavailable as outage:  # the one recovery, the same as a restart
-                log.warning("outage.begun", server=outage.server, why=outage.detail)
+                if outage.server != self.away:  # said once, however often it is tried
+                    log.warning("outage.begun", server=outage.server, why=outage.detail)
                 self.hold.clear()
                 self.latency.clear()
                 self.away, self.away_at = outage.server, self.now()
                 self.waits_for(outage.server)
                 self.topic.wait_out(outage, stopping, self.meanwhile if outage.server == "kafka" else None)
-                log.info("outage.waited", server=outage.server)
+                log.info("outage.waited", server=outage.server, why=outage.detail)
             else:
                 count(tally)
                 self.went_well(tally)
@@ -251,6 +252,7 @@ class Consumer:
         Every turn asks the others; what MinIO did not answer comes again within a minute, or to another process.
         """
         if self.away and (self.away != "minio" or tally.looks or self.now() > self.away_at + AGAIN_S):
+            log.info("outage.ended", server=self.away)
             self.away = ""
             self.waits_for("")
 

@@ -322,6 +322,32 @@ def test_every_key_is_documented_and_in_the_example():
     assert load(everything, {}, str).policy.flag == found.policy.flag
 
 
+DERIVED = {"stream.dead_letter_topic": "`<topic>.dead-letter`", "stream.findings_topic": "`<topic>.findings`"}
+
+
+@pytest.mark.parametrize("key", KNOWN)
+def test_the_default_that_is_documented_is_the_codes(key):
+    """The column of the reference: what must be given is `needed`, what is empty has none."""
+    documented = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    [told] = re.findall(rf"^\| `{re.escape(key)}` \| ([^|]*)\|", documented, flags=re.MULTILINE)
+    value = KNOWN[key].default
+    match value:
+        case bool():
+            shown = f"`{str(value).lower()}`"
+        case timedelta():
+            shown = f"`{duration_text(value)}`"
+        case None | "":
+            shown = DERIVED.get(key, "needed" if told.strip() == "needed" else "")
+        case () | {}:
+            shown = "`{}`" if isinstance(value, dict) else "`[]`"
+        case _:
+            shown = f"`{value}`"
+    assert told.strip() == shown
+    if shown == "needed":
+        with pytest.raises(Misconfigured, match=re.escape(key)):
+            load({}, {}, no_file)
+
+
 def _has(document: dict[str, object], key: str) -> bool:
     found: object = document
     for part in key.split("."):
