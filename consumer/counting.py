@@ -61,7 +61,7 @@ class Leased(Collector):
         for one in metrics.LEASED:
             family = GaugeMetricFamily(one.name, one.meaning, labels=tuple(one.labels))
             there = {figure.labels: figure.value for figure in shown if figure.name == one.name}
-            known = dict.fromkeys(one.known(), 0.0) if shown else {}
+            known = dict.fromkeys(one.known(), 0.0) if shown and one.labels else {}  # one alone is what was read
             for labels, value in (known | there).items():
                 family.add_metric(labels, value)
             yield family
