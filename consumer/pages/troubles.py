@@ -215,7 +215,8 @@ def _sweeps(sight: Sight) -> Iterator[Trouble]:
             yield Trouble(Level.SOON, f"No sweep has ever compared {where}", do=(named,), book="ReconcilerSweepTooOld")
         elif tries and tries >= TRIES:
             said = f"The last {tries:,} sweeps of {where} did not come to their end"
-            yield Trouble(Level.SOON, said, why or "", since, (f"{named} --resume",), "/sweeps", "ReconcilerSweepFails")
+            do = f"{named} --resume" if state == "running" else named  # of one that came to an end nothing is left
+            yield Trouble(Level.SOON, said, why or "", since, (do,), "/sweeps", "ReconcilerSweepFails")
         elif not prefix and (last_at is None or sight.now - last_at > SWEEP_TOO_OLD):
             said = f"No sweep of {where} came to its end for two days"
             yield Trouble(Level.SOON, said, why or "", last_at, (named,), "/sweeps", "ReconcilerSweepTooOld")

@@ -120,6 +120,14 @@ def test_a_dead_letter_is_a_trouble_until_somebody_has_decided():
     assert troubles(sight(counted=told)) == []
 
 
+@pytest.mark.parametrize(("state", "resumes"), [("running", True), ("incomplete", False), ("held", False)])
+def test_only_a_sweep_that_has_not_ended_is_told_to_be_resumed(state, resumes):
+    """Of one that ended, incomplete or held, nothing is left to go on with: it is begun anew."""
+    [found] = troubles(sight(sweeps=[("files", None, NOW, 0, state, NOW, 2, "a server was away")]))
+    assert found.book == "ReconcilerSweepFails"
+    assert [("--resume" in one) for one in found.do] == [resumes]
+
+
 def test_no_element_stands_where_only_a_word_may():
     """A time is an element of its own; put into an attribute it would end that."""
     swept = ("files", None, datetime(2025, 6, 1, tzinfo=UTC), 0, None, None, None, None)
