@@ -137,7 +137,7 @@ def test_the_joined_sweep_is_led_by_the_first_and_succeeds_with_it():
     lines = [
         line.split("storage-reconciler ", 1)[1] for line in container["args"][0].splitlines() if "--bucket" in line
     ]
-    leader, helper = (parse(shlex.split(line.split(" & ")[0])) for line in lines)
+    leader, helper = (parse(shlex.split(line.split(" &")[0])) for line in lines)
     assert (leader.resume, leader.apply, helper.apply) == (True, False, False)
     assert leader.ranges > job["completions"]
     assert (leader.bucket, helper.join) == (helper.bucket, -1)
