@@ -1,6 +1,6 @@
 """Runs a measurement in a process of its own, so that none inherits another's memory; and the command line of both.
 
-A module of measurements has them by name, and calls `commanded` with what runs all of them.
+A module of measurements has them by name, and asks `ran_one` first whether it is to run one of them alone.
 """
 
 from __future__ import annotations

@@ -16,17 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from benchmarks import filling
 from benchmarks.figures import Table, about
-from benchmarks.measuring import measure, ran_one
+from benchmarks.measuring import measure
 from benchmarks.serving import loop
-from benchmarks.stream import ROWS, Place, Watched, healthy, options, place_of, records
+from benchmarks.stream import ROWS, Place, Watched, commanded, filled, healthy, records
 from consumer.counting import Counting
 from consumer.latency import Latency
 from consumer.web import Probes, Site, Web
-from deploy.local.stack import Servers, stack
+from deploy.local.stack import Servers
 
 LABELS = {
     "share": "of the run's time spent on metrics (goal 0.02)",
@@ -115,12 +113,8 @@ MEASUREMENTS = {"plain": healthy, "metered": metered}
 
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
-    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
-    place = place_of(servers, database, events, "users/a/")
+    place = filled(servers, events)
     table = Table("metrics", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, a scrape each {SCRAPE_S} s"))
-    with psycopg.connect(database, autocommit=True) as connection:
-        filling.fill(connection, place.prefix, ROWS)
-        filling.migrate(connection)
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events, ROWS))
     for number in range(rounds):
         print(f"round {number + 1}")
@@ -129,14 +123,5 @@ def run(servers: Servers, events: int, rounds: int) -> None:
     table.show()
 
 
-def main() -> None:
-    """Run the benchmark, or (with a name and a place) one measurement of it."""
-    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
-        return
-    chosen = options("what the metrics cost the stream", 500_000)
-    with stack() as servers:
-        run(servers, chosen.events, chosen.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    commanded(MEASUREMENTS, run, "what the metrics cost the stream", 500_000)

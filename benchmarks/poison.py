@@ -6,17 +6,14 @@ letters before its offset is committed, as ever.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-
-import psycopg
 
 from benchmarks import filling
 from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.figures import Table, about
-from benchmarks.measuring import measure, ran_one
-from benchmarks.stream import BUCKET, ROWS, Place, bare, healthy, options, place_of
-from deploy.local.stack import Servers, stack
+from benchmarks.measuring import measure
+from benchmarks.stream import BUCKET, ROWS, bare, commanded, filled, healthy
+from deploy.local.stack import Servers
 
 LABELS = {
     "ratio": "ratio to bare (goal 0.4)",
@@ -47,12 +44,8 @@ def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
 
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
-    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
-    place = place_of(servers, database, events, "users/a/")
+    place = filled(servers, events)
     table = Table("poison", LABELS, about(servers, f"{ROWS:,} rows, {events:,} records, every second one poison"))
-    with psycopg.connect(database, autocommit=True) as connection:
-        filling.fill(connection, place.prefix, ROWS)
-        filling.migrate(connection)
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
     for number in range(rounds):
         print(f"round {number + 1}")
@@ -62,14 +55,5 @@ def run(servers: Servers, events: int, rounds: int) -> None:
     table.show()
 
 
-def main() -> None:
-    """Run the benchmark, or (with a name and a place) one measurement of it."""
-    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
-        return
-    chosen = options("the stream's rate where every second record is poison", 300_000)
-    with stack() as servers:
-        run(servers, chosen.events, chosen.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    commanded(MEASUREMENTS, run, "the stream's rate where every second record is poison", 300_000)

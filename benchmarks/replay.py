@@ -6,23 +6,20 @@ is a process of its own. `--events 10000000` for a long one.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-
-import psycopg
 
 from benchmarks import filling
 from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
-from benchmarks.measuring import measure, ran_one
-from benchmarks.stream import BUCKET, ROWS, Place, bare, options, place_of
+from benchmarks.measuring import measure
+from benchmarks.stream import BUCKET, ROWS, Place, bare, commanded, filled
 from consumer.kafka_range import RangeReader
 from consumer.replaying import Chosen, replaying
 from consumer.service import settle_memory
-from deploy.local.stack import Servers, stack
+from deploy.local.stack import Servers
 
 LABELS = {
     "ratio": "ratio to bare (goal 0.6)",
@@ -65,12 +62,8 @@ def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
 
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
-    database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
-    place = place_of(servers, database, events, "users/a/")
+    place = filled(servers, events)
     table = Table("replay", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
-    with psycopg.connect(database, autocommit=True) as connection:
-        filling.fill(connection, place.prefix, ROWS)
-        filling.migrate(connection)
     began = time.perf_counter()
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
     print(f"  filled: {events / (time.perf_counter() - began):,.0f} events/s", flush=True)
@@ -82,14 +75,5 @@ def run(servers: Servers, events: int, rounds: int) -> None:
     table.show()
 
 
-def main() -> None:
-    """Run the benchmark, or (with a name and a place) one measurement of it."""
-    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
-        return
-    chosen = options("a replay's rate beside bare consume-and-decode", 3_000_000)
-    with stack() as servers:
-        run(servers, chosen.events, chosen.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    commanded(MEASUREMENTS, run, "a replay's rate beside bare consume-and-decode", 3_000_000)

@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -173,14 +173,21 @@ def place_of(servers: Servers, database: str, events: int, prefix: str) -> Place
     return Place(database, servers.kafka.bootstrap, minio.url, minio.user, minio.password, topic, events, prefix)
 
 
-def run(servers: Servers, events: int, rounds: int) -> None:
-    """Fill, measure in turn, and print the table."""
+def filled(servers: Servers, events: int) -> Place:
+    """Make a database with our schema and the rows of healthy events, and a topic for so many of them."""
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     there = place_of(servers, database, events, "users/a/")
-    table = Table("stream", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
     with psycopg.connect(database, autocommit=True) as connection:
         filling.fill(connection, there.prefix, ROWS)
         filling.migrate(connection)
+    return there
+
+
+def run(servers: Servers, events: int, rounds: int) -> None:
+    """Fill, measure in turn, and print the table."""
+    there = filled(servers, events)
+    table = Table("stream", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
+    with psycopg.connect(there.database, autocommit=True) as connection:
         filling.produce(there.bootstrap, there.topic, records(there.prefix, events, ROWS))
         for number in range(rounds):
             print(f"round {number + 1}")
@@ -204,22 +211,22 @@ def _round(
     return found
 
 
-def options(description: str, events: int) -> argparse.Namespace:
-    """Read how many events there are to be, and how many rounds."""
+def commanded(
+    measurements: Mapping[str, Callable[[Place], dict[str, float]]],
+    run_all: Callable[[Servers, int, int], None],
+    description: str,
+    events: int,
+) -> None:
+    """Run the benchmark over so many events, or (with a name and a place on the command line) one measurement of it."""
+    if ran_one(sys.argv[1:], measurements, Place):
+        return
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--events", type=int, default=events)
     parser.add_argument("--rounds", type=int, default=3)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run the benchmark, or (with a name and a place) one measurement of it."""
-    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
-        return
-    chosen = options("the stream's rate beside bare consume-and-decode", 500_000)
+    chosen = parser.parse_args()
     with stack() as servers:
-        run(servers, chosen.events, chosen.rounds)
+        run_all(servers, chosen.events, chosen.rounds)
 
 
 if __name__ == "__main__":
-    main()
+    commanded(MEASUREMENTS, run, "the stream's rate beside bare consume-and-decode", 500_000)

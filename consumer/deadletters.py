@@ -21,7 +21,7 @@ from reconcile.database import Database
 
 PATIENCE_S = 0.25
 BATCH = 50  # records; each may be a megabyte
-REPLAYED, DISCARDED = "dead letter replayed", "dead letter discarded"
+REPLAYED, DISCARDED = DECISIONS = ("dead letter replayed", "dead letter discarded")
 UNWATCHED = "it decodes, and none of its events is watched: discard it, or see [filters] and [mapping.bucket]"
 
 
@@ -47,7 +47,7 @@ def letters(reader: RangeReader, register: Register, wanted: Wanted) -> Iterator
 
 def know_decisions(register: Register, database: Database) -> None:
     """Have the register know what was decided until now."""
-    for page in inquiry.pages(database, "decided", acts=[REPLAYED, DISCARDED]):
+    for page in inquiry.pages(database, "decided", acts=list(DECISIONS)):
         register.decide(page)
 
 

@@ -18,7 +18,7 @@ from consumer import canary, counted, rulewatch
 from consumer.canary import Arrival, Canary
 from consumer.counted import Found
 from consumer.counting import Figure, Leased
-from consumer.deadletters import DISCARDED, REPLAYED
+from consumer.deadletters import DECISIONS
 from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
@@ -166,7 +166,7 @@ class Reader:
 def decided(database: Database) -> int:
     """Return how many dead letters were replayed or discarded, ever."""
     with database.use() as connection:
-        [(count,)] = connection.execute(SQL["decided"], {"acts": [REPLAYED, DISCARDED]}).fetchall()
+        [(count,)] = connection.execute(SQL["decided"], {"acts": list(DECISIONS)}).fetchall()
         return int(count)
 
 

@@ -43,7 +43,7 @@ def table(connection: Connection, written: str) -> Table | None:
     oid, schema, name, hides_rows, usable = found
     columns = [_column(*fields) for fields in connection.execute(SQL["columns"], {"table": oid})]
     indexes = [Index(tuple(names), *rest) for names, *rest in connection.execute(SQL["indexes"], {"table": oid})]
-    whole, partial = (tuple(one for one in indexes if bool(one.where) is some) for some in (False, True))
+    whole, partial = tuple(one for one in indexes if not one.where), tuple(one for one in indexes if one.where)
     return Table(schema, name, {column.name: column for column in columns}, whole, hides_rows, usable, partial)
 
 

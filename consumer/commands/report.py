@@ -13,7 +13,7 @@ from consumer.commands.call import Call, database
 from consumer.commands.choosing import moment
 from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
-from consumer.deadletters import DISCARDED, REPLAYED
+from consumer.deadletters import DECISIONS
 from consumer.kafka_range import RangeReader
 from consumer.losswatch import wanted
 from reconcile import chronicle, inquiry
@@ -28,7 +28,6 @@ from reconcile.pageparts import minute
 from reconcile.report import Brief, Table
 from reconcile.settings import Settings
 
-DECISIONS = (REPLAYED, DISCARDED)
 TOP = 15
 BRIEF_SWEEPS = (
     "id", "bucket", "kind", "state", "started_at", "missing", "mismatch", "orphans", "leftovers", "lost_or_silent",
