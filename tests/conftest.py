@@ -19,7 +19,7 @@ from deploy.local.minio import Minio
 from deploy.local.place import NAMES, Place, chosen_way, place
 from deploy.local.postgres import Postgres
 from deploy.local.stack import Servers
-from tests.support import databases, storage
+from tests.support import consuming, databases, storage
 
 START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
 
@@ -144,3 +144,10 @@ def new_topic(kafka) -> Callable[[int], str]:
 def topic(new_topic) -> str:
     """Make a fresh topic with four partitions, to which nobody but the test writes."""
     return new_topic()
+
+
+@pytest.fixture
+def site(tmp_path, database, minio, kafka, topic) -> Iterator[consuming.Site]:
+    """Make an application, run as the shipped consumer: the test alone writes to its topic, and its bucket to none."""
+    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
+        yield made

@@ -2,20 +2,11 @@
 
 import signal
 
-import pytest
-
 from consumer.metrics import CATALOGUE, HISTOGRAM
 from tests.support import consuming, scraping
 from tests.support.waiting import until
 
 JSON = ("consume", "--log-format", "json")
-
-
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application with a topic to which the test alone writes."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
 
 
 def test_a_real_consumer_is_scraped_and_tells_what_it_did(site):

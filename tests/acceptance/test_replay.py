@@ -27,13 +27,6 @@ OLD = datetime(2025, 9, 7, tzinfo=UTC)
 POISON = (b"{", None, b'{"Records": null}', b"[" * 200_000)
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application with a topic to which the test alone writes."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 def told(ended) -> dict:
     """Return what a command answered as JSON."""
     assert ended.returncode == 0, ended.stderr

@@ -36,13 +36,6 @@ QUICK = {
 }
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application with a topic to which the test alone writes."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 @dataclass
 class Stream:
     """A stream of events in all partitions, fed by a thread, and watched by another: how long no commit came."""

@@ -15,13 +15,6 @@ ADD = ("suppress", "add", "--who", "ann", "--why", "restore from backup")
 ON = "SELECT count(*) FROM reconciler.restraint WHERE effect = 'suppress' AND lifted_at IS NULL"
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 def add(site, *words, **changed):
     """Run `suppress add`."""
     return site.program.run(*ADD, "--bucket", site.bucket, *words, "-o", "json", **changed)

@@ -11,13 +11,6 @@ from consumer.latency import Latency
 from tests.support import consuming
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 @pytest.mark.parametrize("behind_s", [0, 600])
 def test_the_latency_of_an_event_is_by_the_clock_that_stamped_it(site, behind_s):
     """Ten minutes that MinIO's clock is behind are not ten minutes of latency; the hold sees it alike."""

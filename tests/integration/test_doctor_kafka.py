@@ -23,13 +23,6 @@ from tests.support.waiting import until
 ALWAYS = ("kafka.topics", "kafka.retention", "kafka.compaction", "kafka.group")
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application whose topic nobody else writes to."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 def encoded(judged):
     """Return a judgement as it is kept."""
     return msgspec.json.encode(judged).decode()

@@ -20,13 +20,6 @@ OWNER = "SELECT owner FROM reconciler.lease WHERE task = %s AND until > now()"
 
 
 @pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
-@pytest.fixture
 def between(minio):
     """Put a proxy before MinIO, which counts what is asked."""
     host, port = minio.endpoint.split(":")

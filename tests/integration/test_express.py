@@ -22,13 +22,6 @@ AWKWARD = ("a+b", "100%", "50%25", "two  spaces ", "Привет/мир.txt", "a
 
 
 @pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application whose bucket reports to no topic: only the lane can tell of its deletions."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
-@pytest.fixture
 def reporting(tmp_path, database, minio, kafka, bucket):
     """Make an application whose bucket reports to the stack's topic."""
     with consuming.site(tmp_path, database, minio, kafka.bootstrap, kafka.topic, bucket) as made:

@@ -4,8 +4,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from reconcile.feeding import Time, drain
 from reconcile.model import Brake, Hint, ObjectRef
 from reconcile.reconciler import reconcile
@@ -13,13 +11,6 @@ from tests.support import consuming
 
 MANY = 900
 UNBRAKED = Brake(floor=10_000, most=10_000, bucket_floor=10_000)
-
-
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
 
 
 def test_a_mass_is_drained_to_its_end_though_its_time_is_over(site):

@@ -14,7 +14,6 @@ import pytest
 
 from deploy.local import containers, images
 from deploy.local.cache import claim_port
-from tests.support import consuming
 from tests.support.command import ROOT
 from tests.support.locking import canonical, locked
 from tests.support.scraping import Page
@@ -57,13 +56,6 @@ def image(engine) -> Iterator[str]:
     )
     yield str(built.id)
     engine.images.remove(built.id, force=True)
-
-
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic) -> Iterator[consuming.Site]:
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
 
 
 @pytest.fixture

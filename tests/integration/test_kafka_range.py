@@ -14,13 +14,6 @@ from tests.support import consuming
 from tests.support.waiting import until
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application with a topic to which the test alone writes."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 def read(reader: RangeReader, ranges) -> list[int]:
     """Read ranges to their end."""
     reader.start(ranges)

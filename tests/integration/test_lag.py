@@ -11,7 +11,6 @@ from consumer.deadletters import DISCARDED, REPLAYED
 from consumer.figures import Reader, Topics, decided, lag_figures
 from consumer.kafka_positions import Asker, Lag
 from reconcile.database import Database
-from tests.support import consuming
 
 
 class Headless(Consumer):
@@ -24,13 +23,6 @@ class Headless(Consumer):
         if partition.partition in self.silent:
             raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
         return super().get_watermark_offsets(partition, **options)
-
-
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
 
 
 @pytest.fixture

@@ -26,13 +26,6 @@ SELECT f.id, n, format('followed/%s', n), 10 FROM f, generate_series(1, 9000) AS
 
 
 @pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application with a topic of four partitions, to which the test alone writes."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
-@pytest.fixture
 def sibling(site, tmp_path, servers, template_database, new_topic):
     """Return what makes another application over the same bucket."""
 

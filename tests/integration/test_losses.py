@@ -19,13 +19,6 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
-@pytest.fixture
 def exits():
     """Close what a test opens."""
     with ExitStack() as opened:

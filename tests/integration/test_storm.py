@@ -11,13 +11,6 @@ QUICK = {"RECONCILER_POLICY__MISSING_GRACE": "0s", "RECONCILER_FLAGGING": "true"
 ODD = (b"not JSON", b"[" * 2_000, b'{"Records":null}', b'{"Records":[{"eventName":7}]}', b"x" * 990_000)
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 @pytest.mark.invariant(2)
 def test_where_every_second_record_is_poison_the_others_are_served(site):
     """Each poison is buried once, each removal is flagged, and the offset passes them all."""

@@ -25,13 +25,6 @@ SWEPT = "reconciler_last_complete_sweep_timestamp_seconds"
 SENT = "reconciler_canary_sent_timestamp_seconds"
 
 
-@pytest.fixture
-def site(tmp_path, database, minio, kafka, topic):
-    """Make an application."""
-    with consuming.site(tmp_path, database, minio, kafka.bootstrap, topic) as made:
-        yield made
-
-
 @contextmanager
 def serving(counting: Counting, database: str = ""):
     """Serve what is counted, and lend the page."""
