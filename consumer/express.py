@@ -54,6 +54,7 @@ class Lane:
         while not self.wait(0.0):
             try:
                 if self.take():
+                    self.keep()  # else the lease still says of us what a dead holder said of itself
                     self.listen()
                 else:
                     self.wait(AGAIN_S)
@@ -86,6 +87,7 @@ class Lane:
                 self.look(self.hints(line))
             if not self.keep():
                 log.warning("express.lost", bucket=self.bucket, why="another process holds the lease")
+                self.state = "express.waiting"
                 return
 
     def hints(self, line: bytes) -> list[Hint]:

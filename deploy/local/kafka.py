@@ -8,11 +8,13 @@ import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import not_
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from deploy.local import images
 from deploy.local.cache import claim_port, kept
@@ -32,6 +34,7 @@ FETCH = "import sys, jgo; print(jgo.build(sys.argv[1]).path)"
 FROM_NETWORK = "kafka:19092"
 ASK_SECONDS = 1.0
 ADMIN_SECONDS = 20.0
+TOLD_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ def create_topic(bootstrap: str, topic: str, partitions: int) -> None:
         return
     wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1)
     admin.create_topics([wanted], operation_timeout=ADMIN_SECONDS)[topic].result(ADMIN_SECONDS)
+    known = Retrying(retry=retry_if_result(not_), stop=stop_after_delay(ADMIN_SECONDS), wait=wait_fixed(TOLD_SECONDS))
+    known(
+        lambda: topic in admin.list_topics(timeout=ADMIN_SECONDS).topics
+    )  # the controller made it; the broker follows
 
 
 def answers(bootstrap: str) -> bool:

@@ -71,6 +71,19 @@ def test_another_takes_the_lane_over_when_its_holder_dies(site):
             until(lambda: ("file", "missing", "suspected") in site.open(), 10, "the heir hears")
 
 
+def test_what_a_dead_holder_said_of_itself_is_not_said_of_its_heir(site, minio):
+    """Whoever takes the lane over does not listen yet, and the lease does not say so."""
+    host, port = minio.endpoint.split(":")
+    dead = (
+        "INSERT INTO reconciler.lease (task, checkpoint, owner, until) VALUES (%s, 'express.listening', 'dead', now())"
+    )
+    site.sql(dead, f"express {site.bucket}")
+    with proxy.Proxy(host, int(port)) as between:
+        between.set(proxy.Stall())
+        with consuming.lane(site.settings(), site.bucket, "heir", between.url):
+            until(lambda: site.sql(SAID) == [("express.waiting",)], what="the heir says that it waits")
+
+
 def test_a_lane_that_is_left_in_order_is_taken_at_once(site):
     """Who stops lets go of the lease; nobody waits for it to run out."""
     with consuming.lane(site.settings(), site.bucket, actor="first"):
