@@ -6,8 +6,8 @@ One process counts, and all may show it, as of when it was counted: nobody who a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -17,6 +17,8 @@ from reconcile.model import Kind, State
 
 TASK = "duty figures"
 GROUPS_SHOWN = 10
+GROUPS_MOST = 200  # a group that is nearly an owner must not make a series for each
+OTHERS = "(others)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,27 @@ class Found:
     size_bytes: int
     refused: int = 0
     oldest_at: float | None = None
+
+
+@dataclass
+class Groups:
+    """The groups that have a series of their own: each that there ever was, as long as there is room."""
+
+    known: set[str] = field(default_factory=lambda: {""})
+
+    def shown(self, counts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+        """Yield the count of each, 0 among them, and last the sum of those for which there is no room, if any."""
+        idle = [group for group in self.known if group and not counts.get(group)]
+        for group in sorted(counts.keys() - self.known, key=lambda one: (-counts[one], one)):
+            if not counts[group] or not (len(self.known) < GROUPS_MOST or idle):
+                break
+            if len(self.known) >= GROUPS_MOST:
+                self.known.discard(idle.pop())
+            self.known.add(group)
+        yield from ((group, counts.get(group, 0)) for group in self.known)
+        others = sum(count for group, count in counts.items() if group not in self.known)
+        if others:
+            yield OTHERS, others
 
 
 class OfKind(msgspec.Struct):

@@ -16,7 +16,7 @@ import structlog
 
 from consumer import canary, counted, rulewatch
 from consumer.canary import Arrival, Canary
-from consumer.counted import Found
+from consumer.counted import Found, Groups
 from consumer.counting import Figure, Leased
 from consumer.deadletters import DECISIONS
 from consumer.duties import Duty, Turn
@@ -33,8 +33,6 @@ from reconcile.model import Misconfigured, State, Unavailable
 log = structlog.get_logger("figures")
 SQL = queries(sql_file("figures.sql"))
 INTERVAL_S = 10.0
-GROUPS_MOST = 200  # a group that is nearly an owner must not make a series for each
-OTHERS = "(others)"
 OF_BRAKE = {"missing": "missing", "mismatch": "missing", "orphan": "orphan", "leftover": "orphan"}
 ACTIVE = (State.SUSPECTED, State.OPEN)
 
@@ -59,7 +57,7 @@ class Reader:
     exits: ExitStack
     canary_lanes: Sequence[str] = ()
     canary_interval_s: float = 0.0
-    groups: dict[str, set[str]] = field(default_factory=dict)
+    groups: dict[tuple[str, str], Groups] = field(default_factory=dict)
     _asker: Asker | None = None
 
     def duty(self) -> Duty:
@@ -124,17 +122,9 @@ class Reader:
         yield from summed("reconciler_held_findings", ((one.count * one.held, OF_BRAKE[one.kind]) for one in found))
 
     def _grouped(self, name: str, kind: str, counts: Mapping[str, int]) -> Iterator[Figure]:
-        """Yield a figure for each group that there ever was, the least of too many together."""
-        known = self.groups.setdefault(f"{name} {kind}", {""})
-        for group, count in sorted(counts.items(), key=lambda item: -item[1]):
-            if count and len(known) < GROUPS_MOST:
-                known.add(group)
         labels = (kind,) if kind else ()
-        for group in known:
-            yield Figure(name, counts.get(group, 0), (*labels, group))
-        others = sum(count for group, count in counts.items() if group not in known)
-        if others:
-            yield Figure(name, others, (*labels, OTHERS))
+        for group, count in self.groups.setdefault((name, kind), Groups()).shown(counts):
+            yield Figure(name, count, (*labels, group))
 
     def _of_sweeps(self, connection: Connection) -> Iterator[Figure]:
         whole = [record for record in inquiry.records(connection, "sweeps") if record[1] is None]
