@@ -190,11 +190,15 @@ def compared(objects: Lines, rows: Lines) -> Block:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A key about which the sides seem to differ; `sighted` is the object where no row seems to name it."""
+    """A key about which the sides seem to differ; `sighted` is the object where no row seems to name it.
+
+    `listed` tells whether the listing had an object of this key that no row agrees with: then it was not left out.
+    """
 
     key: str
     s3_version: str
     sighted: Told | None = None
+    listed: bool = True
 
 
 def candidates(block: Block) -> Iterator[Candidate]:
@@ -225,7 +229,7 @@ def _differing(key: str, objects: Sequence[Told], rows: Sequence[Told]) -> Itera
     claimed = {one for one in objects for row in rows if _same_version(one, row)}
     for row in rows:
         if row.mark or not any(agree(one, row) for one in objects):
-            yield Candidate(key, row.s3_version)
+            yield Candidate(key, row.s3_version, listed=bool(objects))
     for one in objects:
         if one not in claimed and not one.mark:
             yield Candidate(key, "", one)

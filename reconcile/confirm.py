@@ -12,7 +12,6 @@ from reconcile.drift import Class
 from reconcile.heads import NO_NAME
 from reconcile.life import Subject, grace, subjects
 from reconcile.model import (
-    Action,
     Drift,
     Foreign,
     Healthy,
@@ -26,6 +25,7 @@ from reconcile.model import (
     Undecided,
 )
 
+ROWS = "rows"  # names a hint: a row told of it, and the listing had nothing of its key
 DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have a counterpart in another form
 
 
@@ -98,7 +98,7 @@ def _drifting(ref: ObjectRef, subject: Subject, side: ObjectSide, margins: Margi
 def _explained(hint: Hint, known: Known, side: ObjectSide, margins: Margins) -> str:
     """Name why a candidate was none: the listing left it out, or it changed while the sweep ran."""
     omitted = (
-        hint.action is Action.LOOK
+        hint.named_by == ROWS
         and known.rows
         and isinstance(side, Present)
         and not _modified_after(side, margins.started_at)

@@ -192,7 +192,7 @@ class Kept:
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
         """Return references with findings, in key order, none of their keys in part."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "lower": lower, "upper": upper}
-        refs = [ObjectRef(*row) for row in asked(self.database, SQL["open_findings"], given)]
+        refs = [ObjectRef(*row) for row in paged(self.database, SQL["open_findings"], given)]
         whole = [ref for ref in refs if ref.key != refs[-1].key] if len(refs) > PAGE else refs
         return whole or refs
 

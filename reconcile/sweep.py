@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from reconcile import belief
 from reconcile.compare import Block, Blocks, Candidate, agreed, candidates, compare
-from reconcile.confirm import Confirmed
+from reconcile.confirm import ROWS, Confirmed
 from reconcile.looker import Looker
 from reconcile.model import Action, Hint, ObjectRef, OutOfOrder, Unavailable
 
@@ -161,7 +161,7 @@ class Sweep:
 def hints_of(bucket: str, one: Candidate) -> Iterator[Hint]:
     """Yield what a difference names: of an object the latest, and its own version, which a row may say is gone."""
     if one.sighted is None:
-        yield Hint(ObjectRef(bucket, one.key, one.s3_version), named_by="sweep")
+        yield Hint(ObjectRef(bucket, one.key, one.s3_version), named_by="sweep" if one.listed else ROWS)
         return
     version, size, etag = one.sighted.s3_version, one.sighted.size, one.sighted.etag or None
     latest = ObjectRef(bucket, one.key)

@@ -14,8 +14,8 @@ from psycopg import sql
 
 from reconcile.database import migrate
 from tests.support import command, sweeping
+from tests.support.breaking import Lists, Rows
 from tests.support.orphans import Office
-from tests.support.sweeping import Lists
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +56,13 @@ def office(installed, connection, objects, bucket) -> Office:
 def lists(minio) -> Iterator[Lists]:
     """Stand before MinIO, to break its listing."""
     with Lists(minio) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def rows(database) -> Iterator[Rows]:
+    """Stand before PostgreSQL, to break a copy of the rows in its midst."""
+    with Rows(database) as proxy:
         yield proxy
 
 

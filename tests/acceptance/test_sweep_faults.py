@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.test_commands import add_row
 from tests.support import sweeping
 from tests.support.proxy import BUSY, Pass, Slow
-from tests.support.sweeping import FOUND, THOUSANDS, TOTALS
+from tests.support.sweeping import FOUND, MANY, THOUSANDS, TOTALS
 from tests.support.sweeps import AT_ONCE, WORDS, found, number_of, report_of, swept, told, whole
 from tests.support.waiting import until
 
@@ -63,6 +63,35 @@ def test_of_a_broken_sweep_only_the_ranges_are_believed_that_were_read(many, lis
     assert seen == {one for one in FOUND if one[1] <= last}
     lists.at = 0
     assert whole(swept(many, "--resume", RECONCILER_MINIO__ENDPOINT=lists.url)) == (FOUND, TOTALS)
+
+
+ROW_BYTES = 12  # less than any line of the copy
+INDEX = 'CREATE INDEX in_order ON file_versions (object_key COLLATE "C")'
+by_both_ways = pytest.mark.parametrize("index", ["", INDEX], ids=["copied", "by pages"])
+
+
+@by_both_ways
+def test_rows_that_break_once_in_their_midst_are_read_again(many, connection, rows, index):
+    """The copy has brought some rows when its connection goes: nothing is left out or counted twice."""
+    if index:
+        connection.execute(index)
+    rows.after, rows.times = MANY * ROW_BYTES // 4, 1
+    assert whole(swept(many, RECONCILER_DATABASE__URL=rows.database)) == (FOUND, TOTALS)
+    assert rows.broken == 1
+
+
+@by_both_ways
+def test_rows_that_break_for_good_are_incomplete_and_go_on_later(many, connection, rows, index):
+    """Status 5: rows that were not read to their end are no rows that lack; --resume comes to the same."""
+    if index:
+        connection.execute(index)
+    rows.after, rows.times = MANY * ROW_BYTES // 4, 1_000_000
+    ended = many.run(*WORDS, **AT_ONCE, RECONCILER_DATABASE__URL=rows.database)
+    assert ended.returncode == 5, ended.stderr
+    assert "--resume" in ended.stderr + ended.stdout
+    assert found(told(ended)) == set()
+    rows.times = 0
+    assert whole(swept(many, "--resume", RECONCILER_DATABASE__URL=rows.database)) == (FOUND, TOTALS)
 
 
 def test_heads_that_break_for_a_moment_are_asked_again(many, lists):

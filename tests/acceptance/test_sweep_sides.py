@@ -41,6 +41,18 @@ def test_a_key_that_list_omits_is_counted_and_no_drift(installed, connection, ob
     assert connection.execute("SELECT DISTINCT status FROM file_versions").fetchall() == [("active",)]
 
 
+def test_what_a_listing_shows_otherwise_was_not_left_out(installed, connection, objects, bucket, tmp_path):
+    """A listing that was brought knows another size of one key and nothing of the other; both are well."""
+    for key in ("fine", "overwritten", "later"):
+        put(objects, bucket, key)
+        add_row(connection, key)
+    file = tmp_path / "listing.csv"
+    file.write_text("key,size\nfine,10\noverwritten,7\n", "utf-8")
+    report = swept(installed, "--listing", str(file))
+    assert found(report) == set()
+    assert (report["totals"]["omitted_by_list"], report["totals"]["changed_meanwhile"]) == (1, 1)
+
+
 WANTED = """
 INSERT INTO reconciler.sweep (bucket, mode, state, reason, actor, facts) VALUES (%s, 'report', 'wanted', 'rule_removed',
     'x', jsonb_build_object('from', {0}, 'to', {0}, 'times', 1, 'detail', ''))

@@ -44,6 +44,11 @@ SELECT %(id)s, 'orphan', 'files', CASE n WHEN 0 THEN '' ELSE 'k' || n END, 'row 
 FROM generate_series(0, %(many)s - 1) AS n, generate_series(1, 2) AS r
 """
 
+INSERT_FINDINGS = """
+INSERT INTO reconciler.finding (bucket, key, kind, state, row_id)
+SELECT 'files', 'k' || n, 'missing', 'open', 'row ' || r FROM generate_series(1, 50000) AS n, generate_series(1, 2) AS r
+"""
+
 
 def test_all_that_was_sighted_is_looked_at_again_once(kept, connection):
     """Page by page, also what has no key at all; what is another drift by then comes round again."""
@@ -61,10 +66,11 @@ def test_all_that_was_sighted_is_looked_at_again_once(kept, connection):
     kept.database.close()
 
 
-@pytest.mark.parametrize("name", ["to_see_again", "drifts"])
+@pytest.mark.parametrize("name", ["to_see_again", "drifts", "open_findings"])
 def test_a_page_of_many_drifts_is_read_without_sorting_them_all(kept, connection, name):
-    """However many there are, and though no statistics know of them yet."""
+    """However many there are, of 100,000 findings too, and though no statistics know of them yet."""
     connection.execute(INSERT, {"id": kept.run.id, "many": MANY})
+    connection.execute(INSERT_FINDINGS)
     given = {
         "id": kept.run.id,
         "margin_s": 0,
@@ -73,8 +79,24 @@ def test_a_page_of_many_drifts_is_read_without_sorting_them_all(kept, connection
         "key": "k",
         "s3_version": "",
         "row_id": "",
+        "bucket": "files",
+        "prefix": "",
+        "lower": "k3",
+        "upper": None,
     }
     with connection.transaction():
         connection.execute(catalog.SQL["plan_for_use"])
         [([plan],)] = connection.execute("EXPLAIN (FORMAT JSON) " + keeping.SQL[name], given).fetchall()
     assert not plans.sorts(plan["Plan"]), plan
+
+
+def test_open_findings_are_told_page_by_page_each_reference_once(kept, connection):
+    """Two rows' findings of one key are one reference, and no page ends within a key."""
+    connection.execute(INSERT_FINDINGS)
+    told, lower = [], ""
+    while page := kept.open_findings(lower, "k2"):
+        told += page
+        lower = page[-1].key
+    keys = [ref.key for ref in told]
+    assert keys == sorted(f"k{n}" for n in range(1, 50_001) if f"k{n}" <= "k2")
+    kept.database.close()

@@ -1,4 +1,4 @@
-"""Sweeps for tests: a large bucket made quickly, an application at work, a listing that breaks, sweeps that are killed.
+"""Sweeps for tests: a large bucket made quickly, an application at work, sweeps that are killed.
 
 Also a command, for what must be killed: `POINT COUNT WORD...` runs `storage-reconciler WORD...` until it reaches that
 point for the COUNTth time, and kills itself there; `leasing SECONDS WORD...` runs it with leases that last so long.
@@ -29,7 +29,6 @@ from deploy.local.minio import Minio
 from reconcile import keeping
 from reconcile.keeping import Kept
 from tests.support import command, storage
-from tests.support.proxy import Proxy
 
 MANY = 100_000 if os.environ.get("RECONCILER_TEST_LONG") else 6_000
 SIZE = 10
@@ -88,28 +87,6 @@ def put(objects: minio_py.Minio, bucket: str, key: str, size: int = SIZE) -> str
     """Put an object, and return its version."""
     content = io.BytesIO(b"x" * size)
     return objects.put_object(bucket_name=bucket, object_name=key, data=content, length=size).version_id
-
-
-class Lists(Proxy):
-    """Breaks the connection at the `at`th request for `what`, `times` times; 0 lets all through."""
-
-    what = b"list-type=2"
-
-    def __init__(self, server: Minio, at: int = 0, times: int = 1) -> None:
-        self.at = at
-        self.times = times
-        self.asked = 0
-        self.broken = 0
-        host, _, port = server.endpoint.partition(":")
-        super().__init__(host, int(port))
-
-    def _hand_on(self, chunk: bytes, source: Any, target: Any, *, asking: bool) -> None:
-        if asking and self.what in chunk:
-            self.asked += 1
-            if 0 < self.at <= self.asked and self.broken < self.times:
-                self.broken += 1
-                raise ConnectionAbortedError
-        super()._hand_on(chunk, source, target, asking=asking)
 
 
 class Application:
