@@ -57,12 +57,12 @@ class Role(NamedTuple):
 OWNER = Role("owner", "makes and brings up to date", "init, migrate, uninstall", Level.OWN, RULE, CREATE)
 READER = Role(
     "reader", "sees, and changes nothing",
-    "sweep without --fix, explain, status, report, doctor, config check and generate, every list and show",
+    "sweep (nothing is kept), explain, status, report, doctor, config check and generate, every list and show",
     Level.READ, NOTHING, WATCH,
 )  # fmt: skip
 CONSUMER = Role(
     "consumer", "keeps findings and marks versions, and can delete nothing",
-    "consume, sweep --fix, scrub, replay, dead-letters, findings, orphans approve, suppress, brake",
+    "consume, sweep (kept; --baseline, --fix), scrub, replay, dead-letters, findings, orphans approve, suppress, brake",
     Level.KEEP, HEAR, CONSUME,
 )  # fmt: skip
 PURGER = Role("purger", "gives up versions that stayed flagged", "purge", Level.PURGE)

@@ -1,10 +1,10 @@
 -- owner: makes and brings up to date (init, migrate, uninstall)
 DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_owner') THEN CREATE ROLE "reconciler_owner" LOGIN; END IF; END $role$;
 
--- reader: sees, and changes nothing (sweep without --fix, explain, status, report, doctor, config check and generate, every list and show)
+-- reader: sees, and changes nothing (sweep (nothing is kept), explain, status, report, doctor, config check and generate, every list and show)
 DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_reader') THEN CREATE ROLE "reconciler_reader" LOGIN; END IF; END $role$;
 
--- consumer: keeps findings and marks versions, and can delete nothing (consume, sweep --fix, scrub, replay, dead-letters, findings, orphans approve, suppress, brake)
+-- consumer: keeps findings and marks versions, and can delete nothing (consume, sweep (kept; --baseline, --fix), scrub, replay, dead-letters, findings, orphans approve, suppress, brake)
 DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_consumer') THEN CREATE ROLE "reconciler_consumer" LOGIN; END IF; END $role$;
 
 -- purger: gives up versions that stayed flagged (purge)

@@ -123,6 +123,10 @@ TABLE = [
     Case("consumer", "scrub", SCHEMA, appointed.unread, kept("sweep WHERE kind = 'scrub' AND mode = 'report'")),
     Case("consumer", "scrub --fix", SCHEMA, appointed.unread, kept("finding WHERE state = 'open' AND key = '{key}'")),
     Case("consumer", "sweep --fix", SCHEMA, appointed.gone, status("corrupted")),
+    Case(
+        "consumer", "sweep --baseline", SCHEMA, appointed.gone,
+        kept("finding WHERE state = 'ignored' AND key = '{key}'"),
+    ),
     Case("purger", "purge {id} --older-than 30d --apply", "GRANT DELETE", appointed.superseded, GIVEN_UP),
     Case("restorer", "restore {id} --apply", DENIED, appointed.hidden, status("active"), 5),
     Case("deleter", "orphans delete {id} --apply", DENIED, appointed.approved, is_("deleted"), 5),
