@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from consumer import rights as allowed
-from consumer.check import Check, bad, ok, warn
+from consumer.check import Check, bad, ok, unseen, warn
 from consumer.patient import Patient
 from reconcile import condition
-from reconcile.database import migrations, pending
+from reconcile.database import Migration, migrations, pending
 from reconcile.fitness import quoted
 
 MIGRATE = "storage-reconciler migrate --apply"
@@ -32,11 +32,13 @@ def writes(patient: Patient) -> Iterator[Check]:
 
 
 def schema(patient: Patient) -> Iterator[Check]:
-    """Tell whether our schema is there and up to date."""
+    """Tell whether our schema is there and up to date; who has no stream may do without."""
     with patient.reading() as connection:
         missing = pending(connection)
     numbers = ", ".join(f"{one.number:04d}" for one in missing)
-    if len(missing) == len(migrations()):
+    if is_nowhere(missing) and not patient.settings.kafka:
+        yield warn("there is no schema reconciler: explain and sweeps work without, but nothing is kept", INIT)
+    elif is_nowhere(missing):
         yield bad("there is no schema reconciler; only sweeps and explain work without", INIT)
     elif missing:
         yield bad(f"the schema reconciler lacks the migrations {numbers}", MIGRATE)
@@ -47,10 +49,19 @@ def schema(patient: Patient) -> Iterator[Check]:
 def rights(patient: Patient) -> Iterator[Check]:
     """Tell whether we may work with our own tables; who is to look alone need not."""
     with patient.reading() as connection:
+        missing = pending(connection)
         closed = condition.unwritable(connection)
         is_reader = condition.is_reader(connection)
+    if is_nowhere(missing):
+        yield unseen("not checked: schema first")
+        return
     if is_reader:
         yield warn(f"{patient.role!r} reads its tables and writes none: what keeps something needs another role", ROLES)
         return
     grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO {quoted(patient.role)}"
     yield bad(f"not to be read and written: {', '.join(closed)}", grant) if closed else ok("its tables are ours to use")
+
+
+def is_nowhere(missing: Sequence[Migration]) -> bool:
+    """Tell whether nothing of our schema is there."""
+    return len(missing) == len(migrations())

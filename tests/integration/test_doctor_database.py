@@ -73,7 +73,8 @@ def test_a_wrong_password_and_a_wrong_name_are_told_apart(database):
 
 def test_a_missing_and_an_old_schema_and_one_that_is_not_ours(database, connection, role):
     """Each has its own command."""
-    assert "init --only database --apply" in one(settings(database), "schema").fix
+    absent = one(settings(database, kafka={"bootstrap.servers": "127.0.0.1:1"}), "schema")
+    assert (absent.mark, "init --only database --apply" in absent.fix) == (Mark.BAD, True)
     migrate(connection)
     connection.execute("DELETE FROM reconciler.migration WHERE number = 2")
     assert "migrate --apply" in one(settings(database), "schema").fix
@@ -86,6 +87,13 @@ def test_a_missing_and_an_old_schema_and_one_that_is_not_ours(database, connecti
     assert closed.mark is Mark.BAD
     connection.execute(closed.fix)
     assert one(settings(role), "schema.rights").mark is Mark.OK
+
+
+def test_a_trial_without_a_stream_needs_no_schema(database):
+    """It works, and keeps nothing: a thing to know, with what would mend it; nobody has rights to what is not there."""
+    absent = one(settings(database), "schema")
+    assert (absent.mark, "init --only database --apply" in absent.fix) == (Mark.WARN, True)
+    assert one(settings(database), "schema.rights").mark is Mark.UNSEEN
 
 
 def test_a_database_that_takes_no_writes(database, connection):
