@@ -45,9 +45,8 @@ def _servers(servers: Servers) -> Iterator[str]:
     yield from ("", "[database]")
     yield f"url = {_value(servers.database)}  # with its password: RECONCILER_DATABASE__URL or …_URL_FILE"
     yield from ("", "[minio]")
-    sure = "" if servers.endpoint else f"  # {UNCERTAIN}where MinIO is"
-    yield f"endpoint = {_value(servers.endpoint or 'http://localhost:9000')}{sure}"
-    yield f"access_key = {_value(servers.access_key or 'reconciler')}"
+    yield f"endpoint = {_known(servers.endpoint, 'http://localhost:9000', 'where MinIO is')}"
+    yield f"access_key = {_known(servers.access_key, 'reconciler', 'which user of MinIO we are')}"
     yield '# secret_key_file = "/run/secrets/minio"  # or RECONCILER_MINIO__SECRET_KEY, or …_SECRET_KEY_FILE'
     if servers.kafka:
         yield from ("", "[kafka]", f'"bootstrap.servers" = {_value(servers.kafka)}')
@@ -65,6 +64,11 @@ def _mapping(choices: Sequence[Choice]) -> Iterator[str]:
             line = f"{one.key.rpartition('.')[2]} = {_value(one.value)}"
             why = f"{'' if one.sure else UNCERTAIN}{_line(one.why)}"
             yield f"{'' if one.taken else '# '}{line}  # {why}"
+
+
+def _known(value: str, guess: str, asked: str) -> str:
+    """Return a value, or one in its place that says what is not known."""
+    return _value(value) if value else f"{_value(guess)}  # {UNCERTAIN}{asked}"
 
 
 def _value(value: object) -> str:

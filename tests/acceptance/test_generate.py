@@ -97,6 +97,8 @@ def test_the_seeds_tables_are_mapped_as_a_person_would(generate, connection):
         "bucket": {"name": "files"},
     }
     assert "UNCERTAIN: no column names the bucket" in found.line("name =")
+    assert found.line("endpoint =").endswith("# UNCERTAIN: where MinIO is")
+    assert found.line("access_key =").endswith("# UNCERTAIN: which user of MinIO we are")
     assert generate("", "--bucket", "mine").mapping["bucket"] == {"name": "mine"}
 
 
