@@ -23,6 +23,7 @@ NOT_RUN = {  # what a line begins with, and why nobody types it here
     "make proof": "takes half an hour; its short form is tests/simulation",
     "make faults": "takes half an hour; its short form is tests/faults",
     "make bench": "takes minutes to hours, and measures",
+    "python3 -m venv": "makes a directory of root's, into which pip would install",
     "pip install": "asks a package registry; make setup installs what is locked",
     "make audit": "asks a public database; tests/unit/test_audit.py holds how its answer is taken",
     "export": "the environment of the test holds these values",
