@@ -19,6 +19,7 @@ FILES = sorted(path for path in HERE.glob("*.yaml") if path.name != "kustomizati
 KUSTOMIZATION = yaml.safe_load((HERE / "kustomization.yaml").read_text("utf-8"))
 BY_HAND = {"sweep-joined-job.yaml"}
 VERSION = "1.33"
+SECRETS = "/run/secrets/storage-reconciler"
 DOCUMENTS = [
     pytest.param(document, id=f"{path.stem}-{document['kind']}")
     for path in FILES
@@ -74,6 +75,21 @@ def test_each_pod_is_of_the_restricted_profile(document):
         assert container["resources"]["limits"]["memory"]
 
 
+@pytest.mark.parametrize("document", RUNNING)
+def test_each_pod_has_its_secrets_as_files_in_one_place(document):
+    """The whole secret: what one configuration names for all of them - Kafka's password, a CA - is in each."""
+    spec = template(document)["spec"]
+    [secrets] = [volume for volume in spec["volumes"] if "secret" in volume]
+    assert secrets["secret"] == {"secretName": "storage-reconciler", "defaultMode": 0o440}
+    [container] = spec["containers"]
+    assert {"name": secrets["name"], "mountPath": SECRETS, "readOnly": True} in container["volumeMounts"]
+    environ = {one["name"]: one.get("value", "") for one in container["env"]}
+    named = {name.removesuffix("_FILE"): value for name, value in environ.items() if name.endswith("_FILE")}
+    assert {value.rpartition("/")[0] for value in named.values()} == {SECRETS}
+    assert "RECONCILER_DATABASE__URL" in named
+    assert not named.keys() & environ.keys()
+
+
 def test_kustomize_names_every_file_that_is_not_by_hand():
     """Nothing lies beside the kustomization that it does not apply, and its image is ours."""
     assert set(KUSTOMIZATION["resources"]) | BY_HAND == {path.name for path in FILES}
@@ -102,9 +118,6 @@ def test_the_consumer_is_never_away_and_never_alone():
     assert parse(container["args"]).run == "consume:consume"
     environ = {one["name"]: one.get("value") for one in container["env"]}
     assert (environ["RECONCILER_WEB__BIND"], environ["RECONCILER_WEB__STATUS"]) == ("0.0.0.0", "false")  # noqa: S104
-    [secrets] = [volume["name"] for volume in consumer["spec"]["template"]["spec"]["volumes"] if "secret" in volume]
-    [place] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == secrets]
-    assert {environ[name].rpartition("/")[0] for name in environ if name.endswith("_FILE")} == {place}
 
 
 def test_the_autoscaler_asks_for_what_the_adapter_serves():
@@ -123,7 +136,7 @@ def test_no_pod_of_ours_is_reached_but_by_whoever_scrapes():
     policy = BY_KIND["NetworkPolicy"]["spec"]
     assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "storage-reconciler"}
     assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == [9464]
-    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 5432, 9000, 9092}
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 5432, 9000, 9092, 9093}
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
 
 
