@@ -71,6 +71,11 @@ def _policy(action: str, resource: str) -> str:
     return f"let the access key's policy allow {action} on arn:aws:s3:::{resource}"
 
 
+def _unread(bucket: str, what: str, refusal: Misconfigured, action: str) -> Check:
+    """Return that this may not be read, which a sweep does not need."""
+    return unseen(f"{bucket}: its {what} may not be read ({refusal})", _policy(action, bucket))
+
+
 def rules(patient: Patient) -> Iterator[Check]:
     """Tell whether each bucket's events are sent to Kafka, all of them, once, and no more than is wanted."""
     feeding = _feeding(patient)
@@ -227,7 +232,11 @@ def versioning(patient: Patient) -> Iterator[Check]:
     """Tell whether the mapping and each bucket agree on versions."""
     column = patient.settings.mapping.version.s3_version
     for bucket in patient.buckets():
-        mode = patient.store.versioning(bucket)
+        try:
+            mode = patient.store.versioning(bucket)
+        except Misconfigured as refusal:
+            yield _unread(bucket, "versioning", refusal, "s3:GetBucketVersioning")
+            continue
         if column and mode == "Off":
             fix = f"mc version enable ALIAS/{bucket}, or leave mapping.version.s3_version out"
             yield bad(f"{bucket}: is not versioned, and {column} is asked for as an S3 version", fix)
@@ -246,9 +255,14 @@ def lifecycle(patient: Patient) -> Iterator[Check]:
     is_watched = watched((), settings.filters.exclude)
     by_version = bool(settings.mapping.version.s3_version)
     for bucket in patient.buckets():
+        try:
+            found = list(administration.expiries(patient.store, bucket))
+        except Misconfigured as refusal:
+            yield _unread(bucket, "lifecycle", refusal, "s3:GetLifecycleConfiguration")
+            continue
         live = [
             one
-            for one in administration.expiries(patient.store, bucket)
+            for one in found
             if (by_version or not one.noncurrent)
             if is_watched(f"{one.prefix}a") or is_watched(f"{one.prefix}a/b.c")
         ]

@@ -65,6 +65,12 @@ def test_who_may_only_read_can_sweep_and_writes_nothing(reader, program, connect
     assert len(list(objects.list_objects(bucket_name=bucket, recursive=True))) == 31
 
 
+def test_a_trial_has_nothing_to_mend(reader, bucket):
+    """What is neither there nor to be seen for who may only read is no fault: the status is 0."""
+    ended = reader.run("doctor")
+    assert (ended.returncode, "✗" in ended.stdout) == (0, False), ended.stdout
+
+
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("asked", [["--fix"], ["--baseline"], ["--resume"], ["--join", "1"]])
 def test_a_database_that_takes_no_writes_refuses_what_would_be_kept(installed, connection, drifted, asked):
