@@ -17,7 +17,8 @@ import structlog
 
 from reconcile import ignoring, inquiry, ledger, rows, windows
 from reconcile.daily import Pruned
-from reconcile.database import Busy
+from reconcile.database import Busy, Connection
+from reconcile.mapping import Mapping
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
 from reconcile.settings import Retention
@@ -122,12 +123,23 @@ def count_live_rows(turn: Turn) -> None:
     world = turn.world
     with world.database.use() as connection:
         with connection.transaction():
-            connection.execute("SET LOCAL statement_timeout = '10min'")
-            connection.execute("SET LOCAL enable_seqscan = on")
+            _whole_tables(connection)
             live = rows.live_counts(connection, world.mapping)
             flagged = rows.flagged_counts(connection, world.mapping)
         ledger.keep_live_rows(connection, live, flagged, world.actor)
         ledger.forget_live_rows(connection, live.keys() | flagged.keys())
+
+
+def live_counts(connection: Connection, mapping: Mapping) -> dict[str, int]:
+    """Return how many live rows each bucket has, where they were never counted before."""
+    with connection.transaction():
+        _whole_tables(connection)
+        return rows.live_counts(connection, mapping)
+
+
+def _whole_tables(connection: Connection) -> None:
+    connection.execute("SET LOCAL statement_timeout = '10min'")
+    connection.execute("SET LOCAL enable_seqscan = on")
 
 
 def end_windows(turn: Turn) -> None:

@@ -10,13 +10,13 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
-from consumer import canary, causes, clocks, duties, outbox, rulewatch
+from consumer import buckets, canary, causes, clocks, duties, outbox, rulewatch
 from consumer.clocks import ServerClock
 from consumer.counting import Counting
 from consumer.events import DIALECTS
@@ -53,7 +53,13 @@ class Service:
     name: str = field(default_factory=opening.ourselves)
     program: str = "storage-reconciler"
     counting: Counting = field(default_factory=Counting)
+    buckets: Sequence[str] = ()
     defect: BaseException | None = None
+
+    @property
+    def lanes(self) -> Sequence[str]:
+        """The buckets that have an express lane."""
+        return self.buckets if self.settings.stream.express else ()
 
     def database(self) -> Database:
         """Return a connection for one thread."""
@@ -68,12 +74,11 @@ class Service:
         )
 
     def mapping(self) -> Mapping:
-        """Compile the mapping over the tables as they are now."""
-        database = self.database()
-        try:
-            return opening.mapping(self.settings, database)
-        finally:
-            database.close()
+        """Compile the mapping over the tables as they are now, and find out which buckets there are."""
+        with closing(self.database()) as database:
+            mapping = opening.mapping(self.settings, database)
+            self.buckets = buckets.watched(self.settings, database, mapping)
+        return mapping
 
     def world(self, mapping: Mapping, objects: Objects) -> LiveWorld:
         """Return both sides for one thread."""
@@ -82,10 +87,10 @@ class Service:
     def is_watched(self) -> Callable[[str, str], bool]:
         """Return which (bucket, key) are ours: of the configured buckets, and passing the filters."""
         key_watched = watched(self.settings.filters.include, self.settings.filters.exclude)
-        buckets = frozenset(buckets_of(self.settings))
-        if not buckets:
+        if buckets.open_to_any(self.settings):
             return lambda _, key: key_watched(key)
-        return lambda bucket, key: bucket in buckets and key_watched(key)
+        named = frozenset(opening.named_buckets(self.settings))
+        return lambda bucket, key: bucket in named and key_watched(key)
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether it is time to stop."""
@@ -102,17 +107,6 @@ class Service:
                 self.stop.set()
 
         return guarded
-
-
-def buckets_of(settings: Settings) -> Sequence[str]:
-    """Return the buckets that are read; none where a column may name any."""
-    bucket = settings.mapping.bucket
-    return () if bucket.column is not None and not bucket.map else opening.named_buckets(settings)
-
-
-def lanes_of(settings: Settings) -> Sequence[str]:
-    """Return the buckets that have an express lane."""
-    return buckets_of(settings) if settings.stream.express else ()
 
 
 def settle_memory() -> None:
@@ -160,9 +154,8 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
     objects = exits.enter_context(opening.objects(settings))
     world = service.world(mapping, objects)
     exits.callback(world.database.close)
-    buckets = buckets_of(settings)
-    beat = Heartbeat(world.database, service.name, buckets)
-    watch = Watch(settings.stream.topic, renewal.Kafka(settings), objects, buckets, exits)
+    beat = Heartbeat(world.database, service.name, service.buckets)
+    watch = Watch(settings.stream.topic, renewal.Kafka(settings), objects, service.buckets, exits)
     before = partial(watch.before_joining, world.database, service.name)
     topic = Topic(settings.stream.topic, renewal.Kafka(settings), settings.stream.dead_letter_topic, beat, before)
     exits.callback(topic.close)
@@ -172,7 +165,7 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
         world,
         Hold(),
         stream_of(service),
-        server_ahead=ServerClock(objects, buckets[0], counting.clock) if buckets else nothing,
+        server_ahead=ServerClock(objects, service.buckets[0], counting.clock) if service.buckets else nothing,
         waits_for=counting.outage,
         latency=Latency(counting.took),
         arrived=partial(canary.arrived, world.database, canary.DURABLE),
@@ -186,7 +179,7 @@ def _web(service: Service, exits: ExitStack) -> Callable[[], None]:
     site = Site(probes)
     if settings.web.status:
         process = lambda: Process(probes.live(), counting.waits_for, counting.assigned)  # noqa: E731 - one line says it
-        site.pages = pages.opened(settings, service.database(), process, lanes_of(settings), service.program)
+        site.pages = pages.opened(settings, service.database(), process, service.lanes, service.program)
         exits.callback(site.pages.close)
     web = Web(site, settings.web.bind, settings.web.port)
     exits.callback(web.close)
@@ -214,7 +207,7 @@ def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[
     objects = exits.enter_context(opening.objects(settings, 2))
     world = service.world(mapping, objects)
     todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
-    watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, buckets_of(settings), exits)
+    watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, service.buckets, exits)
     todo.append(watch.duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
     if settings.stream.publish_findings:
@@ -226,16 +219,16 @@ def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[
         todo.append(outbox.turned_off())
     telling = service.world(mapping, world.objects)  # live rows of large tables are counted for minutes
     figures = _reader(service, exits).duty()
-    todo += [clocks.duty(objects, bucket) for bucket in buckets_of(settings)[:1]]
+    todo += [clocks.duty(objects, bucket) for bucket in service.buckets[:1]]
     todo += [
-        rulewatch.duty(objects, buckets_of(settings), settings.stream.arn),
-        *causes.duties(settings, buckets_of(settings), world, exits),
+        rulewatch.duty(objects, service.buckets, settings.stream.arn),
+        *causes.duties(settings, service.buckets, world, exits),
     ]
     return [
         ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
         ("figures", lambda: duties.attend(telling, [figures], is_watched, service.wait)),
         *publishing,
-        *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in lanes_of(settings)),
+        *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in service.lanes),
     ]
 
 
@@ -245,7 +238,7 @@ def _reader(service: Service, exits: ExitStack) -> Reader:
     stream = settings.stream
     topics = Topics(stream.topic, stream.dead_letter_topic, renewal.Kafka(settings))
     flight = canary.lanes(settings), settings.canary.interval.total_seconds()
-    return Reader(service.counting.leased, topics, buckets_of(settings), lanes_of(settings), exits, *flight)
+    return Reader(service.counting.leased, topics, service.buckets, service.lanes, exits, *flight)
 
 
 def _lane(service: Service, mapping: Mapping, bucket: str, exits: ExitStack) -> Lane:

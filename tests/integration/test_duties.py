@@ -10,6 +10,7 @@ import pytest
 from consumer import duties
 from consumer.duties import PAGE, all_duties, attend, do_one, let_go
 from consumer.service import Service, passengers_of
+from reconcile import ledger
 from reconcile.reconciler import reconcile
 from reconcile.settings import Retention
 from tests.support import consuming, proxy
@@ -267,3 +268,21 @@ def test_a_count_that_takes_long_keeps_no_figure_from_being_told(site, monkeypat
                 exits.enter_context(consuming.beside(work, stop))
         until(counting.is_set, what="live rows are counted")
         until(lambda: service.counting.leased.figures, what="figures are told meanwhile")
+
+
+def test_where_a_column_names_buckets_those_of_live_rows_are_attended_to(site):
+    """Those that are named, and those of rows: counted at the first start, later as they were counted last."""
+    [(file_id,)] = site.sql("SELECT file_id FROM file_versions WHERE id = %s", site.row("k"))
+    site.sql("UPDATE storage_files SET bucket_type = 'staging' WHERE id = %s", file_id)
+    named = {"RECONCILER_MAPPING__BUCKET__COLUMN": "file.bucket_type", "RECONCILER_MAPPING__BUCKET__NAME": "files"}
+    by_column = Service(site.settings(**named), Event())
+    by_column.mapping()
+    assert by_column.lanes == ["files", "staging"]
+    assert by_column.is_watched()("whatever", "k"), "a bucket that is new to the column is read at once"
+    ledger.keep_live_rows(site.connection, {"later": 1}, {}, "a test")
+    by_column.mapping()
+    assert by_column.lanes == ["files", "later"]
+    by_name = Service(site.settings(), Event())
+    by_name.mapping()
+    assert by_name.lanes == [site.bucket]
+    assert not by_name.is_watched()("whatever", "k")

@@ -11,9 +11,9 @@ from consumer.kafka_positions import positions
 from consumer.losses import Loss, Sight
 from consumer.losswatch import Heartbeat, Watch, want, wanted
 from consumer.passed import Group
-from consumer.service import buckets_of
 from deploy.local import kafka as kafkas
 from reconcile import ledger
+from reconcile.opening import named_buckets
 from tests.support import consuming, databases, examining
 from tests.support.waiting import until
 
@@ -35,7 +35,7 @@ def watcher(site, exits, actor="watch"):
     """Return what looks once, as the duty does, and what looks before a consumer joins."""
     settings = site.settings()
     world = consuming.world(settings, exits, actor)
-    watch = Watch(site.topic, dict(settings.kafka), world.objects, buckets_of(settings), exits)
+    watch = Watch(site.topic, dict(settings.kafka), world.objects, named_buckets(settings), exits)
     return lambda: do_one(world, watch.duty(), lambda *_: True), lambda: watch.before_joining(world.database, actor)
 
 

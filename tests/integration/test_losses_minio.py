@@ -11,9 +11,9 @@ import pytest
 from consumer.duties import do_one
 from consumer.losswatch import Watch, wanted
 from consumer.passed import FIGURES, TOKEN_LIFE, bearer, figures_of
-from consumer.service import buckets_of
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
+from reconcile.opening import named_buckets
 from tests.support import consuming, storage
 from tests.support.waiting import until
 
@@ -53,7 +53,7 @@ def test_a_restart_and_events_that_minio_drops_are_noticed_and_a_queue_that_wait
     with ExitStack() as exits:
         settings = site.settings()
         world = consuming.world(settings, exits, "watch")
-        watch = Watch(site.topic, dict(settings.kafka), world.objects, buckets_of(settings), exits)
+        watch = Watch(site.topic, dict(settings.kafka), world.objects, named_buckets(settings), exits)
 
         def told() -> dict[str, str]:
             do_one(world, watch.duty(), lambda *_: True)

@@ -32,13 +32,14 @@ from consumer.hold import Hold
 from consumer.letters import Letter, letter_of
 from consumer.loop import Consumer
 from consumer.losswatch import Heartbeat
-from consumer.service import Service, buckets_of, stream_of
+from consumer.service import Service, stream_of
 from consumer.topic import Topic
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
 from reconcile.catalog import compiled
 from reconcile.database import Database, migrate
 from reconcile.objects import Objects
+from reconcile.opening import named_buckets
 from reconcile.server import Server
 from reconcile.settings import Settings, load
 from reconcile.steps import Tally
@@ -330,7 +331,7 @@ def consuming(settings: Settings, actor: str = "test") -> Iterator[Consumer]:
     with ExitStack() as exits:
         both = world(settings, exits, actor)
         kafka = {**settings.kafka, **settings.kafka_topic}
-        beat = Heartbeat(both.database, actor, buckets_of(settings))
+        beat = Heartbeat(both.database, actor, named_buckets(settings))
         topic = Topic(settings.stream.topic, kafka, settings.stream.dead_letter_topic, beat)
         exits.callback(topic.close)
         ahead = ServerClock(both.objects, settings.mapping.bucket.name or "")
