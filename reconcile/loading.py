@@ -117,6 +117,11 @@ def variable(key: str) -> str:
     return PREFIX + key.replace(".", "__").upper()
 
 
+def overridden(name: str, place: Place) -> bool:
+    """Tell whether the environment sets what the document has in a file, which then is not read."""
+    return name in place.environ or f"{name}_FILE" in place.environ
+
+
 def _quoted(leaf: Leaf, value: object) -> str:
     return f" = {MASK}" if leaf.secret else f" = {value!r}"
 
@@ -140,7 +145,8 @@ def _from_text(
         if key in known:
             yield key, Written(value, "file")
         elif whole in known:
-            yield from from_file(whole, str(value), "file", place, faults)
+            if not overridden(variable(whole), place):
+                yield from from_file(whole, str(value), "file", place, faults)
         elif isinstance(value, Mapping) and _is_section(known, key):
             yield from _from_text(known, value, place, faults, f"{key}.")
         elif _is_section(known, key):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from reconcile.loading import PREFIX, Place, Written, from_file
+from reconcile.loading import PREFIX, Place, Written, from_file, overridden, variable
 
 Scalar: TypeAlias = str | int | float | bool
 SECRETIVE = re.compile(
@@ -55,10 +55,10 @@ def _from_text(
         if isinstance(value, Mapping):
             yield from _from_text(place, value, section, faults, f"{prefix}{name}.")
         elif name.endswith("_file"):
-            for key, item in from_file(
-                f"{section}.{prefix}{name.removesuffix('_file')}", str(value), "file", place, faults
-            ):
-                yield key.removeprefix(f"{section}."), item
+            whole = f"{prefix}{name.removesuffix('_file')}"
+            if not overridden(f"{variable(section)}__{whole.replace('.', '_').upper()}", place):
+                for _, item in from_file(f"{section}.{whole}", str(value), "file", place, faults):
+                    yield whole, item
         elif isinstance(value, str | int | float | bool):
             yield f"{prefix}{name}", Written(value, "file")
         else:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reconcile.model import Brake, Misconfigured, Policy
 from reconcile.settings import KNOWN, load, show
 from reconcile.values import duration, duration_text, masked_url
-from tests.support.configuration import SECRET, faults, loaded, no_file
+from tests.support.configuration import LEAST, SECRET, faults, loaded, no_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,6 +200,22 @@ def test_a_mistyped_variable_is_a_fault(name):
     """A variable that would pass silently is worse than one that stops the start."""
     [fault] = faults("", {name: "1"})
     assert fault.startswith(f"{name}: no such key")
+
+
+def test_a_file_is_not_read_where_the_environment_goes_before_it():
+    """The document may be that of another place, where the file was; here the variable is the secret."""
+    document = tomllib.loads(LEAST)
+    del document["minio"]["secret_key"]
+    document["minio"]["secret_key_file"] = "/not/here"
+    document["kafka"] = {"bootstrap.servers": "k", "sasl.password_file": "/not/here"}
+    document["kafka"]["topic"] = {"some.word_file": "/not/here"}
+    environ = {
+        "RECONCILER_MINIO__SECRET_KEY": "word",
+        "RECONCILER_KAFKA__SASL_PASSWORD_FILE": "/run/word",
+        "RECONCILER_KAFKA__TOPIC__SOME_WORD": "x",
+    }
+    found = load(document, environ, {"/run/word": "of kafka"}.__getitem__)
+    assert (found.minio.secret_key, found.kafka["sasl.password"]) == ("word", "of kafka")
 
 
 def test_a_file_that_cannot_be_read_is_a_fault():
