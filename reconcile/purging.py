@@ -79,11 +79,11 @@ class Purging:
     def __post_init__(self) -> None:
         self.action = action(self.live.mapping)
 
-    def check(self) -> None:
-        """Raise Misconfigured where no row can be purged at all."""
+    def check(self, *, applied: bool) -> None:
+        """Raise Misconfigured where no row can be purged at all; a plan that is only shown needs no right to delete."""
         if self.live.mapping.purge is None:
             raise Misconfigured("mapping.version.status: is not mapped, so no row carries a flag, and none is purged")
-        if self.live.mapping.tables.settings.status.purged:
+        if not applied or self.live.mapping.tables.settings.status.purged:
             return
         table = quoted_name(self.live.mapping.tables.version)
         with self.live.database.use() as connection:

@@ -26,7 +26,7 @@ def purge(call: Call) -> Answer:
         raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
     with opened_world(call) as (settings, live):
         run = Purging(live, aims(call, settings))
-        run.check()
+        run.check(applied=options.apply)
         told = Told()
         named = [one for one in by_id(live.database, options.ids) if is_current(one, told)] if options.ids else None
         with inquiry.reading(live.database) as connection:

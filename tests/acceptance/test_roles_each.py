@@ -89,6 +89,7 @@ TABLE = [
     Case("reader", "findings rules list"),
     Case("reader", "orphans list", SELECT),
     Case("reader", "orphans show {id}", SELECT, appointed.orphan),
+    Case("reader", "purge {id} --older-than 30d", SELECT, appointed.superseded),
     Case("reader", "dead-letters list", SQL, appointed.letter),
     Case("reader", "dead-letters show {id}", SQL, appointed.letter),
     Case(
