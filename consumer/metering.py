@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from consumer.passed import passed
 from reconcile import meter
@@ -22,8 +23,9 @@ def metered(
     if last_started is None:
         return ("the loss meter begins with the second complete sweep",)
     through, why = stream_passed(settings, store)
+    told = partial(meter.metered, last_started=last_started, policy=settings.policy, passed=through)
     for page in batches(keeper.drifts(before)):
-        keeper.metered([replace(one, meter=meter.metered(one, last_started, passed=through)) for one in page])
+        keeper.metered([replace(one, meter=told(one)) for one in page])
     return () if through else (f"the loss meter could not measure: {why}",)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from reconcile.drift import Class, Drift, Meter, Metered
+from reconcile.model import Policy
 from reconcile.sums import age_of
 
 AGES = ("today", "this week", "older", "unknown")
@@ -20,11 +21,12 @@ AGES = ("today", "this week", "older", "unknown")
 _TO_THE_SECOND = timedelta(seconds=1)  # Last-Modified has no fraction
 
 
-def metered(drift: Drift, last_started: datetime | None, *, passed: bool) -> Meter:
+def metered(drift: Drift, last_started: datetime | None, policy: Policy, *, passed: bool) -> Meter:
     """Say whether an event should have told of a drift that is new and unknown; of any other, that it is unmeasured.
 
     `last_started` is when the last complete sweep began, None before the first; `passed` tells that the stream was
-    proven to be past the sighting. What began before that sweep and was not reported by it has changed after it.
+    proven to be past the sighting. What began before that sweep and was not reported by it has changed after it, but
+    for what was too young then: that may have been so already.
     """
     if last_started is None or not passed or not counts(drift):
         return Meter.UNMEASURED
@@ -34,7 +36,16 @@ def metered(drift: Drift, last_started: datetime | None, *, passed: bool) -> Met
         return Meter.UNMEASURED
     exact = drift.since if drift.kind is Class.MISSING else drift.since + _TO_THE_SECOND
     older = exact <= last_started
+    if older and exact > last_started - _young(drift.kind, policy):
+        return Meter.UNMEASURED
     return Meter.LOST if older is (drift.kind is Class.MISSING) else Meter.NEVER
+
+
+def _young(kind: Class, policy: Policy) -> timedelta:
+    """Return the age below which a sweep does not report a drift of this kind."""
+    if kind is Class.MISSING:
+        return policy.young_age
+    return policy.orphan_grace if kind in (Class.ORPHAN, Class.LEFTOVER) else timedelta()
 
 
 def counts(drift: Drift) -> bool:

@@ -7,10 +7,13 @@ import pytest
 
 from reconcile.drift import Class, Drift, Meter, Metered
 from reconcile.meter import by_age, metered
+from reconcile.model import Policy
 
 LAST = datetime(2025, 6, 10, 2, tzinfo=UTC)
 NOW = LAST + timedelta(days=1)
 BEFORE, AT, AFTER = LAST - timedelta(hours=1), LAST, LAST + timedelta(hours=1)
+SECOND = timedelta(seconds=2)
+POLICY = Policy(orphan_grace=timedelta())
 LOST, NEVER, UNMEASURED = Meter.LOST, Meter.NEVER, Meter.UNMEASURED
 ON_OBJECTS = (Class.ORPHAN, Class.LEFTOVER, Class.MISMATCH)
 
@@ -40,9 +43,25 @@ def drift(kind=Class.MISSING, since=BEFORE, **changes):
 )
 def test_the_meter_tells_what_an_event_should_have_told(one, meter):
     """One case for each kind and time; nothing is measured before the first sweep, or while the stream may lag."""
-    assert metered(one, LAST, passed=True) is meter
-    assert metered(one, LAST, passed=False) is UNMEASURED
-    assert metered(one, None, passed=True) is UNMEASURED
+    assert metered(one, LAST, POLICY, passed=True) is meter
+    assert metered(one, LAST, POLICY, passed=False) is UNMEASURED
+    assert metered(one, None, POLICY, passed=True) is UNMEASURED
+
+
+@pytest.mark.parametrize("kind", [Class.MISSING, Class.ORPHAN, Class.LEFTOVER])
+def test_what_was_too_young_for_the_last_sweep_is_unmeasured(kind):
+    """It was not reported then whether or not it was so already: its event may have been lost before, or never been."""
+    age = timedelta(minutes=30)
+    policy = Policy(orphan_grace=age, young_age=age)
+    told = [metered(drift(kind, LAST - age + moment), LAST, policy, passed=True) for moment in (-SECOND, SECOND)]
+    assert told == [LOST if kind is Class.MISSING else NEVER, UNMEASURED]
+    assert metered(drift(kind, AFTER), LAST, policy, passed=True) is not UNMEASURED
+
+
+def test_a_row_of_another_size_is_never_too_young_for_the_object_that_it_names():
+    """A mismatch has no grace for its object's age."""
+    policy = Policy(orphan_grace=timedelta(hours=5))
+    assert metered(drift(Class.MISMATCH, BEFORE), LAST, policy, passed=True) is NEVER
 
 
 def test_counts_are_by_kind_and_age_of_what_is_new_and_unknown():
