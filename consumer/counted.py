@@ -118,8 +118,9 @@ def _swept(figures: Sequence[Figure]) -> dict[str, dict[str, int]]:
     swept: dict[str, dict[str, int]] = {}
     for name, count, labels in figures:
         if name == "reconciler_swept_drifts":
-            bucket, meter = labels
-            swept.setdefault(bucket, {})[meter] = int(count)
+            bucket, *_, meter = labels
+            counts = swept.setdefault(bucket, {})
+            counts[meter] = counts.get(meter, 0) + int(count)
     return swept
 
 

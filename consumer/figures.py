@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from time import monotonic
 
 import structlog
@@ -23,7 +24,7 @@ from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
 from consumer.losswatch import wanted
-from consumer.metrics import CAUSES, METERS
+from consumer.metrics import AGES, CAUSES, DRIFTS, METERS
 from consumer.rulewatch import Watched
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
@@ -132,9 +133,10 @@ class Reader:
         for bucket in sorted(known):
             record = next((one for one in whole if one[0] == bucket), None)
             yield from _sweep_figures(bucket, record)
-        for bucket, meter, count in connection.execute(SQL["swept"]).fetchall():
+        for bucket, kind, age, meter, count in connection.execute(SQL["swept"]).fetchall():
             if bucket in known:
-                yield Figure("reconciler_swept_drifts", count, (bucket, meter.replace(" ", "_")))
+                labels = (bucket, kind, age.replace(" ", "_"), meter.replace(" ", "_"))
+                yield Figure("reconciler_swept_drifts", count, labels)
         yield from summed("reconciler_sweep_wanted", ((1, one.reason) for one in wanted(connection)))
         states = {task: state for task, _, state, _ in inquiry.records(connection, "leases")}
         if self.canary_lanes:
@@ -187,8 +189,8 @@ def _sweep_figures(bucket: str, record: Record | None) -> Iterator[Figure]:
     began: datetime | None = record[2] if record else None
     yield Figure("reconciler_last_complete_sweep_timestamp_seconds", began.timestamp() if began else 0.0, (bucket,))
     yield Figure("reconciler_sweeps_unfinished", (record[6] or 0) if record else 0, (bucket,))
-    for meter in METERS:
-        yield Figure("reconciler_swept_drifts", 0, (bucket, meter))
+    for labels in product(DRIFTS, AGES, METERS):
+        yield Figure("reconciler_swept_drifts", 0, (bucket, *labels))
 
 
 def rule_figures(watched: Mapping[str, Watched]) -> Iterator[Figure]:

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from consumer import losses
-from reconcile.drift import Meter
+from reconcile import meter
+from reconcile.drift import Class, Meter
 from reconcile.eventrules import EVENTS
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Action, Kind, State
@@ -33,11 +34,13 @@ ACTS = tuple(
     )
 )
 KINDS = tuple(Kind)
+DRIFTS = tuple(str(kind) for kind in Class if kind is not Class.HEALED)
 STATES = tuple(state for state in State if state not in FINAL)
 BRAKES = ("missing", "orphan", "purge")
 EFFECTS = ("brake", "suppress", "ignore", "unreadable")
 OF_OBJECTS = ("orphan", "leftover")
 METERS = tuple(meter.replace(" ", "_") for meter in Meter)
+AGES = tuple(age.replace(" ", "_") for age in meter.AGES)
 STAGES = ("read", "committed")
 ACTIONS = tuple(Action)
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
@@ -151,6 +154,8 @@ LEASED = (
         "drifts",
         "Drifts of the last complete sweep, by whether the stream should have told of them: the loss meter.",
         bucket=OPEN,
+        kind=DRIFTS,
+        age=AGES,
         meter=METERS,
     ),
     leased("reconciler_sweep_wanted", "sweeps", "Loss windows that no sweep has covered yet.", reason=losses.REASONS),

@@ -132,9 +132,11 @@ class Sweeping:
             totals["healed"] = keeper.healed(before)
             told = metered(self.settings, self.store, keeper, last_started, before)
             sums = summed(keeper.drifts(before), self.now())  # again, since each says now what the meter does
+        by_age = meter.by_age(keeper.drifts(before), self.now())
+        if end.state == "complete" and before is not None:
+            totals["lost_or_silent"] = sum(one.lost for one in by_age)
         report = self.report(end, totals, sums, keeper.run.started_at, (note, *told))
         left = bool(end.unread) or end.resumable
-        by_age = meter.by_age(keeper.drifts(before), self.now())
         report = replace(report, id=keeper.run.id, resumable=left, meter=by_age)
         report = self.ended(keeper, end, report)
         log.info("sweep.ended", sweep=keeper.run.id, state=report.state, reason=report.reason)

@@ -106,7 +106,10 @@ class Metered(NamedTuple):
 
 
 class Past(NamedTuple):
-    """One sweep of the history, the latest first; `brought` is one over a listing that a person had."""
+    """One sweep of the history, the latest first; `brought` is one over a listing that a person had.
+
+    `lost_or_silent` is what its loss meter counted, None where it did not come to measure.
+    """
 
     id: int
     started_at: datetime
@@ -118,6 +121,7 @@ class Past(NamedTuple):
     orphan: int
     leftover: int
     brought: bool = False
+    lost_or_silent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class SweepReport:
     listing was a person's, which may be of any time: such a sweep is never the last complete one. `resumable` is
     whether something of it was left to --resume: not of keys that were asked and gave no answer. `totals` by name:
     objects, rows, agreed, candidates, young, omitted_by_list, flagged_by_others, unknown, healed, new, still,
-    held_by_brake, held_by_window.
+    lost_or_silent, held_by_brake, held_by_window.
     """
 
     bucket: str

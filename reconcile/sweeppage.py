@@ -156,8 +156,7 @@ def _pasts(report: SweepReport) -> list[Past]:
             report.totals.get("rows", 0),
             *(found.get(name, 0) for name in PAST),
         ]
-        fields = (report.id or 0, report.started_at, report.state, *counts, report.brought)
-        pasts.insert(0, Past._make(fields))
+        pasts.insert(0, Past(report.id or 0, report.started_at, report.state, *counts, brought=report.brought))
     return pasts[:MOST_PASTS][::-1]
 
 

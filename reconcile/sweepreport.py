@@ -213,7 +213,7 @@ def _meter(report: SweepReport) -> Table:
 
 
 def _history(report: SweepReport) -> Table:
-    brief = Brief(Past._fields[:-1], TOP // 2)
+    brief = Brief(tuple(name for name in Past._fields if name != "brought"), TOP // 2)
     return Table("history", Past._fields, report.history, "Sweeps before", none="", brief=brief)
 
 

@@ -19,10 +19,14 @@ GROUP BY 1, 2
 SELECT count(DISTINCT h.subject) FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])
 
 -- name: swept
--- Of each bucket's last complete sweep what the loss meter says; a listing that a person brought may be of any time.
-SELECT s.bucket, d.meter, count(*)
-FROM (SELECT bucket, max(id) AS id FROM reconciler.sweep
+-- Of each bucket's last complete sweep what the loss meter says, by kind and by age at its end, as in its report; a
+-- listing that a person brought may be of any time.
+SELECT s.bucket, d.kind,
+       CASE WHEN d.since IS NULL THEN 'unknown' WHEN s.finished_at - d.since < interval '1 day' THEN 'today'
+            WHEN s.finished_at - d.since < interval '7 days' THEN 'this week' ELSE 'older' END,
+       d.meter, count(*)
+FROM (SELECT DISTINCT ON (bucket) bucket, id, finished_at FROM reconciler.sweep
       WHERE kind = 'sweep' AND state = 'complete' AND prefix = '' AND NOT facts ? 'listing'
-      GROUP BY 1) AS s
+      ORDER BY bucket, id DESC) AS s
 JOIN reconciler.drift AS d ON d.sweep_id = s.id AND d.seen_again AND d.kind <> 'healed'
-GROUP BY 1, 2
+GROUP BY 1, 2, 3, 4

@@ -40,7 +40,8 @@ ORDER BY id DESC LIMIT 1
 
 -- name: past
 SELECT v.id, v.started_at, v.state, coalesce(v.objects, 0), coalesce(v.rows, 0), coalesce(v.missing, 0),
-       coalesce(v.mismatch, 0), coalesce(v.orphans, 0), coalesce(v.leftovers, 0), s.facts ? 'listing'
+       coalesce(v.mismatch, 0), coalesce(v.orphans, 0), coalesce(v.leftovers, 0), s.facts ? 'listing',
+       (v.totals ->> 'lost_or_silent')::bigint
 FROM reconciler.sweeps AS v JOIN reconciler.sweep AS s ON s.id = v.id
 WHERE v.bucket = %(bucket)s AND v.prefix = %(prefix)s AND v.kind = 'sweep' AND v.state NOT IN ('running', 'wanted')
 ORDER BY v.id DESC LIMIT 60

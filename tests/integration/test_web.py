@@ -211,7 +211,7 @@ def test_the_figures_are_those_of_the_database_and_of_the_topic(site, reader):
     assert 0 <= found["reconciler_lag_seconds", ("0",)] < 30
     assert found["reconciler_dead_letters_kept", ()] == 1
     assert found["reconciler_last_complete_sweep_timestamp_seconds", (site.bucket,)] == 0
-    assert found["reconciler_swept_drifts", (site.bucket, "lost_or_silent")] == 0
+    assert found["reconciler_swept_drifts", (site.bucket, "missing", "this_week", "lost_or_silent")] == 0
     assert found["reconciler_sweep_wanted", ("retention",)] == 1
     assert found["reconciler_sweep_wanted", ("topic_recreated",)] == 0
     assert found["reconciler_express_lanes", (site.bucket,)] == 0

@@ -187,7 +187,8 @@ def test_what_is_counted_is_kept_for_every_process():
         Figure("reconciler_dead_letters_kept", 6),
         Figure("reconciler_dead_letters_undecided", 2),
         Figure("reconciler_looks_due", 8),
-        Figure("reconciler_swept_drifts", 3, ("files", "lost_or_silent")),
+        Figure("reconciler_swept_drifts", 2, ("files", "missing", "today", "lost_or_silent")),
+        Figure("reconciler_swept_drifts", 1, ("files", "orphan", "older", "lost_or_silent")),
     ]
     kept = counted.read([(counted.TASK, "one", counted.kept(figures, found), NOW)])
     assert kept is not None
