@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from time import monotonic, sleep
 
 import structlog
 
@@ -17,6 +18,7 @@ from reconcile.objects import Objects
 
 log = structlog.get_logger("sweep")
 RANGES_A_WORKER = 4
+ASK_S = 0.5
 RUNNING = -1  # to be joined: whichever sweep of the bucket is running
 
 
@@ -35,8 +37,8 @@ class Beginning:
 
     def keeper(self, wanted: Wanted) -> Kept:
         """Begin a sweep, go on with one, or join one; raises Leased, or Misconfigured where that cannot be."""
-        if wanted.join is None and not keeping.led(self.database, wanted.scope.bucket, self.owner):
-            raise Leased(f"another sweep of {wanted.scope.bucket!r} is running; take part in it with --join, or wait")
+        if wanted.join is None:
+            self.lead(wanted)
         with self.database.use() as connection:
             by_bucket = wanted.resume or wanted.join == RUNNING
             old = keeping.unfinished(connection, wanted.scope.bucket) if by_bucket else wanted.join
@@ -50,6 +52,14 @@ class Beginning:
                 keeping.believe(connection, number, wanted.believe)
                 run = replace(run, reason=wanted.believe)
         return Kept(self.database, run, self.owner, leads=wanted.join is None)
+
+    def lead(self, wanted: Wanted) -> None:
+        """Take the bucket's lease, waiting for it as long as is wanted: whoever was killed has it for a minute more."""
+        bucket, end = wanted.scope.bucket, monotonic() + wanted.wait.total_seconds()
+        while not keeping.led(self.database, bucket, self.owner):
+            if monotonic() >= end:
+                raise Leased(f"another sweep of {bucket!r} is running; take part with --join, or --wait for its end")
+            sleep(ASK_S)
 
     def begin(self, connection: Connection, wanted: Wanted) -> int:
         """Begin a sweep and cut it into ranges, which others can take."""

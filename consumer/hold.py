@@ -24,7 +24,7 @@ PATIENCE_MOST = 0.25  # seconds; a longer wait for records would outlast signals
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long and how much is held; every number is configuration. `tries` are seconds after the reading.
+    """How long and how much is held. `tries` are seconds after the reading.
 
     While more records are waiting, each is held to the try numbered `behind` at least: the earlier ones would only
     let go sooner of what is held, and cost the stream a glance each. A sheet of fewer events than `whole_least` is not

@@ -17,6 +17,7 @@ from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
 from reconcile.mapping import Mapping
 from reconcile.objects import Objects
+from reconcile.patience import patiently
 from reconcile.rowpages import Pages
 from reconcile.spool import Spool
 from reconcile.sweep import Source
@@ -39,7 +40,8 @@ class Wanted:
     """What a person asks of a sweep. `mode` is report, fix or baseline; `join` the id of a sweep to join, or RUNNING.
 
     `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
-    worker, since MinIO lists on past the end of a range. `believe` is in whose words the guards are overruled.
+    worker, since MinIO lists on past the end of a range. `believe` is in whose words the guards are overruled, `wait`
+    how long another run of the bucket is waited for.
     """
 
     scope: Scope
@@ -50,6 +52,7 @@ class Wanted:
     ranges: int = 0
     margin: timedelta | None = None
     believe: str = ""
+    wait: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,16 @@ def facts_of(mapping: Mapping, scope: Scope) -> Facts:
 def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, facts: Facts) -> Iterator[Sides]:
     """Open both sides and lend them; the rows are copied out unless they can be read by pages."""
     spools: list[Spool] = []
-    try:
+
+    def first() -> InOrder:
         with database.use() as connection:
             order = in_order(connection, mapping, scope.bucket, scope.prefix)
-            paged = order.indexed and scope.listing is None and scope.directory is None
-            if not paged:
+            if not order.indexed or scope.listing is not None or scope.directory is not None:
                 spools.append(copied(connection, mapping, scope, facts))
+        return order
+
+    try:
+        order = patiently(first)  # a copy that breaks in its midst is begun anew; a long one is left to --resume
         rows, count = (
             (spools[0].blocks, spools[0].lines) if spools else (by_pages(database, mapping, scope, facts), order.rows)
         )

@@ -22,6 +22,7 @@ from reconcile.model import (
     ObjectSide,
     Policy,
     Present,
+    RowState,
     Undecided,
 )
 
@@ -76,7 +77,7 @@ def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found:
                 found.totals["flagged_by_others"] += 1
             case Healthy() if subject.finding is not None:
                 found.healed.append(told_of(ref, subject, side, Class.HEALED))
-            case Undecided() if side == NO_NAME and subject.row is not None:
+            case Undecided() if side == NO_NAME and subject.row and subject.row.state != RowState.EXPECTS_ABSENCE:
                 found.drifts.append(told_of(ref, subject, side, Class.LOOKALIKE))
             case Healthy() | Undecided():
                 pass

@@ -16,7 +16,8 @@ from psycopg.types.json import Jsonb
 from reconcile import ledger
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.drift import Drift
-from reconcile.keeping import LEASE_S, Lost, as_json, let_go
+from reconcile.driftrows import as_json
+from reconcile.keeping import LEASE_S, Lost, let_go
 from reconcile.keeping import SQL as OF_SWEEPS
 
 SQL = queries(sql_file("scrub.sql"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,7 +20,8 @@ from reconcile.asking import asked, paged
 from reconcile.compare import Facts
 from reconcile.confirm import Confirmed
 from reconcile.database import Busy, Connection, Database, queries, sql_file
-from reconcile.drift import Class, Drift, Meter, Past
+from reconcile.drift import Drift, Past
+from reconcile.driftrows import as_json, drift_of
 from reconcile.looker import once
 from reconcile.model import ObjectRef, Unavailable
 from reconcile.patience import patiently
@@ -103,16 +104,6 @@ def doubt(connection: Connection, number: int) -> None:
     connection.execute(SQL["doubt"], {"id": number})
 
 
-def as_json(drifts: Sequence[Drift]) -> Jsonb:
-    """Return drifts as the statements take them."""
-    return Jsonb([{**asdict(one), "since": one.since and one.since.isoformat()} for one in drifts])
-
-
-def _drift(row: tuple[Any, ...]) -> Drift:
-    kind, *rest, meter = row
-    return Drift(Class(kind), *rest, Meter(meter))  # type: ignore[call-arg]  # as many as the statement's columns
-
-
 @dataclass
 class Kept:
     """One process's part in a kept sweep; `leads` is whoever holds the bucket's lease and keeps it alive."""
@@ -173,6 +164,15 @@ class Kept:
         except Busy as error:
             raise Unavailable("postgresql", f"what is kept of sweep {self.run.id} is locked: {error}") from error
 
+    def _written_leading(self, write: Callable[[Connection], T]) -> T:
+        """Write what only whoever leads may; raises Lost, having written nothing, if that is another by now."""
+
+        def leading(connection: Connection) -> T:
+            self._lead(connection)
+            return write(connection)
+
+        return self._written(leading)
+
     def _keep(self, connection: Connection, drifts: Sequence[Drift], *, seen_again: bool) -> None:
         if drifts:
             given = {"id": self.run.id, "drifts": as_json(drifts), "seen_again": seen_again}
@@ -215,12 +215,11 @@ class Kept:
             connection.execute(SQL["forget"], {"id": self.run.id, **given})
             self._keep(connection, found.drifts, seen_again=True)
 
-        self._written(write)
+        self._written_leading(write)
 
     def pair(self) -> None:
         """Make an orphan whose key is another form of a row's the lookalike that it is."""
-        with self.database.use() as connection:
-            connection.execute(SQL["pair"], {"id": self.run.id})
+        self._written_leading(lambda connection: connection.execute(SQL["pair"], {"id": self.run.id}))
 
     def lead(self) -> None:
         """Keep the bucket's lease; raises Lost if it ran out."""
@@ -258,7 +257,7 @@ class Kept:
                 zip(("key", "s3_version", "row_id"), at, strict=True)
             )
             page = paged(self.database, SQL["drifts"], given)
-            yield from map(_drift, page)
+            yield from map(drift_of, page)
             if len(page) < PAGE:
                 return
             at = page[-1][2:5]
@@ -266,8 +265,8 @@ class Kept:
     def metered(self, drifts: Iterable[Drift]) -> None:
         """Keep what the loss meter says of each."""
         told = [{name: getattr(one, name) for name in ("key", "s3_version", "row_id", "meter")} for one in drifts]
-        with self.database.use() as connection:
-            connection.execute(SQL["meter"], {"id": self.run.id, "meters": Jsonb(told)})
+        given = {"id": self.run.id, "meters": Jsonb(told)}
+        self._written_leading(lambda connection: connection.execute(SQL["meter"], given))
 
     def healed(self, last: int | None) -> int:
         """Return how many drifts of the sweep `last` are none any more."""
@@ -279,12 +278,11 @@ class Kept:
         given: dict[str, Any] = {"id": self.run.id, "state": state, "reason": reason, "totals": Jsonb(dict(totals))}
 
         def write(connection: Connection) -> datetime:
-            self._lead(connection)
             [(finished_at,)] = connection.execute(SQL["finish"], given).fetchall()
             connection.execute(SQL["drop_ranges"], {"task": self.task})
             return finished_at  # type: ignore[no-any-return]  # a driver's row
 
-        return self._written(write)
+        return self._written_leading(write)
 
 
 def led(database: Database, bucket: str, owner: str) -> bool:

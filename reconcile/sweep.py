@@ -7,9 +7,11 @@ listing is read nor where drifts are kept.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from reconcile import belief
@@ -19,11 +21,16 @@ from reconcile.looker import Looker
 from reconcile.model import Action, Hint, ObjectRef, OutOfOrder, Unavailable
 
 Source = Callable[[str, str | None], Blocks]  # the lines of keys in (lower, upper]
+PAGE = 2_000  # findings that are looked at before they are kept
 FLUX = 5  # looks at a key that is another drift each time
 
 
 class Held(Exception):
     """The sweep is not to be believed; the text says why and what to compare."""
+
+
+class TakenOver(Exception):
+    """The range went to somebody else, who did not hear of us in time."""
 
 
 class Range(NamedTuple):
@@ -103,39 +110,53 @@ class Sweep:
         while (part := self.keeper.take()) is not None:
             try:
                 self.compare(part)
+            except TakenOver:
+                continue
             except OutOfOrder:  # what came late may belong before the checkpoint: nothing of the range is compared
                 self.keeper.advance(part, part.lower, {}, Confirmed(), done=False)
                 raise
 
     def compare(self, part: Range) -> None:
-        """Compare one range from its checkpoint on; ends early if it went to somebody else."""
+        """Compare one range from its checkpoint on; raises TakenOver if it went to somebody else."""
         totals, at = Counter(part.totals), part.checkpoint
         findings = Findings(lambda lower: self.keeper.open_findings(lower, part.upper), at)
+
+        def keep(found: Confirmed, *, upto: str, done: bool = False) -> None:
+            if not self.keeper.advance(part, upto, totals, found, done=done):
+                raise TakenOver
+
         for block in compare(self.objects(at, part.upper), self.rows(at, part.upper)):
-            found = self.examine(block, findings.upto(block.upto))
+            differing = [one for one in candidates(block) if self.watched(one.key)]
+            found = self.look(differing, findings.upto(block.upto), partial(keep, upto=at))
             totals.update(found.totals)
+            totals.update(sums_of(block, differing, found))
             self.tell(totals)
-            if not self.keeper.advance(part, block.upto, totals, found, done=False):
-                return
+            keep(found, upto=block.upto)
             at = block.upto
             if why := self.doubt(totals):
                 raise Held(why)
-        found = self.looker.look([Hint(ref, named_by="sweep") for ref in findings.upto(None)])
+        found = self.look([], findings.upto(None), partial(keep, upto=at))
         totals.update(found.totals)
-        self.keeper.advance(part, at, totals, found, done=True)
+        keep(found, upto=at, done=True)
 
-    def examine(self, block: Block, findings: Iterable[ObjectRef]) -> Confirmed:
-        """Look at what differs in a block, and at what is open in it."""
-        differing = [one for one in candidates(block) if self.watched(one.key)]
+    def look(
+        self, differing: Sequence[Candidate], findings: Iterator[ObjectRef], keep: Callable[[Confirmed], None]
+    ) -> Confirmed:
+        """Look at what differs in a block and at what is open in it.
+
+        Where one prefix is gone that may be more than memory has room for: whatever does not fit in a page is kept
+        before, with the checkpoint where it was.
+        """
         hints = [hint for one in differing for hint in hints_of(self.looker.bucket, one)]
         named = {hint.ref for hint in hints}
-        hints += [Hint(ref, named_by="sweep") for ref in findings if ref not in named]
-        found = self.looker.look(hints)
-        known = {one.key for one in found.drifts if one.known}
-        named_once = {(one.key, one.s3_version) for one in differing}
-        sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block)}
-        sums |= {"candidates": len(named_once), "known": sum(key in known for key, _ in named_once)}
-        found.totals.update(sums)
+        others = (Hint(ref, named_by="sweep") for ref in findings if ref not in named)
+        before: Counter[str] = Counter()
+        while len(page := list(islice(others, PAGE))) == PAGE:
+            found = self.looker.look(page)
+            before += found.totals
+            keep(found)
+        found = self.looker.look([*hints, *page])
+        found.totals += before
         return found
 
     def see_again(self, margin: timedelta, waiting: Callable[[int], None]) -> None:
@@ -156,6 +177,14 @@ class Sweep:
             if found.unanswered:
                 raise Unavailable("minio", f"{len(found.unanswered):,} differences could not be looked at again")
             self.keeper.seen_again(refs, found)
+
+
+def sums_of(block: Block, differing: Sequence[Candidate], found: Confirmed) -> dict[str, int]:
+    """Return what a block adds to the totals, beside what the looks at it told."""
+    known = {one.key for one in found.drifts if one.known}
+    named = {(one.key, one.s3_version) for one in differing}
+    sums = {"objects": block.objects, "rows": block.rows, "agreed": agreed(block), "candidates": len(named)}
+    return sums | {"known": sum(key in known for key, _ in named)}
 
 
 def hints_of(bucket: str, one: Candidate) -> Iterator[Hint]:

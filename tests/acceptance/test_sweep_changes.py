@@ -14,7 +14,7 @@ from reconcile.sweep import Range
 from reconcile.unkept import Unkept
 from tests.acceptance.test_commands import add_row
 from tests.support import sweeping
-from tests.support.sweeping import Application, put
+from tests.support.sweeping import IN_ORDER, Application, put
 from tests.support.sweeps import AT_ONCE, WORDS, found, report_of, swept
 from tests.support.waiting import until
 
@@ -40,8 +40,11 @@ def test_what_changes_meanwhile_is_no_drift(installed, connection, minio, object
     ):
         until(lambda: min(one.acts, two.acts, three.acts) > 1, what="changes")
         for number in range(ROUNDS):
+            if number == ROUNDS // 2:  # from here on rows are read by pages, each at a moment of its own
+                connection.execute(IN_ORDER)
             grace = ("15m", "0s")[number % 2]
             report = swept(installed, "--margin", "2", RECONCILER_POLICY__ORPHAN_GRACE=grace)
+            assert ("by pages" in report["notes"][0]) is (number >= ROUNDS // 2)
             sweeps.append(found(report))
             different += report["totals"]["candidates"] - len(wanted)
             assert [app.fault for app in (one, two, three)] == [None] * 3

@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.test_commands import add_row
 from tests.support import sweeping
 from tests.support.proxy import BUSY, Pass, Slow
-from tests.support.sweeping import FOUND, MANY, THOUSANDS, TOTALS
+from tests.support.sweeping import FOUND, IN_ORDER, MANY, THOUSANDS, TOTALS
 from tests.support.sweeps import AT_ONCE, WORDS, found, number_of, report_of, swept, told, whole
 from tests.support.waiting import until
 
@@ -66,8 +66,7 @@ def test_of_a_broken_sweep_only_the_ranges_are_believed_that_were_read(many, lis
 
 
 ROW_BYTES = 12  # less than any line of the copy
-INDEX = 'CREATE INDEX in_order ON file_versions (object_key COLLATE "C")'
-by_both_ways = pytest.mark.parametrize("index", ["", INDEX], ids=["copied", "by pages"])
+by_both_ways = pytest.mark.parametrize("index", ["", IN_ORDER], ids=["copied", "by pages"])
 
 
 @by_both_ways

@@ -21,7 +21,7 @@ from reconcile.database import migrate
 from reconcile.ledger import prune
 from tests.acceptance.test_commands import add_row
 from tests.support import command
-from tests.support.sweeping import FOUND, TOTALS, put
+from tests.support.sweeping import FOUND, IN_ORDER, TOTALS, put
 from tests.support.sweeps import AT_ONCE, found, swept, whole
 
 
@@ -268,12 +268,11 @@ def test_what_the_filters_leave_out_is_no_drift(installed, connection, objects, 
 
 def test_how_the_rows_were_read_is_told(many, connection):
     """Copied out without an index in byte order, or where --spool asks for it; else by pages; all come to the same."""
-    index = 'CREATE INDEX in_order ON file_versions (object_key COLLATE "C")'
     copied, paged = "sorted by the database, since no index serves byte order", "the rows were read by pages"
     report = swept(many)
     assert whole(report) == (FOUND, TOTALS)
     assert copied in report["notes"][0]
-    connection.execute(index)
+    connection.execute(IN_ORDER)
     report = swept(many)
     assert whole(report) == (FOUND, TOTALS)
     assert paged in report["notes"][0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -11,7 +13,8 @@ from reconcile.compare import Facts
 from reconcile.confirm import Confirmed
 from reconcile.database import Database, migrate
 from reconcile.drift import Class, Drift
-from reconcile.keeping import Kept
+from reconcile.keeping import Kept, Lost
+from reconcile.model import ObjectRef
 
 
 @pytest.fixture
@@ -44,6 +47,23 @@ SELECT %(id)s, 'orphan', 'files', CASE n WHEN 0 THEN '' ELSE 'k' || n END, 'row 
 FROM generate_series(0, %(many)s - 1) AS n, generate_series(1, 2) AS r
 """
 
+
+def test_whoever_lost_the_lead_writes_no_second_look(kept, connection):
+    """It stood still for longer than its lease, and what it saw is of then: another looks at all of it anew."""
+    leader = replace(kept, leads=True)
+    connection.execute(INSERT, {"id": kept.run.id, "many": 3})
+    seen = [ObjectRef("files", "k1")], Confirmed([Drift(Class.ORPHAN, "files", "k1", row_id="row 1")])
+    for write in (partial(leader.seen_again, *seen), leader.pair, partial(leader.metered, seen[1].drifts)):
+        with pytest.raises(Lost):
+            write()
+    assert connection.execute(SEEN).fetchall() == [(6, 0)]
+    assert keeping.led(leader.database, "files", "ann")
+    leader.seen_again(*seen)
+    assert connection.execute(SEEN).fetchall() == [(5, 1)]
+    kept.database.close()
+
+
+SEEN = "SELECT count(*), count(*) FILTER (WHERE seen_again) FROM reconciler.drift"
 INSERT_FINDINGS = """
 INSERT INTO reconciler.finding (bucket, key, kind, state, row_id)
 SELECT 'files', 'k' || n, 'missing', 'open', 'row ' || r FROM generate_series(1, 50000) AS n, generate_series(1, 2) AS r

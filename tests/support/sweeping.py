@@ -32,6 +32,7 @@ from tests.support import command, storage
 
 MANY = 100_000 if os.environ.get("RECONCILER_TEST_LONG") else 6_000
 SIZE = 10
+IN_ORDER = 'CREATE INDEX in_order ON file_versions (object_key COLLATE "C")'  # rows are read by pages then
 LATE_S = 0.3
 THREADS = 8
 INSERT = """

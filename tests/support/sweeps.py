@@ -30,6 +30,18 @@ def swept(program: command.Program, *words: str, **changed: str) -> dict:
     return report
 
 
+def held(program: command.Program, *words: str, **changed: str) -> dict:
+    """Sweep until a guard holds it, loud in status, report, log and metrics, and return the report."""
+    figures = program.file.parent / "sweep.prom"
+    ended = program.run(*WORDS, *words, "--metrics-file", str(figures), **AT_ONCE | changed)
+    assert ended.returncode == 4, ended.stderr
+    report = told(ended)
+    assert report["state"] == "held"
+    assert "sweep.held" in ended.stderr
+    assert f'reconciler_sweep_held{{bucket="{program.bucket}"}} 1' in figures.read_text("utf-8").splitlines()
+    return report
+
+
 def found(report: dict) -> set[tuple[str, str]]:
     assert report["total_drifts"] == len(report["drifts"])
     return {(one["kind"], one["key"]) for one in report["drifts"]}
