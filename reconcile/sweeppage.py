@@ -156,7 +156,8 @@ def _pasts(report: SweepReport) -> list[Past]:
             report.totals.get("rows", 0),
             *(found.get(name, 0) for name in PAST),
         ]
-        pasts.insert(0, Past(report.id or 0, report.started_at, report.state, *counts, brought=report.brought))
+        told = (report.brought, report.totals.get("lost_or_silent"))
+        pasts.insert(0, Past._make((report.id or 0, report.started_at, report.state, *counts, *told)))
     return pasts[:MOST_PASTS][::-1]
 
 
