@@ -22,6 +22,7 @@ ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 URLS = ("postgresql://", "postgres://")
 LEAST_CANARY = timedelta(seconds=10)
 ARN = re.compile(r"arn:minio:sqs:[^:]*:[^:]+:kafka")
+DIALECTS = ("minio", "minio-listen")  # a test holds them to those of consumer/events.py
 OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
 
 
@@ -72,6 +73,11 @@ def _stream(settings: Settings) -> Iterator[str]:
             yield f"stream.{key} = {stream.topic!r}: is the events' topic itself; name another, or leave it out"
     if stream.arn and not ARN.fullmatch(stream.arn):
         yield f"stream.arn = {stream.arn!r}: must be that of MinIO's target, arn:minio:sqs:REGION:NAME:kafka"
+    if stream.dialect not in DIALECTS:
+        yield (
+            f"stream.dialect = {stream.dialect!r}: must be minio, as MinIO's Kafka target writes, or minio-listen,"
+            " whose keys are not URL-encoded"
+        )
     if settings.kafka and "bootstrap.servers" not in settings.kafka:
         yield 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
     for key in OURS_TO_SET:

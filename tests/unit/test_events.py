@@ -17,6 +17,7 @@ from consumer.events import (
     references,
 )
 from consumer.sheet import Decoded, decode_all
+from reconcile import rules
 from reconcile.model import Action, Hint, ObjectRef, Undecodable
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=200)
@@ -53,6 +54,11 @@ def only_hint(**said) -> Hint:
 def reason(raw) -> str:
     (poison,) = decoded(raw).poison
     return poison.reason
+
+
+def test_the_configuration_may_name_every_dialect():
+    """And no other: the names are written twice, since a rule of the settings knows no decoder."""
+    assert tuple(DIALECTS) == rules.DIALECTS
 
 
 @given(st.binary() | st.text().map(str.encode))

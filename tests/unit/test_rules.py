@@ -16,6 +16,7 @@ from tests.support.configuration import faults
         ("[stream]\nbatch = true", "must be a whole number"),
         ("[filters]\ninclude = 'a'\nexclude = [1.5]", "must be a string, in quotes"),
         ("[stream]\narn = 'RECON'", "must be that of MinIO's target"),
+        ("[stream]\ndialect = 'aws'", "stream.dialect = 'aws': must be minio, as"),
         ("[stream]\ntopic = 'a'\nfindings_topic = 'a'", "is the events' topic itself"),
         ("kafka = 'k:9092'", "write librdkafka's keys under [kafka]"),
         ("kafka.topic = 'events'", "the events' topic is stream.topic"),
