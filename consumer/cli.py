@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from consumer.parsers import doctor, findings, orphans, repair, roles, scrub, stream, suppress, sweep, watching
-from consumer.parsing import Subparsers, changes, command, common_options, exit_code, family
+from consumer.parsing import Subparsers, changes, command, common_options, exit_code, family, moment, seconds
 
 FAMILIES = (doctor, roles, sweep, scrub, stream, findings, orphans, suppress, watching, repair)
 
@@ -124,16 +124,18 @@ def _explain(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def _status(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     status = command(commands, "status", "status:status", common, "show the state of everything on one screen")
     status.add_argument(
-        "--watch", nargs="?", type=float, const=2.0, default=argparse.SUPPRESS, metavar="SECONDS",
-        help="show it again and again (every 2 s)",
+        "--watch", nargs="?", type=seconds, const="2s", default=argparse.SUPPRESS, metavar="DURATION",
+        help="show it again and again (every 2s)",
     )  # fmt: skip
     exit_code(status)
 
 
 def _report(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     report = command(commands, "report", "report:report", common, "tell what came and went, beside the time before")
-    report.add_argument("--since", default="24h", metavar="TIME", help="a duration (24h), or a time (2025-01-31)")
-    report.add_argument("--until", metavar="TIME", help="a duration ago, or a time (now)")
+    report.add_argument(
+        "--since", type=moment, default="24h", metavar="TIME", help="a duration (24h), or a time (2025-01-31)"
+    )
+    report.add_argument("--until", type=moment, metavar="TIME", help="a duration ago, or a time (now)")
     exit_code(report)
 
 

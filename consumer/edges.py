@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
-from reconcile.model import Misconfigured
-from reconcile.values import Unfit, duration
+from reconcile.values import Unfit, moment
 
 WORDS = ("earliest", "latest")
 RULE = "must be an offset (1200), a time (2025-01-31T12:00, in UTC), a duration ago (7d), earliest or latest"
 
 
-def edge(option: str, written: str, now: datetime) -> int | datetime | str:
-    """Return the edge that is meant: an offset, a time, or one of the two words."""
+def edge(written: str) -> int | timedelta | datetime | str:
+    """Return the edge that is meant: an offset, a duration ago, a time, or one of the two words."""
     if written in WORDS:
         return written
     if written.isdecimal() and written.isascii():
         return int(written)
     try:
-        return now - duration(written)
+        return moment(written)
     except Unfit:
-        pass
-    try:
-        at = datetime.fromisoformat(written)
-    except ValueError:
-        raise Misconfigured(f"{option} {written!r}: {RULE}") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        raise Unfit(RULE) from None
 
 
 def is_before(one: int | datetime | str, other: int | datetime | str) -> bool:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from consumer import edges
+from reconcile import values
+from reconcile.values import Unfit
 
 FORMATS = ("table", "json", "jsonl", "csv", "html")
 LEVELS = ("debug", "info", "warning", "error")
 KINDS = ("missing", "orphan", "mismatch", "leftover")
 MOST = 2**63 - 1  # what the database keeps as a number
+Kind = TypeVar("Kind")
 Subparsers = Any  # argparse keeps the type of its subparsers to itself
 
 
@@ -81,6 +87,39 @@ def count(word: str) -> int:
     return number
 
 
+def fitting(read: Callable[[str], Kind]) -> Callable[[str], Kind]:
+    """Return what reads the value of an option; a word that does not fit is named, with the rule that it breaks."""
+
+    def fitted(word: str) -> Kind:
+        try:
+            return read(word)
+        except Unfit as rule:
+            raise argparse.ArgumentTypeError(f"{word!r}: {rule}") from None
+
+    return fitted
+
+
+duration = fitting(values.duration)
+moment = fitting(values.moment)
+size = fitting(values.size)
+edge = fitting(edges.edge)
+
+
+@fitting
+def seconds(word: str) -> timedelta:
+    """Read a duration, of which a number alone is one of seconds."""
+    return values.duration(f"{word}s" if word.replace(".", "", 1).isdecimal() else word)
+
+
+@fitting
+def rate(word: str) -> int:
+    """Read how many bytes a second."""
+    found = values.size(word)
+    if found < 1:
+        raise Unfit("must be at least a byte a second")
+    return found
+
+
 def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS) -> None:
     """Add the filter of findings; commands/choosing.py reads it."""
     parser.add_argument("--kind", action="append", choices=tuple(kinds), help="of this kind (repeatable)")
@@ -94,4 +133,6 @@ def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS) -> N
     ):
         parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
     parser.add_argument("--held", action="store_true", help="held by the brake")
-    parser.add_argument("--since", metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)"
+    )

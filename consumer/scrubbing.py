@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -46,7 +46,7 @@ class Wanted:
     bounds: Bounds
     fix: bool = False
     anew: bool = False
-    margin_s: float | None = None
+    margin: timedelta | None = None
     directory: Path | None = None
 
 
@@ -115,7 +115,7 @@ class Scrubbing:
     def scrub(self, taken: Cycle, storing: Storing) -> Scrub:
         """Return the run over the live World, or over a Trial of it."""
         trial = Trial(self.live, has_kept=True)
-        filters, margin = self.settings.filters, self.wanted.margin_s
+        filters, margin = self.settings.filters, self.wanted.margin
         return Scrub(
             trial,
             self.live if self.wanted.fix else trial,
@@ -123,7 +123,7 @@ class Scrubbing:
             Hashing(storing, Pace(self.wanted.rate_bytes_s)),
             self.wanted.bounds,
             watched(filters.include, filters.exclude),
-            self.settings.policy.missing_grace.total_seconds() if margin is None else margin,
+            (self.settings.policy.missing_grace if margin is None else margin).total_seconds(),
             self.tell,
         )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
@@ -18,8 +20,11 @@ DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
 COMMA = re.compile(r"\s*,\s*(?![^{]*\})")
 
 
+FIRST_YEAR = 1970  # before it Kafka's milliseconds have meanings of their own
+Moment = TypeVar("Moment")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
 THOUSANDS = "KMGT"
+MOST_BYTES = 2**63  # what the database cannot keep
 
 
 class Unfit(ValueError):
@@ -76,21 +81,41 @@ def duration(written: object) -> timedelta:
     """Return a duration written as '500ms', '30s', '15m', '2h', '1d' or a sum such as '1h30m'."""
     compact = written.replace(" ", "") if isinstance(written, str) else ""
     if not DURATION.fullmatch(compact):
-        raise Unfit("must be a duration in quotes, a number with its unit, such as 500ms, 30s, 15m, 2h or 1d")
+        raise Unfit("must be a duration, a number with its unit, such as '500ms', '30s', '15m', '2h' or '1d'")
     microseconds = sum(float(amount) * UNITS[unit] for amount, unit in TERM.findall(compact))
     if microseconds > UNITS["d"] * 36_500:
         raise Unfit("must be a duration of at most a hundred years")
     return timedelta(microseconds=round(microseconds))
 
 
+def moment(written: str) -> timedelta | datetime:
+    """Return a duration, from or until when its reader knows, or a time; one without a zone is UTC."""
+    with suppress(Unfit):
+        return duration(written)
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(written)
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        if at.year >= FIRST_YEAR:
+            return at
+    raise Unfit("must be a duration such as 90m, 24h or 7d, or a time (UTC) from 1970 on, such as 2025-01-31T12:00")
+
+
+def before(now: datetime, said: timedelta | Moment) -> datetime | Moment:
+    """Return the time that a duration ago is; anything else is what it is."""
+    return now - said if isinstance(said, timedelta) else said
+
+
 def size(written: str) -> int:
     """Return a number of bytes written as '500KiB', '20MiB', '1.5GB' or in digits alone."""
-    found = SIZE.fullmatch(written.replace(" ", ""))
-    if found is None:
+    fitting = SIZE.fullmatch(written.replace(" ", ""))
+    if fitting is None:
         raise Unfit("must be a number of bytes with its unit, such as 500KiB, 20MiB or 1GB")
-    amount, unit, binary = found.groups()
+    amount, unit, binary = fitting.groups()
     power = THOUSANDS.index(unit.upper()) + 1 if unit else 0
-    return int(float(amount) * (1024 if binary else 1000) ** power)
+    found = float(amount) * (1024 if binary else 1000) ** power
+    if found >= MOST_BYTES:
+        raise Unfit("must be less than 8 EiB")
+    return int(found)
 
 
 def texts(written: object) -> tuple[str, ...]:

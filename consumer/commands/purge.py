@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call
-from consumer.commands.choosing import length, wanted_by
+from consumer.commands.choosing import wanted_by
 from consumer.commands.plan import ended_by
 from consumer.commands.triage import Told, by_id, is_current, opened_world
 from reconcile import inquiry
@@ -37,8 +37,7 @@ def purge(call: Call) -> Answer:
 def aims(call: Call, settings: Settings) -> Aims:
     """Return which versions are meant."""
     options = call.options
-    older_than = length(options.flagged_for)
-    return Aims(older_than, settings.purge.superseded_after, options.even_alone, options.why)
+    return Aims(options.flagged_for, settings.purge.superseded_after, options.even_alone, options.why)
 
 
 def answer(call: Call, run: Purging, wanted: Filter, ids: list[int] | None, told: Told) -> Answer:

@@ -10,7 +10,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.progress import Progress
 from consumer.commands.suppress import require_bucket
-from consumer.edges import edge, is_before
+from consumer.edges import is_before
 from consumer.kafka_range import Range, RangeReader
 from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
 from reconcile import acts, replayreport
@@ -20,6 +20,7 @@ from reconcile.human import duration
 from reconcile.model import Misconfigured
 from reconcile.renewal import Kafka
 from reconcile.settings import NEEDED
+from reconcile.values import before, shown
 
 NO_KAFKA = 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
 
@@ -31,9 +32,10 @@ def replay(call: Call) -> Answer:
         raise Misconfigured(NO_KAFKA)
     if options.bucket:
         require_bucket(settings, options.bucket)
-    first, last = (edge(name, written, now()) for name, written in (("--from", options.first), ("--to", options.last)))
+    first, last = (before(now(), said) for said in (options.first, options.last))
     if is_before(last, first):
-        raise Misconfigured(f"--to {options.last}: is before --from {options.first}, so that nothing lies between")
+        begin, end = shown(options.first), shown(options.last)
+        raise Misconfigured(f"--to {end}: is before --from {begin}, so that nothing lies between; name a later one")
     chosen = Chosen(options.bucket, options.prefix, options.event or ())
     topic = settings.stream.topic
     with RangeReader(topic, Kafka(settings)) as reader, replaying(settings, chosen) as found:
@@ -45,7 +47,7 @@ def replay(call: Call) -> Answer:
                 must_keep(found)
                 found.live = changed(found.live, actor=call.who())
                 outcome = found.apply(reader, tell)
-                done = {"from": options.first, "to": options.last, "partition": options.partition}
+                done = {"from": shown(options.first), "to": shown(options.last), "partition": options.partition}
                 acts.tell(found.live.database, Who(call.who(), options.why), "replayed", topic, done)
             else:
                 outcome = found.plan(reader, tell)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from consumer.clock import Ahead
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
-from consumer.commands.choosing import moment
 from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.deadletters import DECISIONS
 from consumer.kafka_range import RangeReader
 from consumer.losswatch import wanted
-from reconcile import chronicle, inquiry
+from reconcile import chronicle, inquiry, values
 from reconcile.daily import Around, Daily, Span
 from reconcile.dailypage import page
 from reconcile.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS, lines, shown
@@ -78,12 +77,14 @@ def report(call: Call) -> Answer:
     )
 
 
-def span_of(since: str, until: str | None, now: datetime) -> Span:
+def span_of(since: timedelta | datetime, until: timedelta | datetime | None, now: datetime) -> Span:
     """Return the window; --since as a duration is before --until."""
-    end = min(moment(until, now, "--until"), now) if until else now
-    span = Span(moment(since, end), end)
+    end = now if until is None else min(values.before(now, until), now)
+    span = Span(values.before(end, since), end)
     if span.since >= span.until:
-        raise Misconfigured(f"--since {since!r}: is not before --until, or in the future; name an earlier time")
+        raise Misconfigured(
+            f"--since {values.shown(since)}: is not before --until, or in the future; name an earlier time"
+        )
     return span
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import cast
 
@@ -34,7 +35,7 @@ NOT_OF_A_RULE = ("ids", "group", "owner", "cause", "principal", "since", "held",
 def ignore(call: Call) -> Answer:
     """Leave findings alone; with --until, also what will be found below a prefix, or matches a pattern, until then."""
     options = call.options
-    if not options.until:
+    if options.until is None:
         if options.pattern:
             raise Misconfigured("--pattern: is for a rule; say until when with --until, or name findings by --prefix")
         return triage.ignore(call)
@@ -56,7 +57,9 @@ def rule_of(call: Call, live: LiveWorld) -> Rule:
     """Return the rule that the options describe; raises Misconfigured with all that it cannot be."""
     options = call.options
     faults = [
-        f"--{name.replace('_', '-')}: a rule does not go by it" for name in NOT_OF_A_RULE if getattr(options, name)
+        f"--{name.replace('_', '-')}: a rule does not go by it"
+        for name in NOT_OF_A_RULE
+        if getattr(options, name) or isinstance(getattr(options, name), timedelta)
     ]
     faults += ["--why is missing: whoever misses a finding must be able to read the reason"] * (not options.why)
     faults += ["--kind: a rule is for one, or without it for all; set one rule for each"] * (

@@ -87,7 +87,7 @@ def deliver(ask: Command, call: Call) -> Answer:
             output.on_screen(answer, clear=True)
         else:
             output.deliver(answer, form, options.output_file)
-        time.sleep(options.watch)
+        time.sleep(options.watch.total_seconds())
     answer = ask(call)
     output.deliver(answer, form, options.output_file)
     return answer

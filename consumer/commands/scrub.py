@@ -25,7 +25,6 @@ from reconcile.report import Section
 from reconcile.scrub import Bounds
 from reconcile.scrubreport import ScrubReport, drifts, metrics, shown
 from reconcile.settings import NEEDED, Settings
-from reconcile.values import Unfit, duration, size
 
 
 def scrub(call: Call) -> Answer:
@@ -104,31 +103,14 @@ def wanted_of(call: Call) -> Wanted:
     directory = Path(options.spool) if options.spool else None
     if directory is not None and not directory.is_dir():
         raise Misconfigured(f"--spool {directory}: is not a directory; make it, or name another")
-    ends_at = monotonic() + _seconds(options.lasting) if options.lasting else None
+    ends_at = None if options.lasting is None else monotonic() + options.lasting.total_seconds()
     return Wanted(
         "",
         options.prefix,
-        _rate(options.rate),
+        options.rate,
         Bounds(options.limit, ends_at),
         fix=options.fix or options.apply,
         anew=options.anew,
-        margin_s=options.margin,
+        margin=options.margin,
         directory=directory,
     )
-
-
-def _rate(written: str) -> int:
-    try:
-        rate = size(written)
-    except Unfit as rule:
-        raise Misconfigured(f"--rate {written!r}: {rule}") from None
-    if rate < 1:
-        raise Misconfigured(f"--rate {written!r}: must be at least a byte a second")
-    return rate
-
-
-def _seconds(written: str) -> float:
-    try:
-        return duration(written).total_seconds()
-    except Unfit as rule:
-        raise Misconfigured(f"--for {written!r}: {rule}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from consumer.commands.answer import Answer
@@ -19,7 +19,6 @@ from reconcile.model import Misconfigured
 from reconcile.opening import named_buckets
 from reconcile.report import Table
 from reconcile.settings import Settings
-from reconcile.values import Unfit, duration
 from reconcile.windows import Window
 
 COLUMNS = ("id", "bucket", "keys", "since_at", "until_at", "set_by", "why", "state")
@@ -57,25 +56,12 @@ def require_bucket(settings: Settings, bucket: str) -> None:
         raise Misconfigured(f"--bucket {bucket!r}: is none of those that are watched: {', '.join(known)}")
 
 
-def end(written: str, now: datetime) -> datetime:
-    """Return the time that is meant by a duration from now on, or by a time; one without a zone is UTC."""
-    try:
-        at = now + duration(written)
-    except Unfit:
-        at = _time(written)
+def end(until: timedelta | datetime, now: datetime) -> datetime:
+    """Return the time that is meant by a duration from now on, or by a time."""
+    at = now + until if isinstance(until, timedelta) else until
     if at <= now:
-        raise Misconfigured(f"--until {written!r}: is over; the database's time is {shown(now)}")
+        raise Misconfigured(f"--until {shown(at)}: is over; the database's time is {shown(now)}; name a later one")
     return at
-
-
-def _time(written: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(written)
-    except ValueError:
-        raise Misconfigured(
-            f"--until {written!r}: must be a duration such as 90m, 2h or 1d, or a time such as 2025-01-31T12:00"
-        ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def shown(at: datetime) -> str:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
@@ -107,7 +106,7 @@ def wanted_of(call: Call, bucket: str) -> Wanted:
         join=options.join,
         workers=options.workers,
         ranges=options.ranges,
-        margin=None if options.margin is None else timedelta(seconds=options.margin),
+        margin=options.margin,
         believe=believed(call),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, choosing, command, count, exit_code, family, identity
+from consumer.parsing import Subparsers, changes, choosing, command, count, exit_code, family, identity, moment
 
 STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 GROUPINGS = ("prefix", "owner", "principal", "cause", "group", "bucket", "kind", "state")
@@ -41,7 +41,10 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         if name == "ignore":
             act.add_argument("--pattern", metavar="GLOB", help="whose key matches this; with --until alone")
             act.add_argument(
-                "--until", metavar="T", help="a rule, for what is found later, too: so long (90d), or until"
+                "--until",
+                type=moment,
+                metavar="T",
+                help="a rule, for what is found later, too: so long (90d), or until",
             )
         changes(act)
     _rules(named, common)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, count, exit_code, family, identity
+from consumer.parsing import Subparsers, changes, command, count, duration, exit_code, family, identity, moment, size
 
 KINDS = ("orphan", "leftover")
 STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
@@ -76,9 +76,13 @@ def choosing(parser: argparse.ArgumentParser) -> None:
         ("principal", "named by an event of this principal"),
     ):
         parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
-    parser.add_argument("--older-than", metavar="DURATION", help="whose object was written longer ago (30d)")
-    parser.add_argument("--larger-than", metavar="SIZE", help="of at least so many bytes (10MiB)")
+    parser.add_argument(
+        "--older-than", type=duration, metavar="DURATION", help="whose object was written longer ago (30d)"
+    )
+    parser.add_argument("--larger-than", type=size, metavar="SIZE", help="of at least so many bytes (10MiB)")
     parser.add_argument("--cause", dest="suggested", choices=CAUSES, help="whose suggested cause is this")
-    parser.add_argument("--since", metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)"
+    )
     parser.add_argument("--held", action="store_true", help="held by the brake")
     parser.set_defaults(group=None, owner=None, cause=None)

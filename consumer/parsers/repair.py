@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, count, identity
+from consumer.parsing import Subparsers, changes, command, count, duration, identity
 
 FILTERS = (
     ("bucket", "in this bucket"),
@@ -25,6 +25,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     purge.add_argument(
         "--older-than",
         dest="flagged_for",
+        type=duration,
         required=True,
         metavar="DURATION",
         help="flagged for at least so long, as 30d",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, count, exit_code
+from consumer.parsing import Subparsers, command, count, duration, exit_code, rate, seconds
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -18,12 +18,16 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     mode.add_argument("--apply", action="store_true", default=argparse.SUPPRESS, help="the same as --fix")
     scrub.add_argument("--bucket", metavar="NAME", help="the bucket (those that the configuration names)")
     scrub.add_argument("--prefix", default="", metavar="PREFIX", help="read only keys that begin so")
-    scrub.add_argument("--rate", default="20MiB", metavar="SIZE", help="at most so many bytes a second (20MiB)")
+    scrub.add_argument(
+        "--rate", type=rate, default="20MiB", metavar="SIZE", help="at most so many bytes a second (20MiB)"
+    )
     scrub.add_argument("--limit", type=count, metavar="N", help="stop after so many objects; the next run goes on")
-    scrub.add_argument("--for", dest="lasting", metavar="DURATION", help="stop after so long, such as 2h")
+    scrub.add_argument(
+        "--for", dest="lasting", type=duration, metavar="DURATION", help="stop after so long, such as 2h"
+    )
     scrub.add_argument("--anew", action="store_true", help="begin at the first key again")
     scrub.add_argument(
-        "--margin", type=float, metavar="SECONDS", help="between two readings of what differs (policy.missing_grace)"
+        "--margin", type=seconds, metavar="DURATION", help="between two readings of what differs (policy.missing_grace)"
     )
     scrub.add_argument("--spool", metavar="DIRECTORY", help="where keys are copied to if no index orders them (TMPDIR)")
     scrub.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, count, exit_code, family
+from consumer.parsing import Subparsers, changes, command, count, edge, exit_code, family
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Add the commands."""
     replay = command(commands, "replay", "replay:replay", common, "read a range of the topic again, beside the group")
-    replay.add_argument("--from", dest="first", required=True, metavar="X", help="an offset, a time, 7d, earliest")
-    replay.add_argument("--to", dest="last", default="latest", metavar="Y", help="the same, not included (latest)")
+    replay.add_argument(
+        "--from", dest="first", type=edge, required=True, metavar="X", help="an offset, a time, 7d, earliest"
+    )
+    replay.add_argument(
+        "--to", dest="last", type=edge, default="latest", metavar="Y", help="the same, not included (latest)"
+    )
     replay.add_argument("--partition", type=count, metavar="N", help="this partition alone")
     replay.add_argument("--bucket", metavar="NAME", help="events of this bucket alone")
     replay.add_argument("--prefix", default="", metavar="PREFIX", help="of keys that begin so alone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, count, exit_code, identity
+from consumer.parsing import Subparsers, command, count, exit_code, identity, seconds
 
 RUNNING = -1  # as in beginning.py, which is not imported for --help
 
@@ -43,7 +43,10 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--ranges", type=count, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
     )
     sweep.add_argument(
-        "--margin", type=float, metavar="SECONDS", help="between the two looks at a difference (policy.missing_grace)"
+        "--margin",
+        type=seconds,
+        metavar="DURATION",
+        help="between the two looks at a difference (policy.missing_grace)",
     )
     sweep.add_argument(
         "--believe", action="store_true", help="believe both sides, whatever the guards say (with --why)"

@@ -145,7 +145,7 @@ def test_filters_choose_by_bucket_prefix_and_event(site):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--from", "yesterday"), "--from 'yesterday': must be an offset"),
+        (("--from", "yesterday"), "--from: 'yesterday': must be an offset"),
         (("--from", "0", "--partition", "9"), "--partition 9: topic"),
         (("--from", "7", "--to", "3"), "--to 3: is before --from 7"),
         (("--from", "1h", "--to", "2h"), "--to 2h: is before --from 1h"),

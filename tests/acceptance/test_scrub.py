@@ -121,6 +121,7 @@ def test_a_run_goes_on_where_the_last_stopped(connection, program, store):
     """Two objects a run: three runs make a cycle of five, and the next begins anew."""
     for number in range(5):
         store(f"k{number}", b"fine")
+    assert scrubbed(program, "--for", "0s")["run"]["objects"] == 0, "no time is a bound, too"
     runs = [scrubbed(program, "--limit", "2") for _ in range(3)]
     assert [(one["state"], one["run"]["objects"], one["cycle"]["objects"]) for one in runs] == [
         ("running", 2, 2),
@@ -192,8 +193,8 @@ def test_a_column_that_is_no_checksum_of_the_content_is_not_believed(connection,
 @pytest.mark.parametrize(
     ("words", "changed", "told"),
     [
-        (("--rate", "fast"), {}, "--rate 'fast'"),
-        (("--for", "long"), {}, "--for 'long'"),
+        (("--rate", "fast"), {}, "--rate: 'fast'"),
+        (("--for", "long"), {}, "--for: 'long'"),
         (("--limit", "0"), {}, "--limit 0"),
         ((), {"RECONCILER_MAPPING__VERSION__SHA256": ""}, "mapping.version.sha256"),
     ],

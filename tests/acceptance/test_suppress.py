@@ -38,7 +38,7 @@ def test_a_window_is_planned_then_set_with_who_and_why_and_shown_by_status(site)
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (("--until", "yesterday"), "--until 'yesterday'"),
+        (("--until", "yesterday"), "--until: 'yesterday'"),
         (("--until", "2020-01-31"), "is over"),
         (("--until", "2h", "--bucket", "elsewhere"), "--bucket 'elsewhere'"),
         (("--until", "2h", "--why", ""), "--why is missing"),

@@ -61,7 +61,10 @@ class Program:
         out, err = io.StringIO(), io.StringIO()
         environ = patch.dict(os.environ, self.environment(changed), clear=True)
         with environ, redirect_stdout(out), redirect_stderr(err):
-            status = main(words)
+            try:
+                status = main(words)
+            except SystemExit as ended:  # what the parser refuses
+                status = int(ended.code or 0)
         structlog.reset_defaults()
         return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 

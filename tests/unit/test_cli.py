@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -77,6 +78,40 @@ def test_a_limit_is_bounded_as_the_databases_numbers_are(words, capsys):
     with pytest.raises(SystemExit):
         parse([*words.split(), "--limit", str(2**63)])
     assert str(2**63) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("status --watch -1", "--watch: '-1': must be a duration"),
+        ("sweep --margin nan", "--margin: 'nan': must be a duration"),
+        ("sweep --margin inf", "--margin: 'inf': must be a duration"),
+        ("scrub --margin -0.5", "--margin: '-0.5': must be a duration"),
+        ("scrub --for 9999999d", "--for: '9999999d': must be a duration of at most a hundred years"),
+        ("scrub --rate 0", "--rate: '0': must be at least a byte a second"),
+        ("purge --older-than 30", "--older-than: '30': must be a duration, a number with its unit"),
+        ("orphans list --older-than month", "--older-than: 'month': must be a duration"),
+        ("orphans list --larger-than much", "--larger-than: 'much': must be a number of bytes"),
+        (f"orphans list --larger-than {'9' * 400}", "9': must be less than 8 EiB"),
+        ("findings list --since soon", "--since: 'soon': must be a duration such as 90m, 24h or 7d, or a time"),
+        ("report --until 0001-01-01", "--until: '0001-01-01': must be a duration"),
+        ("suppress add --bucket b --until 9999-12-31T23:00-14:00", "14:00': must be a duration"),
+        ("replay --from 7days", "--from: '7days': must be an offset (1200), a time"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_a_usage_error_that_names_it_and_the_rule(words, told, capsys):
+    """Before any server is asked, and with no traceback."""
+    with pytest.raises(SystemExit) as ended:
+        parse(words.split())
+    assert (ended.value.code, told in capsys.readouterr().err) == (Exit.USAGE, True)
+
+
+def test_a_margin_is_a_duration_and_a_number_alone_is_of_seconds():
+    """As everywhere, and as it was."""
+    margins = [parse(["sweep", "--margin", word]).margin for word in ("2.5", "2500ms", "2s 500ms")]
+    assert margins == [timedelta(seconds=2.5)] * 3
+    assert parse(["status", "--watch"]).watch == timedelta(seconds=2)
+    assert parse(["report"]).since == timedelta(days=1)
 
 
 def test_apply_and_dry_run_exclude_each_other(capsys):

@@ -144,7 +144,7 @@ def test_every_fault_is_told_at_once_with_key_value_rule_and_way_out():
         """,
         {"RECONCILER_DATABSE__URL": "x", "RECONCILER_RETENTION__HISTORY": "for ever"},
     )
-    rule = "must be a duration in quotes, a number with its unit, such as 500ms, 30s, 15m, 2h or 1d"
+    rule = "must be a duration, a number with its unit, such as '500ms', '30s', '15m', '2h' or '1d'"
     pattern = "has a '[' without its ']' or ends in a lone backslash; put a backslash before it to mean it"
     assert set(found) == {
         "unknown: no such key; remove it, or see docs/configuration.md for the keys",
