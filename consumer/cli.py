@@ -9,9 +9,10 @@ import argparse
 from collections.abc import Sequence
 
 from consumer.parsers import doctor, findings, orphans, repair, roles, scrub, stream, suppress, sweep, watching
-from consumer.parsing import Subparsers, changes, command, common_options, exit_code, family, moment, seconds
+from consumer.parsing import Subparsers, changes, command, common_options, count, exit_code, family, moment, seconds
 
 FAMILIES = (doctor, roles, sweep, scrub, stream, findings, orphans, suppress, watching, repair)
+MOST_PARTITIONS, MOST_REPLICAS = 100_000, 10_000  # of one topic, as librdkafka has it
 
 DEFAULTS = {
     "config": None,
@@ -93,9 +94,15 @@ def _setup(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--bucket", action="append", metavar="NAME", help="the bucket whose events are wanted (repeatable)"
     )
     init.add_argument("--arn", metavar="ARN", help="MinIO's Kafka target (arn:minio:sqs::RECON:kafka)")
-    init.add_argument("--partitions", type=int, default=6, metavar="N", help="of a topic that is created (6)")
     init.add_argument(
-        "--replication", type=int, default=-1, metavar="N", help="of a topic that is created (the broker's)"
+        "--partitions", type=count(1, MOST_PARTITIONS), default=6, metavar="N", help="of a topic that is created (6)"
+    )
+    init.add_argument(
+        "--replication",
+        type=count(1, MOST_REPLICAS),
+        default=-1,
+        metavar="N",
+        help="of a topic that is created (the broker's)",
     )
     changes(init)
     changes(command(commands, "migrate", "setup:migrate", common, "bring the schema reconciler up to date"))

@@ -25,6 +25,7 @@ NOT_THERE = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"})
 HARMLESS = frozenset({"_MAX_POLL_EXCEEDED", "_PARTITION_EOF"})  # the group was left, and the next poll joins it again
 NOT_ALLOWED = "_AUTHORIZATION_FAILED"  # of a topic, the group, the cluster: nobody but a person mends it
 TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
+NOT_MADE = frozenset({"INVALID_PARTITIONS", "INVALID_REPLICATION_FACTOR"})  # of a topic that was asked for
 FATAL = "_FATAL"  # the driver does nothing any more, as after another took the same group.instance.id
 ALL_BROKERS_DOWN = "_ALL_BROKERS_DOWN"
 
@@ -45,6 +46,10 @@ def raised(fault: Fault, topic: str = "") -> Unavailable | Misconfigured:
         return missing(topic)
     if fault.name().endswith(NOT_ALLOWED):
         return refused(fault, topic)
+    if fault.name() in NOT_MADE:
+        return Misconfigured(
+            f"[kafka] topic {topic!r}: {fault.str()} ({fault.name()}); say other --partitions or another --replication"
+        )
     return Unavailable("kafka", f"{fault.name()}: {fault.str()}")
 
 

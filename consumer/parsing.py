@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from consumer import edges
@@ -13,7 +14,9 @@ from reconcile.values import Unfit
 
 FORMATS = ("table", "json", "jsonl", "csv", "html")
 LEVELS = ("debug", "info", "warning", "error")
+STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 KINDS = ("missing", "orphan", "mismatch", "leftover")
+MOST_DEPTH = 255  # what one of PostgreSQL's patterns may repeat
 MOST = 2**63 - 1  # what the database keeps as a number
 Kind = TypeVar("Kind")
 Subparsers = Any  # argparse keeps the type of its subparsers to itself
@@ -76,17 +79,6 @@ def identity(word: str) -> int:
     return number
 
 
-def count(word: str) -> int:
-    """Read a number of things, which is bounded as the database's numbers are."""
-    try:
-        number = int(word)
-    except ValueError:
-        number = MOST + 1
-    if abs(number) > MOST:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of things: write one up to {MOST}")
-    return number
-
-
 def fitting(read: Callable[[str], Kind]) -> Callable[[str], Kind]:
     """Return what reads the value of an option; a word that does not fit is named, with the rule that it breaks."""
 
@@ -114,10 +106,30 @@ def seconds(word: str) -> timedelta:
 @fitting
 def rate(word: str) -> int:
     """Read how many bytes a second."""
-    found = values.size(word)
-    if found < 1:
-        raise Unfit("must be at least a byte a second")
-    return found
+    return values.within(values.size(word), 1)
+
+
+@fitting
+def directory(word: str) -> Path:
+    """Read the name of a directory that is there."""
+    if not Path(word).is_dir():
+        raise Unfit("is not a directory; make it, or name another")
+    return Path(word)
+
+
+def count(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return what reads a number of things, of which there may be so many."""
+    return fitting(lambda word: values.within(values.integer(word), least, most))
+
+
+def listed(parser: argparse.ArgumentParser, groupings: Iterable[str]) -> None:
+    """Add what a list of findings has beside its filter and its limit."""
+    parser.add_argument("--state", action="append", choices=STATES, help="in this state (those not closed; repeatable)")
+    parser.add_argument("--group-by", choices=tuple(groupings), help="count by this instead of listing")
+    parser.add_argument(
+        "--depth", type=count(1, MOST_DEPTH), default=1, metavar="N", help="directories of a prefix to group by (1)"
+    )
+    parser.add_argument("--after", type=identity, metavar="ID", help="go on after this one")
 
 
 def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS) -> None:

@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-from reconcile.values import Unfit, fit
+from reconcile.values import Unfit, fit, within
 
 PREFIX = "RECONCILER_"
 ELSEWHERE = re.compile(r"RECONCILER_(CONFIG|SERVERS|TOOLS|TEST_.*|KAFKA__.*)")  # read elsewhere
@@ -101,7 +101,8 @@ def typed(known: Mapping[str, Leaf], found: Mapping[str, Written], faults: list[
     values: dict[str, object] = {}
     for key, item in found.items():
         try:
-            values[key] = _within(known[key], fit(known[key].kind, item.value))
+            value = fit(known[key].kind, item.value)
+            values[key] = within(value, known[key].least, known[key].most) if isinstance(value, int | float) else value
         except Unfit as rule:
             faults.append(f"{named(key, item)}{_quoted(known[key], item.value)}: {rule}")
     return values
@@ -124,15 +125,6 @@ def overridden(name: str, place: Place) -> bool:
 
 def _quoted(leaf: Leaf, value: object) -> str:
     return f" = {MASK}" if leaf.secret else f" = {value!r}"
-
-
-def _within(leaf: Leaf, value: object) -> object:
-    if isinstance(value, int | float):
-        if value < leaf.least:
-            raise Unfit(f"must be at least {leaf.least}")
-        if leaf.most is not None and value > leaf.most:
-            raise Unfit(f"must be at most {leaf.most}")
-    return value
 
 
 def _from_text(

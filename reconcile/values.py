@@ -22,6 +22,7 @@ COMMA = re.compile(r"\s*,\s*(?![^{]*\})")
 
 FIRST_YEAR = 1970  # before it Kafka's milliseconds have meanings of their own
 Moment = TypeVar("Moment")
+Number = TypeVar("Number", int, float)
 SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
 THOUSANDS = "KMGT"
 MOST_BYTES = 2**63  # what the database cannot keep
@@ -65,7 +66,16 @@ def integer(written: object) -> int:
         return written
     if isinstance(written, str) and re.fullmatch(r"[+-]?\d{1,18}", written.strip(), re.ASCII):
         return int(written)
-    raise Unfit("must be a whole number")
+    raise Unfit("must be a whole number of at most 18 digits")
+
+
+def within(value: Number, least: float, most: float | None = None) -> Number:
+    """Return a number that lies within its bounds."""
+    if value < least:
+        raise Unfit(f"must be at least {least}")
+    if most is not None and value > most:
+        raise Unfit(f"must be at most {most}")
+    return value
 
 
 def number(written: object) -> float:

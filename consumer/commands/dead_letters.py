@@ -43,7 +43,6 @@ NO_LETTER = "no dead letter has this origin; dead-letters list tells them"
 def listing(call: Call) -> Answer:
     """List the latest dead letters, and how many there are by reason."""
     options = call.options
-    at_least_one(options.limit)
     latest: deque[tuple[Origin, tuple[Value, ...]]] = deque(maxlen=options.limit)
     left, done = Counter[str](), Counter[str]()
     with reading(call) as (_, __, topic):
@@ -59,12 +58,6 @@ def listing(call: Call) -> Answer:
     table = Table("dead_letters", LISTED, rows, none="there is none", notes=notes)
     by_reason = Table("by_reason", REASONS, reasons, "By reason", none="")
     return Answer(Section("dead_letters", "", {}, (table, by_reason)), drift=bool(left), lines=table)
-
-
-def at_least_one(limit: int) -> None:
-    """Refuse a limit under which nothing would be found, as if there was nothing."""
-    if limit < 1:
-        raise Misconfigured(f"--limit {limit}: must be at least 1")
 
 
 def at(letter: Buried) -> datetime | None:
@@ -173,7 +166,6 @@ def left_of(call: Call, topic: Topic, kept: Callable[[Buried], Buried | None]) -
     Raises Misconfigured where a name is of none, or of several.
     """
     names, limit = call.options.ids, call.options.limit
-    at_least_one(limit)
     wanted = topic.letters(Wanted(call.options.reason, frozenset(names)))
     undecided = (letter for letter in wanted if names or topic.decision(letter) is None)
     origins, found = list[Origin](), list[Buried]()

@@ -13,7 +13,7 @@ from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice, until
 from reconcile import ledger, opening, orphans
 from reconcile.erase import TOGETHER, Erasing, undone
-from reconcile.model import Misconfigured, State
+from reconcile.model import State
 from reconcile.opening import ourselves
 from reconcile.settings import Settings
 from reconcile.trash import Bin
@@ -28,8 +28,6 @@ FILTERS = ("kind", "bucket", "prefix", "principal", "older_than", "larger_than",
 def delete(call: Call) -> Answer:
     """Delete what is approved, at most --limit of it."""
     options = call.options
-    if options.limit < 1:
-        raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
     told = Told()
 
     def outcomes(bin_: Bin, settings: Settings) -> Iterator[Outcome]:

@@ -25,8 +25,6 @@ HISTORY = ("at", "act", "from_state", "to_state", "actor", "why", "named_by", "o
 def listing(call: Call) -> Answer:
     """List findings, or count them by a group."""
     options = call.options
-    if options.limit < 1 or options.depth < 1:
-        raise Misconfigured("--limit and --depth must be at least 1")
     settings = call.settings("database.url")
     with database(settings) as opened:
         with inquiry.reading(opened) as connection:

@@ -68,8 +68,6 @@ def desk(call: Call) -> Iterator[Desk]:
 def listing(call: Call) -> Answer:
     """List orphans, count them by a group, or print what would remove them."""
     options = call.options
-    if options.limit < 0 or options.depth < 1:
-        raise Misconfigured("--limit must be at least 0, --depth at least 1")
     with desk(call) as at:
         wanted = of_orphans(wanted_by(options, at.now))
         if options.mc:

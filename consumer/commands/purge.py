@@ -13,7 +13,6 @@ from consumer.commands.triage import Told, by_id, is_current, opened_world
 from reconcile import inquiry
 from reconcile.inquiry import Filter
 from reconcile.life import Input
-from reconcile.model import Misconfigured
 from reconcile.purging import Aims, Candidate, Purging
 from reconcile.settings import Settings
 from reconcile.triage import MOVED, Outcome
@@ -22,8 +21,6 @@ from reconcile.triage import MOVED, Outcome
 def purge(call: Call) -> Answer:
     """Show what would be purged; with --apply do it, as far as the brake lets it."""
     options = call.options
-    if options.limit < 1:
-        raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
     with opened_world(call) as (settings, live):
         run = Purging(live, aims(call, settings))
         run.check(applied=options.apply)

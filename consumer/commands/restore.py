@@ -27,8 +27,6 @@ CHOICES = ("keys", "bucket", "prefix", "group", "owner", "cause", "principal")
 def restore(call: Call) -> Answer:
     """Show what would bring the objects back; with --apply do it, and look at both sides again."""
     options = call.options
-    if options.limit < 1:
-        raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
     require_choice(call, CHOICES)
     with opened_world(call) as (settings, live), storing(settings) as store:
         run = Restoring(Ways(live, store, wanted(call, settings)), Who(call.who(), options.why))

@@ -98,11 +98,6 @@ def scrubbed(settings: Settings, wanted: Wanted) -> tuple[ScrubReport, Exception
 def wanted_of(call: Call) -> Wanted:
     """Return what the options ask for; the bucket is still to be named."""
     options = call.options
-    if options.limit is not None and options.limit < 1:
-        raise Misconfigured(f"--limit {options.limit}: must be 1 or more")
-    directory = Path(options.spool) if options.spool else None
-    if directory is not None and not directory.is_dir():
-        raise Misconfigured(f"--spool {directory}: is not a directory; make it, or name another")
     ends_at = None if options.lasting is None else monotonic() + options.lasting.total_seconds()
     return Wanted(
         "",
@@ -112,5 +107,5 @@ def wanted_of(call: Call) -> Wanted:
         fix=options.fix or options.apply,
         anew=options.anew,
         margin=options.margin,
-        directory=directory,
+        directory=options.spool,
     )

@@ -90,17 +90,12 @@ def swept(call: Call, settings: Settings, bucket: str) -> SweepReport:
 def wanted_of(call: Call, bucket: str) -> Wanted:
     """Return what the options ask for."""
     options = call.options
-    if options.workers < 1:
-        raise Misconfigured(f"--workers {options.workers}: must be 1 or more")
     mode = "fix" if options.fix or options.apply else "baseline" if options.baseline else "report"
     listing = Path(options.listing) if options.listing else None
     if listing is not None and listing.exists() and not listing.is_file():
         raise Misconfigured(f"--listing {listing}: is no file, and is read more than once; write it to one first")
-    directory = Path(options.spool) if options.spool else None
-    if directory is not None and not directory.is_dir():
-        raise Misconfigured(f"--spool {directory}: is not a directory; make it, or name another")
     return Wanted(
-        Scope(bucket, options.prefix, listing, directory),
+        Scope(bucket, options.prefix, listing, options.spool),
         mode,
         resume=options.resume,
         join=options.join,
@@ -148,7 +143,7 @@ class Workers:
         options = self._call.options
         words = ["sweep", "--bucket", self._bucket, "--join", str(number), "--log-level", "error"]
         for name in ("config", "spool", "listing"):
-            words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []
+            words += [f"--{name}", str(getattr(options, name))] if getattr(options, name) else []
         for _ in range(self._how_many):
             command = [sys.executable, "-c", ENTRY, *words]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603

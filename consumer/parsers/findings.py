@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, choosing, command, count, exit_code, family, identity, moment
+from consumer.parsing import Subparsers, changes, choosing, command, count, exit_code, family, identity, listed, moment
 
-STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 GROUPINGS = ("prefix", "owner", "principal", "cause", "group", "bucket", "kind", "state")
 
 
@@ -15,13 +14,8 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     named = family(commands, "findings", "what was found")
     listing = command(named, "list", "findings:listing", common, "list findings, the latest first")
     choosing(listing)
-    listing.add_argument(
-        "--state", action="append", choices=STATES, help="in this state (those not closed; repeatable)"
-    )
-    listing.add_argument("--group-by", choices=GROUPINGS, help="count by this instead of listing")
-    listing.add_argument("--depth", type=count, default=1, metavar="N", help="directories of a prefix to group by (1)")
-    listing.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (50)")
-    listing.add_argument("--after", type=identity, metavar="ID", help="go on after this one")
+    listed(listing, GROUPINGS)
+    listing.add_argument("--limit", type=count(1), default=50, metavar="N", help="at most so many (50)")
     exit_code(listing)
     show = command(named, "show", "findings:show", common, "show one finding with its evidence and history")
     show.add_argument("id", type=identity, metavar="ID", help="the finding's id, as listed")

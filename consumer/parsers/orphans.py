@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, count, duration, exit_code, family, identity, moment, size
+from consumer.parsing import (
+    Subparsers,
+    changes,
+    command,
+    count,
+    duration,
+    exit_code,
+    family,
+    identity,
+    listed,
+    moment,
+    size,
+)
 
 KINDS = ("orphan", "leftover")
-STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 GROUPINGS = ("prefix", "cause", "principal", "bucket", "kind", "state")
 CAUSES = ("upload-in-progress", "row-deleted", "other-spelling", "backup", "rollback", "unknown")
 
@@ -26,13 +37,8 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def _list(named: Subparsers, common: argparse.ArgumentParser) -> None:
     listing = command(named, "list", "orphans:listing", common, "list orphans, the most bytes first")
     choosing(listing)
-    listing.add_argument(
-        "--state", action="append", choices=STATES, help="in this state (those not closed; repeatable)"
-    )
-    listing.add_argument("--group-by", choices=GROUPINGS, help="count by this instead of listing")
-    listing.add_argument("--depth", type=count, default=1, metavar="N", help="directories of a prefix to group by (1)")
-    listing.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many; 0: all (50)")
-    listing.add_argument("--after", type=identity, metavar="ID", help="go on after this one")
+    listed(listing, GROUPINGS)
+    listing.add_argument("--limit", type=count(0), default=50, metavar="N", help="at most so many; 0: all (50)")
     listing.add_argument("--mc", action="store_true", help="print the lines of mc that would remove them")
     listing.add_argument("--alias", default="minio", metavar="NAME", help="the server's name in mc (minio)")
     exit_code(listing)
@@ -59,7 +65,7 @@ def _delete(named: Subparsers, common: argparse.ArgumentParser) -> None:
         act.add_argument("ids", type=identity, nargs="*", metavar="ID", help="a finding's id")
         choosing(act)
         changes(act)
-    delete.add_argument("--limit", type=count, default=1000, metavar="N", help="at most so many in one run (1000)")
+    delete.add_argument("--limit", type=count(1), default=1000, metavar="N", help="at most so many in one run (1000)")
     delete.add_argument(
         "--unversioned", action="append", default=[], metavar="BUCKET",
         help="allow it in this bucket, which keeps no versions, so that MinIO cannot delete conditionally (repeatable)",

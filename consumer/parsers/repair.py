@@ -31,7 +31,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         help="flagged for at least so long, as 30d",
     )
     purge.add_argument("--even-alone", action="store_true", help="also versions whose file has no other good version")
-    purge.add_argument("--limit", type=count, default=10_000, metavar="N", help="at most so many at once (10000)")
+    purge.add_argument("--limit", type=count(1), default=10_000, metavar="N", help="at most so many at once (10000)")
     _missing(purge)
     changes(purge)
     _restore(commands, common)
@@ -52,7 +52,7 @@ def _restore(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--from", dest="source", metavar="BUCKET[/PREFIX]", help="copy from here (the configured backup)"
     )
     restore.add_argument("--marker", metavar="ID", help="this delete marker, where another hid it when it was found")
-    restore.add_argument("--limit", type=count, default=1000, metavar="N", help="at most so many at once (1000)")
+    restore.add_argument("--limit", type=count(1), default=1000, metavar="N", help="at most so many at once (1000)")
     _missing(restore)
     changes(restore)
 

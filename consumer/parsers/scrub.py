@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, count, duration, exit_code, rate, seconds
+from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, rate, seconds
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     scrub.add_argument(
         "--rate", type=rate, default="20MiB", metavar="SIZE", help="at most so many bytes a second (20MiB)"
     )
-    scrub.add_argument("--limit", type=count, metavar="N", help="stop after so many objects; the next run goes on")
+    scrub.add_argument("--limit", type=count(1), metavar="N", help="stop after so many objects; the next run goes on")
     scrub.add_argument(
         "--for", dest="lasting", type=duration, metavar="DURATION", help="stop after so long, such as 2h"
     )
@@ -29,6 +29,8 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     scrub.add_argument(
         "--margin", type=seconds, metavar="DURATION", help="between two readings of what differs (policy.missing_grace)"
     )
-    scrub.add_argument("--spool", metavar="DIRECTORY", help="where keys are copied to if no index orders them (TMPDIR)")
+    scrub.add_argument(
+        "--spool", type=directory, metavar="DIRECTORY", help="where keys are copied to if no index orders them (TMPDIR)"
+    )
     scrub.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
     exit_code(scrub)

@@ -16,7 +16,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--to", dest="last", type=edge, default="latest", metavar="Y", help="the same, not included (latest)"
     )
-    replay.add_argument("--partition", type=count, metavar="N", help="this partition alone")
+    replay.add_argument("--partition", type=count(0), metavar="N", help="this partition alone")
     replay.add_argument("--bucket", metavar="NAME", help="events of this bucket alone")
     replay.add_argument("--prefix", default="", metavar="PREFIX", help="of keys that begin so alone")
     replay.add_argument(
@@ -31,7 +31,7 @@ def _dead_letters(named: Subparsers, common: argparse.ArgumentParser) -> None:
     listing = command(named, "list", "dead_letters:listing", common, "list dead letters, the latest first")
     listing.add_argument("--reason", metavar="WORD", help="buried for this reason")
     listing.add_argument("--all", action="store_true", help="those that were replayed or discarded, too")
-    listing.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (50)")
+    listing.add_argument("--limit", type=count(1), default=50, metavar="N", help="at most so many (50)")
     show = command(named, "show", "dead_letters:show", common, "show one dead letter with its bytes")
     show.add_argument("id", metavar="ID", help="the dead letter's id, as listed: PARTITION:OFFSET of its origin")
     for name, help_text in (
@@ -41,5 +41,7 @@ def _dead_letters(named: Subparsers, common: argparse.ArgumentParser) -> None:
         act = command(named, name, f"dead_letters:{name}", common, help_text)
         act.add_argument("ids", nargs="*", metavar="ID", help="as listed; none: all that are left")
         act.add_argument("--reason", metavar="WORD", help="buried for this reason")
-        act.add_argument("--limit", type=count, default=10_000, metavar="N", help="at most so many not named (10000)")
+        act.add_argument(
+            "--limit", type=count(1), default=10_000, metavar="N", help="at most so many not named (10000)"
+        )
         changes(act)

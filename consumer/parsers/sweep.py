@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, count, exit_code, identity, seconds
+from consumer.parsing import Subparsers, command, count, directory, exit_code, identity, seconds
 
 RUNNING = -1  # as in beginning.py, which is not imported for --help
 
@@ -36,11 +36,15 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         help="take part in this sweep; running: in the bucket's, whose id nobody knows yet",
     )
     taking.add_argument(
-        "--dismiss", type=int, nargs="+", metavar="ID", help="want these no more, as status lists them (with --why)"
+        "--dismiss",
+        type=identity,
+        nargs="+",
+        metavar="ID",
+        help="want these no more, as status lists them (with --why)",
     )
-    sweep.add_argument("--workers", type=count, default=1, metavar="N", help="processes on this machine (1)")
+    sweep.add_argument("--workers", type=count(1), default=1, metavar="N", help="processes on this machine (1)")
     sweep.add_argument(
-        "--ranges", type=count, default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
+        "--ranges", type=count(0), default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
     )
     sweep.add_argument(
         "--margin",
@@ -53,6 +57,6 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe or --dismiss, kept")
     sweep.add_argument("--who", default=None, metavar="NAME", help="who believes or dismisses, kept (your user name)")
-    sweep.add_argument("--spool", metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
+    sweep.add_argument("--spool", type=directory, metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
     sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
     exit_code(sweep)

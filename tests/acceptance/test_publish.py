@@ -41,6 +41,14 @@ def test_init_makes_the_topic_and_the_consumer_fills_it(site):
     assert [change.why for _, change in published(site, 3) if change.act == "ignored"] == ["known"]
 
 
+def test_a_topic_that_the_broker_cannot_make_is_a_fault_that_names_the_options(site):
+    """It is there and answers: to wait for it, or to correct its address, would help nothing."""
+    refused = site.program.run("init", "--only", "kafka", "--replication", "9", "--apply")
+    assert refused.returncode == 2, refused.stderr
+    told = (f"{site.topic}.findings", "INVALID_REPLICATION_FACTOR", "--replication")
+    assert all(word in refused.stderr for word in told), refused.stderr
+
+
 def test_a_findings_topic_that_is_not_there_ends_the_consumer_and_names_the_way_out(site):
     """It does not run on, and let what it was to publish wait for ever."""
     ended = site.program.process("consume")

@@ -195,7 +195,7 @@ def test_a_column_that_is_no_checksum_of_the_content_is_not_believed(connection,
     [
         (("--rate", "fast"), {}, "--rate: 'fast'"),
         (("--for", "long"), {}, "--for: 'long'"),
-        (("--limit", "0"), {}, "--limit 0"),
+        (("--limit", "0"), {}, "--limit: '0'"),
         ((), {"RECONCILER_MAPPING__VERSION__SHA256": ""}, "mapping.version.sha256"),
     ],
 )

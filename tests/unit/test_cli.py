@@ -60,7 +60,7 @@ def test_common_options_stand_before_or_after_the_command():
     [
         "findings show", "findings note --why x", "findings ignore", "findings reopen", "findings list --after",
         "findings rules lift", "orphans show", "orphans approve", "orphans delete", "orphans undo",
-        "orphans list --after", "restore", "purge --older-than 0s", "suppress lift", "sweep --join",
+        "orphans list --after", "restore", "purge --older-than 0s", "suppress lift", "sweep --join", "sweep --dismiss",
     ],
 )  # fmt: skip
 def test_what_cannot_be_an_id_is_a_usage_error_that_names_it(words, number, capsys):
@@ -81,6 +81,18 @@ def test_a_limit_is_bounded_as_the_databases_numbers_are(words, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    ["findings list", "restore --all", "purge --older-than 0s", "scrub", "orphans delete"]
+    + [f"dead-letters {act}" for act in ("list", "replay", "discard")],
+)
+def test_a_limit_under_which_nothing_is_found_is_a_usage_error(words, capsys):
+    """Nothing is told as if there was nothing."""
+    with pytest.raises(SystemExit) as ended:
+        parse([*words.split(), "--limit", "0"])
+    assert (ended.value.code, "--limit: '0': must be at least 1" in capsys.readouterr().err) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         ("status --watch -1", "--watch: '-1': must be a duration"),
@@ -88,7 +100,7 @@ def test_a_limit_is_bounded_as_the_databases_numbers_are(words, capsys):
         ("sweep --margin inf", "--margin: 'inf': must be a duration"),
         ("scrub --margin -0.5", "--margin: '-0.5': must be a duration"),
         ("scrub --for 9999999d", "--for: '9999999d': must be a duration of at most a hundred years"),
-        ("scrub --rate 0", "--rate: '0': must be at least a byte a second"),
+        ("scrub --rate 0", "--rate: '0': must be at least 1"),
         ("purge --older-than 30", "--older-than: '30': must be a duration, a number with its unit"),
         ("orphans list --older-than month", "--older-than: 'month': must be a duration"),
         ("orphans list --larger-than much", "--larger-than: 'much': must be a number of bytes"),
@@ -96,6 +108,16 @@ def test_a_limit_is_bounded_as_the_databases_numbers_are(words, capsys):
         ("findings list --since soon", "--since: 'soon': must be a duration such as 90m, 24h or 7d, or a time"),
         ("report --until 0001-01-01", "--until: '0001-01-01': must be a duration"),
         ("suppress add --bucket b --until 9999-12-31T23:00-14:00", "14:00': must be a duration"),
+        ("init --partitions -3", "--partitions: '-3': must be at least 1"),
+        ("init --partitions 100001", "--partitions: '100001': must be at most 100000"),
+        ("init --replication 0", "--replication: '0': must be at least 1"),
+        ("sweep --workers 0", "--workers: '0': must be at least 1"),
+        ("sweep --spool /no/where", "--spool: '/no/where': is not a directory; make it, or name another"),
+        ("scrub --spool /no/where", "--spool: '/no/where': is not a directory; make it, or name another"),
+        ("scrub --limit many", "--limit: 'many': must be a whole number"),
+        ("findings list --depth 256", "--depth: '256': must be at most 255"),
+        ("orphans list --depth 0", "--depth: '0': must be at least 1"),
+        ("orphans list --limit -1", "--limit: '-1': must be at least 0"),
         ("replay --from 7days", "--from: '7days': must be an offset (1200), a time"),
     ],
 )
