@@ -6,12 +6,14 @@ out as in objects.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from xml.etree import ElementTree as ET
 
 from minio.notificationconfig import NotificationConfig, QueueConfig
 
-from reconcile.eventrules import EVENTS, EventRule, RulePlan, covers
+from reconcile.eventrules import EVENTS, EventRule, RulePlan, covers, target_name
+from reconcile.model import Misconfigured
 from reconcile.objects import Objects, asking
 
 RULE_ID = "storage-reconciler"
@@ -39,7 +41,8 @@ def apply(store: Objects, planned: RulePlan) -> RulePlan:
     rules = _read(store, planned.bucket)
     merged, lacking = _merged(rules, planned.arn, planned.events)
     if lacking:
-        _write(store, planned.bucket, merged)
+        with _naming(planned.arn):
+            _write(store, planned.bucket, merged)
     return RulePlan(planned.bucket, planned.arn, planned.events, lacking, _xml(rules), _xml(merged))
 
 
@@ -64,6 +67,20 @@ def _read(store: Objects, bucket: str) -> NotificationConfig:
 def _write(store: Objects, bucket: str, rules: NotificationConfig) -> None:
     with asking(f"event rules of {bucket!r}"):
         store.client.set_bucket_notification(bucket_name=bucket, config=rules)
+
+
+@contextmanager
+def _naming(arn: str) -> Iterator[None]:
+    """Say how a target comes to be that MinIO does not know; it names none, and may mean that of another's rule."""
+    try:
+        yield
+    except Misconfigured as refusal:
+        if "destination" not in str(refusal):
+            raise
+        raise Misconfigured(
+            f"{refusal} If that is {arn}, set MINIO_NOTIFY_KAFKA_*_{target_name(arn)} as init prints, and restart"
+            " MinIO; or name one that it has by --arn or stream.arn"
+        ) from refusal
 
 
 def _merged(rules: NotificationConfig, arn: str, events: Sequence[str]) -> tuple[NotificationConfig, tuple[str, ...]]:

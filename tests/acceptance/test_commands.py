@@ -142,6 +142,16 @@ def test_init_of_a_bucket_that_is_not_there_names_it(bare, program):
     assert "create it" in ended.stderr
 
 
+def test_init_with_a_target_that_minio_does_not_know_keeps_what_it_made_and_names_the_way_out(bare, program, bucket):
+    """Status 2; what came before the rule stands, and init may be run again."""
+    words = ("init", "--bucket", bucket, "--arn", "arn:minio:sqs::NOBODY:kafka", "--apply", "-o", "json")
+    ended = program.run(*words)
+    assert (ended.returncode, "set MINIO_NOTIFY_KAFKA_*_NOBODY" in ended.stderr) == (2, True), ended.stderr
+    done = {one["act"]: one["status"] for one in json.loads(ended.stdout)["acts"]}
+    assert (done["create schema"], done["add event rule"]) == ("done", "failed")
+    assert bare.execute("SELECT act FROM reconciler.history WHERE act = 'event rule added'").fetchall() == []
+
+
 def test_config_check_compares_the_mapping_with_the_tables(bare, program):
     """A column that is not there is a fault of the configuration, told with its key; secrets are not shown."""
     assert program.run("config", "check").returncode == 0

@@ -499,8 +499,9 @@ def test_a_rule_of_ours_that_lacks_an_event_is_completed(objects, minio, bucket,
 
 
 def test_a_target_that_minio_does_not_know_is_a_fault_of_configuration(bucket, eyes):
-    """The server's own words are passed on."""
-    with pytest.raises(Misconfigured, match="ARN"):
+    """The server's own words are passed on, with the target that they do not name, and the way out."""
+    told = r"destination ARN.* If that is arn:minio:sqs::NOBODY:kafka, set MINIO_NOTIFY_KAFKA_\*_NOBODY .*stream\.arn"
+    with pytest.raises(Misconfigured, match=told):
         bucketrules.apply(eyes, bucketrules.plan(eyes, bucket, "arn:minio:sqs::NOBODY:kafka"))
 
 
