@@ -31,9 +31,9 @@ def document(path: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise Misconfigured(f"{path}: cannot be read ({error.strerror}); name another with --config") from error
     except UnicodeDecodeError as error:
-        raise Misconfigured(f"{path}: is not UTF-8 text; TOML must be") from error
+        raise Misconfigured(f"{path}: is not UTF-8 text; save it as such, or name another with --config") from error
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{path}: is not TOML: {error}") from error
+        raise Misconfigured(f"{path}: is not TOML: {error}; mend it there, or name another with --config") from error
 
 
 def read_file(path: str) -> str:

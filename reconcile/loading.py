@@ -17,6 +17,7 @@ from reconcile.values import Unfit, fit, within
 PREFIX = "RECONCILER_"
 ELSEWHERE = re.compile(r"RECONCILER_(CONFIG|SERVERS|TOOLS|TEST_.*|KAFKA__.*)")  # read elsewhere
 INTERNAL = "internal"
+THERE = (PermissionError, IsADirectoryError, UnicodeDecodeError)  # so that what was written is a path
 MASK = "***"
 
 ReadFile = Callable[[str], str]
@@ -178,7 +179,9 @@ def from_file(key: str, path: str, source: str, place: Place, faults: list[str])
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         where = f"{key}_file" if source == "file" else source
-        faults.append(f"{where}: its file cannot be read ({reason}); name a readable file with the value in it")
+        quoted = f" = {path!r}" if isinstance(error, THERE) else ""
+        why = reason if quoted else f"{reason}; what is not there is not named, since it may be the secret itself"
+        faults.append(f"{where}{quoted}: its file cannot be read ({why}); name a readable file with the value in it")
 
 
 def text_of(read: ReadFile, path: str) -> str:

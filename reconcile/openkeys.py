@@ -62,7 +62,9 @@ def _from_text(
         elif isinstance(value, str | int | float | bool):
             yield f"{prefix}{name}", Written(value, "file")
         else:
-            faults.append(f"{section}.{prefix}{name}: must be a string, a number, true or false")
+            key = f"{section}.{prefix}{name}"
+            quoted = "***" if is_secret(key) else repr(value)
+            faults.append(f"{key} = {quoted}: must be a string, a number, true or false")
 
 
 def _from_environ(place: Place, section: str, faults: list[str]) -> Iterator[tuple[str, Written]]:

@@ -218,11 +218,11 @@ def test_configuration_is_found_in_order(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("content", [None, b"\xff", b"[stream\n"])
 def test_an_unusable_configuration_is_named(tmp_path, content):
-    """A file that is not there, not text or not TOML is a fault that names the file."""
+    """A file that is not there, not text or not TOML is a fault that names the file and the way out."""
     path = tmp_path / "x.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Misconfigured, match=re.escape(str(path))):
+    with pytest.raises(Misconfigured, match=f"{re.escape(str(path))}: .*; .*name another with --config"):
         Call(parse(["status", "--config", str(path)]), {}).document()
 
 

@@ -221,10 +221,30 @@ def test_a_file_is_not_read_where_the_environment_goes_before_it():
 def test_a_file_that_cannot_be_read_is_a_fault():
     """So are a value and its file at once."""
     [fault] = faults("", {"RECONCILER_DATABASE__URL_FILE": "/no"})
-    assert "RECONCILER_DATABASE__URL_FILE: its file cannot be read (No such file or directory)" in fault
+    assert "RECONCILER_DATABASE__URL_FILE: its file cannot be read (No such file or directory; " in fault
+    assert "/no'" not in fault, "it may be the secret itself, in the wrong variable"
     both = {"RECONCILER_MINIO__REGION": "a", "RECONCILER_MINIO__REGION_FILE": "/f"}
     [fault] = faults("", both, {"/f": "b"})
     assert "keep one of them" in fault
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (IsADirectoryError(21, "Is a directory"), "Is a directory"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "it is not text"),
+    ],
+)
+def test_a_file_that_is_there_and_cannot_be_read_is_named(error, why):
+    """What lies there is a path, and no secret in the wrong variable."""
+
+    def refusing(_: str) -> str:
+        raise error
+
+    with pytest.raises(Misconfigured) as raised:
+        load({}, {"RECONCILER_KAFKA__SASL_PASSWORD_FILE": "/run/key"}, refusing, needed=())
+    assert f"RECONCILER_KAFKA__SASL_PASSWORD_FILE = '/run/key': its file cannot be read ({why})" in str(raised.value)
 
 
 def test_no_secret_is_told():
