@@ -30,7 +30,7 @@ from consumer.events import Record
 from consumer.hold import Partition
 from consumer.kafka_faults import raised
 from consumer.kafka_login import Login
-from consumer.kafka_settings import Settings, faults, for_admin, for_consumer, for_producer
+from consumer.kafka_settings import Settings, for_admin, for_consumer, for_producer
 from consumer.logs import handed_on
 from reconcile.model import Misconfigured, Unavailable
 
@@ -235,9 +235,7 @@ class WantedTopic(NamedTuple):
 
 
 def open_consumer(kafka: Settings, note_trouble: Callable[[KafkaError], None] | None = None) -> Consumer:
-    """Make a consumer of a user's `[kafka]`; Misconfigured names what it may not say."""
-    if wrong := faults(kafka):
-        raise Misconfigured(*wrong)
+    """Make a consumer of a user's `[kafka]`."""
     return made(Consumer, for_consumer(kafka) | {"error_cb": note_trouble or _ignore})
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconcile.rules import OURS_TO_SET
+
 Settings = Mapping[str, object]  # a user's [kafka] and [kafka.topic] in one
 
-SAFETY: Settings = {"enable.auto.commit": False, "enable.auto.offset.store": False}
+SAFETY: Settings = dict.fromkeys(OURS_TO_SET, False)
 NO_GROUP = "storage-reconciler-reads-beside"  # the driver wants a name; nobody joins it
 CONSUMER_DEFAULTS: Settings = {
     "auto.offset.reset": "earliest",
@@ -41,16 +43,6 @@ CONSUMER_ONLY = (
 )
 
 
-def faults(kafka: Settings) -> list[str]:
-    """Return what a user sets that would lose records."""
-    return [
-        f'[kafka] "{name}" is {kafka[name]!r}: it must be {_word(ours)}, because an offset is committed only after the '
-        "outcome of its event. Remove the line."
-        for name, ours in SAFETY.items()
-        if _word(kafka.get(name, ours)) != _word(ours)
-    ]
-
-
 def for_consumer(kafka: Settings) -> dict[str, object]:
     """Return the settings of a consumer."""
     classic = kafka.get("group.protocol", "classic") == "classic"
@@ -65,7 +57,3 @@ def for_producer(kafka: Settings) -> dict[str, object]:
 def for_admin(kafka: Settings) -> dict[str, object]:
     """Return the settings that concern more than consumers."""
     return {name: value for name, value in kafka.items() if not name.startswith(CONSUMER_ONLY)}
-
-
-def _word(value: object) -> str:
-    return str(value).lower()

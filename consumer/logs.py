@@ -13,10 +13,10 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from reconcile.human import visible
+from reconcile.values import MASK
 
 log = structlog.get_logger("driver")
 LEVELS = ("debug", "info", "warning", "error")
-MASK = "***"
 SECRETIVE = re.compile(r"password|secret|passphrase|token|credential|authorization", re.IGNORECASE)
 IN_URL = re.compile(r"(?<=://)([^\s:/@]*):([^\s/@]+)@")
 IN_WORDS = re.compile(r"\b(password|passfile|sslpassword)=('[^']*'|\S+)", re.IGNORECASE)

@@ -16,6 +16,14 @@ FORMATS = ("table", "json", "jsonl", "csv", "html")
 LEVELS = ("debug", "info", "warning", "error")
 STATES = ("suspected", "open", "ignored", "approved", "resolved", "deleted", "all")
 KINDS = ("missing", "orphan", "mismatch", "leftover")
+FILTERS = {
+    "bucket": "in this bucket",
+    "prefix": "whose key begins so",
+    "group": "of this group",
+    "owner": "of this owner",
+    "cause": "whose cause contains this",
+    "principal": "named by an event of this principal",
+}
 MOST_DEPTH = 255  # what one of PostgreSQL's patterns may repeat
 MOST = 2**63 - 1  # what the database keeps as a number
 Kind = TypeVar("Kind")
@@ -132,19 +140,17 @@ def listed(parser: argparse.ArgumentParser, groupings: Iterable[str]) -> None:
     parser.add_argument("--after", type=identity, metavar="ID", help="go on after this one")
 
 
-def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS) -> None:
+def choosing(parser: argparse.ArgumentParser, kinds: Iterable[str] = KINDS, names: Iterable[str] = FILTERS) -> None:
     """Add the filter of findings; commands/choosing.py reads it."""
     parser.add_argument("--kind", action="append", choices=tuple(kinds), help="of this kind (repeatable)")
-    for name, help_text in (
-        ("bucket", "in this bucket"),
-        ("prefix", "whose key begins so"),
-        ("group", "of this group"),
-        ("owner", "of this owner"),
-        ("cause", "whose cause contains this"),
-        ("principal", "named by an event of this principal"),
-    ):
-        parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
+    filters(parser, names)
     parser.add_argument("--held", action="store_true", help="held by the brake")
     parser.add_argument(
         "--since", type=moment, metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)"
     )
+
+
+def filters(parser: argparse.ArgumentParser, names: Iterable[str] = FILTERS) -> None:
+    """Add what a finding is of."""
+    for name in names:
+        parser.add_argument(f"--{name}", metavar="TEXT", help=FILTERS[name])

@@ -108,11 +108,12 @@ def split_name(written: str) -> tuple[str | None, str] | None:
     found = re.fullmatch(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)', written)
     if found is None:
         return None
-    schema, table = (_unquoted(part) if part else None for part in found.groups())
+    schema, table = (unquoted(part) if part else None for part in found.groups())
     return (schema, table) if table else None
 
 
-def _unquoted(name: str) -> str:
+def unquoted(name: str) -> str:
+    """Return a name as it is, written with PostgreSQL's quotes or without."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 

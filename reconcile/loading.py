@@ -12,13 +12,12 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-from reconcile.values import Unfit, fit, within
+from reconcile.values import MASK, Unfit, fit, within
 
 PREFIX = "RECONCILER_"
 ELSEWHERE = re.compile(r"RECONCILER_(CONFIG|SERVERS|TOOLS|TEST_.*|KAFKA__.*)")  # read elsewhere
 INTERNAL = "internal"
 THERE = (PermissionError, IsADirectoryError, UnicodeDecodeError)  # so that what was written is a path
-MASK = "***"
 
 ReadFile = Callable[[str], str]
 Shape = TypeVar("Shape")

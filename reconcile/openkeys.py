@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from reconcile.loading import PREFIX, Place, Written, from_file, overridden, variable
+from reconcile.values import MASK
 
 Scalar: TypeAlias = str | int | float | bool
 SECRETIVE = re.compile(
@@ -63,7 +64,7 @@ def _from_text(
             yield f"{prefix}{name}", Written(value, "file")
         else:
             key = f"{section}.{prefix}{name}"
-            quoted = "***" if is_secret(key) else repr(value)
+            quoted = MASK if is_secret(key) else repr(value)
             faults.append(f"{key} = {quoted}: must be a string, a number, true or false")
 
 

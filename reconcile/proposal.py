@@ -20,6 +20,7 @@ KEYS = (
 SIZES = ("size", "size_bytes", "file_size", "filesize", "byte_size", "content_length", "bytes", "length")
 STATES = ("status", "state", "upload_status", "file_status", "lifecycle_state")
 FILES = ("file_id", "storage_file_id", "document_id", "asset_id", "attachment_id", "media_id", "object_id")
+DELETED = ("deleted_at", "is_deleted", "deleted", "removed_at", "deleted_on")
 OPTIONAL: tuple[tuple[str, tuple[str, ...], frozenset[Family]], ...] = (
     ("size", SIZES, WHOLE),
     ("etag", ("etag", "e_tag", "object_etag"), TEXT),
@@ -27,7 +28,7 @@ OPTIONAL: tuple[tuple[str, tuple[str, ...], frozenset[Family]], ...] = (
     ("created_at", ("created_at", "uploaded_at", "inserted_at", "created", "created_on", "creation_date"), MOMENTS),
     ("number", ("version_number", "version_no", "revision_number", "revision", "version", "number"), WHOLE),
     ("sha256", ("sha256", "content_sha256", "checksum_sha256", "sha256_hash"), TEXT | {Family.BYTES}),
-    ("deleted", ("deleted_at", "is_deleted", "deleted", "removed_at", "deleted_on"), DELETIONS),
+    ("deleted", DELETED, DELETIONS),
 )
 GROUPS = ("bucket_type", "category", "file_type", "kind", "type", "tenant_id", "project_id")
 OWNERS = ("owner_id", "owner", "user_id", "uploaded_by", "created_by", "account_id", "tenant_id")
@@ -189,15 +190,11 @@ def columns(found: Guess) -> list[Choice]:
         if column is not None and column.name not in {found.key.name, found.file_id}:
             choices.append(_optional(f"version.{name}", column))
     if found.file is not None:
-        gone = named(found.file.table, dict(_names())["deleted"], DELETIONS)
+        gone = named(found.file.table, DELETED, DELETIONS)
         choices += [_optional("file.deleted", gone)] if gone else []
     for key, words in (("group", GROUPS), ("owner", OWNERS)):
         choices += _of_either(key, words, found)
     return choices
-
-
-def _names() -> list[tuple[str, tuple[str, ...]]]:
-    return [(name, words) for name, words, _ in OPTIONAL]
 
 
 def _optional(key: str, column: Column) -> Choice:

@@ -23,6 +23,7 @@ URLS = ("postgresql://", "postgres://")
 LEAST_CANARY = timedelta(seconds=10)
 ARN = re.compile(r"arn:minio:sqs:[^:]*:[^:]+:kafka")
 DIALECTS = ("minio", "minio-listen")  # a test holds them to those of consumer/events.py
+NO_KAFKA = 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
 OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
 
 
@@ -79,7 +80,7 @@ def _stream(settings: Settings) -> Iterator[str]:
             " whose keys are not URL-encoded"
         )
     if settings.kafka and "bootstrap.servers" not in settings.kafka:
-        yield 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
+        yield NO_KAFKA
     for key in OURS_TO_SET:
         if str(settings.kafka.get(key, "false")).lower() != "false":
             yield f"kafka.{key}: an offset is committed only after what came of its event; remove the key"

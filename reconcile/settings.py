@@ -17,9 +17,8 @@ from reconcile.filters import OURS
 from reconcile.loading import INTERNAL, Leaf, Place, ReadFile, Written, build, leaves, typed, variable, written
 from reconcile.model import Brake, Misconfigured, Policy
 from reconcile.openkeys import Scalar, is_secret, open_keys, scalar
-from reconcile.values import masked_url, shown
+from reconcile.values import MASK, masked_url, shown
 
-MASK = "***"
 SERVERS = ("database.url", "minio.endpoint", "minio.access_key", "minio.secret_key")
 NEEDED = (*SERVERS, "mapping.version.table", "mapping.version.key")
 
@@ -243,7 +242,7 @@ def load(
     kafka, topic = open_keys(Place(text, environ, read_file), faults)
     ours = {section: value for section, value in text.items() if section != "kafka"}
     found = written(KNOWN, Place(ours, environ, read_file), faults)
-    values = typed(KNOWN, found, faults)
+    values: dict[str, object] = {**typed(KNOWN, found, faults), "kafka": kafka}
     settings = _assemble(values, found, kafka, topic)
     faults += [_unset(key) for key in needed if not values.get(key, key in found)]
     faults += rules.broken(settings)
@@ -280,6 +279,8 @@ def _assemble(
 
 
 def _unset(key: str) -> str:
+    if key == "kafka":
+        return rules.NO_KAFKA
     section, _, name = key.rpartition(".")
     return f"{key}: is needed and has no value; set {name} under [{section}], or {variable(key)}"
 
@@ -296,4 +297,4 @@ def show(settings: Settings) -> list[tuple[str, str, str]]:
 def _shown(leaf: Leaf, value: object) -> str:
     if not leaf.secret or not value:
         return shown(value)
-    return masked_url(str(value), MASK) if leaf.key == "database.url" else MASK
+    return masked_url(str(value)) if leaf.key == "database.url" else MASK

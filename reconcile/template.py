@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from reconcile.columns import unquoted
+
 LAZY = "%"  # in a part's shape: where its repetition may be turned lazy
 PIECE = re.compile(
     r"(?P<literal>(?:[^{}]|\{\{|\}\})+)"
@@ -65,7 +67,7 @@ def parse(text: str) -> Template:
         if piece["literal"]:
             literals[-1] += piece["literal"].replace("{{", "{").replace("}}", "}")
             continue
-        ref = Ref(piece["table"] or "version", _unquoted(piece["column"]))
+        ref = Ref(piece["table"] or "version", unquoted(piece["column"]))
         parts.append(ref)
         literals.append("")
         if piece["segment"]:
@@ -73,10 +75,6 @@ def parse(text: str) -> Template:
     if not parts:
         raise BadTemplate("names no column; write at least one part such as {version.id}")
     return Template(tuple(literals), tuple(parts), frozenset(segments))
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def compose(template: Template, values: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+MASK = "***"  # what is shown for a secret
 UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 TERM = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
@@ -194,7 +195,7 @@ def duration_text(value: timedelta) -> str:
     return "".join(found) or "0s"
 
 
-def masked_url(url: str, mask: str) -> str:
+def masked_url(url: str) -> str:
     """Return user, host, port and database of a connection URL; whatever might hold a secret is masked.
 
     A password with an unescaped '/', '?' or '#' splits elsewhere than its author thinks, so a URL that has its '@'
@@ -202,7 +203,7 @@ def masked_url(url: str, mask: str) -> str:
     """
     split = urlsplit(url)
     if url.count("@") != 1 or "@" not in split.netloc or not split.scheme.startswith("postgres"):
-        return mask
+        return MASK
     user, _, host = split.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
-    return f"{split.scheme}://{name}{f':{mask}' if colon else ''}@{host}{split.path}"
+    return f"{split.scheme}://{name}{f':{MASK}' if colon else ''}@{host}{split.path}"

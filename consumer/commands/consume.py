@@ -27,7 +27,7 @@ END_WITHIN_S = 4.5  # whatever still runs then is cut off, which is no different
 
 def consume(call: Call) -> Answer:
     """Consume until a signal says that it is enough; with --dry-run only say what would run."""
-    settings = call.settings(*NEEDED)
+    settings = call.settings(*NEEDED, "kafka")
     faults = preconditions(settings)
     if faults:
         raise Misconfigured(*faults)
@@ -46,8 +46,6 @@ def consume(call: Call) -> Answer:
 def preconditions(settings: Settings) -> list[str]:
     """Return everything that has to be put right before anything is consumed."""
     faults = []
-    if not settings.kafka:
-        faults.append('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
     with database(settings) as opened, opened.use() as connection, inquiry.explaining():
         missing = pending(connection)
         if missing:

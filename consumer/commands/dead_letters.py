@@ -15,7 +15,6 @@ from consumer import deadletters
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
-from consumer.commands.replay import NO_KAFKA
 from consumer.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
 from consumer.kafka_range import RangeReader
 from consumer.letters import Buried, Origin
@@ -219,9 +218,7 @@ class Topic(NamedTuple):
 @contextmanager
 def reading(call: Call) -> Iterator[tuple[Settings, Database, Topic]]:
     """Open the dead letter topic and the database."""
-    settings = call.settings(*NEEDED)
-    if not settings.kafka:
-        raise Misconfigured(NO_KAFKA)
+    settings = call.settings(*NEEDED, "kafka")
     with (
         database(settings) as opened,
         RangeReader(settings.stream.dead_letter_topic, Kafka(settings)) as reader,

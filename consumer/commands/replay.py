@@ -22,14 +22,10 @@ from reconcile.renewal import Kafka
 from reconcile.settings import NEEDED
 from reconcile.values import before, shown
 
-NO_KAFKA = 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
-
 
 def replay(call: Call) -> Answer:
     """Replay a range."""
-    settings, options = call.settings(*NEEDED), call.options
-    if not settings.kafka:
-        raise Misconfigured(NO_KAFKA)
+    settings, options = call.settings(*NEEDED, "kafka"), call.options
     if options.bucket:
         require_bucket(settings, options.bucket)
     first, last = (before(now(), said) for said in (options.first, options.last))

@@ -8,20 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from consumer.beginning import Leased
 from consumer.commands import output
-from consumer.commands.answer import Answer, Exit, Failure, failure_of
+from consumer.commands.answer import Answer
+from consumer.commands.buckets import answered, buckets_of, each
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
-from consumer.commands.sweep import buckets_of
 from consumer.scrubbing import Scrubbing, Wanted
 from consumer.sweeping import Progress
 from reconcile import cycle
-from reconcile.drift import HELD_BY_BRAKE
 from reconcile.human import size as in_words
-from reconcile.model import Misconfigured, Unavailable
+from reconcile.model import Misconfigured
 from reconcile.opening import objects
-from reconcile.report import Section
 from reconcile.scrub import Bounds
 from reconcile.scrubreport import ScrubReport, drifts, metrics, shown
 from reconcile.settings import NEEDED, Settings
@@ -34,40 +31,15 @@ def scrub(call: Call) -> Answer:
     buckets = [options.bucket] if options.bucket else in_turn(settings)
     if len(buckets) > 1 and options.metrics_file:
         raise Misconfigured(f"the buckets are {', '.join(buckets)}; name one with --bucket for --metrics-file")
-    reports: list[ScrubReport] = []
-    failures: list[Failure] = []
-    for bucket in buckets:  # what becomes of one bucket is nothing to the others
-        try:
-            report, error = scrubbed(settings, replace(wanted, bucket=bucket))
-        except Leased as leased:
-            failures.append(Failure(Exit.LEASED, (str(leased),)))
-        except (Misconfigured, Unavailable) as fault:
-            failures.append(failure_of(fault))
-        else:
-            reports.append(report)
-            failures += [failure_of(error)] if error else []
-    return answer(reports, failures, options.metrics_file)
-
-
-def answer(reports: list[ScrubReport], failures: list[Failure], metrics_file: str | None) -> Answer:
-    """Return the reports as one answer."""
-    faults = tuple(fault for one in failures for fault in one.faults)
-    failure = Failure(failures[0].status, faults) if failures else None
+    reports, failure = each(buckets, lambda bucket: scrubbed(settings, replace(wanted, bucket=bucket)))
     if not reports:
         return Answer("", failure=failure)
-    if metrics_file:
-        output.replace(Path(metrics_file), metrics(reports[0]), "--metrics-file")
-    parts = [shown(one) for one in reports]
-    numbered = tuple(replace(part, name=f"{part.name}_{at}") for at, part in enumerate(parts, 1))
-    listed = replace(reports[0], drifts=[one for report in reports for one in report.drifts])
-    return Answer(
-        parts[0] if len(parts) == 1 else Section("scrubs", "", {}, numbered),
-        reports[0].began_at,
-        drift=any(one.total_drifts for one in reports),
-        held=any(one.state == "held" or one.totals.get(HELD_BY_BRAKE) for one in reports),
+    if options.metrics_file:
+        output.replace(Path(options.metrics_file), metrics(reports[0]), "--metrics-file")
+    return replace(
+        answered("scrubs", reports, failure, shown, drifts),
+        now=reports[0].began_at,
         incomplete=any(one.totals.get("unknown") for one in reports),
-        failure=failure,
-        lines=drifts(listed),
     )
 
 

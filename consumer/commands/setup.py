@@ -82,7 +82,7 @@ def sql_only(call: Call) -> Answer:
 def needed(only: str | None, named: Sequence[str] | None) -> tuple[str, ...]:
     """Return the keys that must have a value for what is to be prepared."""
     if only == "kafka":
-        return ()
+        return ("kafka",)
     if only == "database":
         return DATABASE
     if only == "bucket" and named:
@@ -125,8 +125,6 @@ class Maker:
     def topics(self, partitions: int, replication: int) -> list[Act]:
         """Return the creation of each topic that is lacking."""
         kafka, stream = self.settings.kafka, self.settings.stream
-        if not kafka:
-            raise Misconfigured('kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]')
         wanted = [
             WantedTopic(stream.topic, partitions, replication),
             WantedTopic(stream.dead_letter_topic, 1, replication),

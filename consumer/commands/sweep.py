@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from consumer.beginning import Leased
 from consumer.commands import output
-from consumer.commands.answer import Answer, Exit, Failure, failure_of
+from consumer.commands.answer import Answer
+from consumer.commands.buckets import answered, buckets_of, each
 from consumer.commands.call import Call, database
 from consumer.commands.dismissing import dismiss
 from consumer.commands.display import Display
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
-from reconcile.drift import HELD_BY_BRAKE, SweepReport
-from reconcile.model import Misconfigured, Unavailable
-from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
-from reconcile.report import Section
+from reconcile.drift import SweepReport
+from reconcile.model import Misconfigured
+from reconcile.opening import objects
 from reconcile.settings import NEEDED, Settings
 from reconcile.sweepmetrics import metrics
 from reconcile.sweeppage import page
@@ -38,42 +36,17 @@ def sweep(call: Call) -> Answer:
     buckets = [options.bucket] if options.bucket else buckets_of(settings)
     if len(buckets) > 1 and (options.format == "html" or options.join or options.listing or options.metrics_file):
         raise Misconfigured(f"the buckets are {', '.join(buckets)}; name one with --bucket for this")
-    reports: list[SweepReport] = []
-    failures: list[Failure] = []
-    for bucket in buckets:  # what becomes of one bucket is nothing to the others
-        try:
-            reports.append(swept(call, settings, bucket))
-        except Leased as error:
-            failures.append(Failure(Exit.LEASED, (str(error),)))
-        except (Misconfigured, Unavailable) as error:
-            failures.append(failure_of(error))
-    failure = (
-        Failure(failures[0].status, tuple(fault for one in failures for fault in one.faults)) if failures else None
-    )
+    reports, failure = each(buckets, lambda bucket: (swept(call, settings, bucket), None))
     if not reports:
         return Answer("", failure=failure)
     if options.metrics_file:
         output.replace(Path(options.metrics_file), metrics(reports[0]), "--metrics-file")
-    parts = [shown(one) for one in reports]
-    whole = parts[0] if len(parts) == 1 else Section("sweeps", "", {}, _numbered(parts))
-    return Answer(
-        whole,
-        reports[0].finished_at,
-        drift=any(one.total_drifts for one in reports),
-        held=any(one.state == "held" or one.totals.get(HELD_BY_BRAKE) for one in reports),
+    return replace(
+        answered("sweeps", reports, failure, shown, drifts),
+        now=reports[0].finished_at,
         incomplete=any(one.state == "incomplete" for one in reports),
-        failure=failure,
         page=lambda: page(reports[0]),
-        lines=drifts(replace(reports[0], drifts=[one for report in reports for one in report.drifts])),
     )
-
-
-def buckets_of(settings: Settings) -> list[str]:
-    """Return the buckets that the configuration names, or else the rows."""
-    if named := named_buckets(settings):
-        return named
-    with database(settings) as opened, objects(settings) as store, opened.use() as connection:
-        return all_buckets(settings, connection, world(settings, opened, store, "sweep", mapping(settings, opened)))
 
 
 def swept(call: Call, settings: Settings, bucket: str) -> SweepReport:
@@ -148,7 +121,3 @@ class Workers:
             command = [sys.executable, "-c", ENTRY, *words]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
             self._running.append(process)
-
-
-def _numbered(parts: Sequence[Section]) -> tuple[Section, ...]:
-    return tuple(replace(part, name=f"{part.name}_{at}") for at, part in enumerate(parts, 1))

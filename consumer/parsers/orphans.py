@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import (
-    Subparsers,
-    changes,
-    command,
-    count,
-    duration,
-    exit_code,
-    family,
-    identity,
-    listed,
-    moment,
-    size,
-)
+from consumer import parsing
+from consumer.parsing import Subparsers, changes, command, count, duration, exit_code, family, identity, listed, size
 
 KINDS = ("orphan", "leftover")
 GROUPINGS = ("prefix", "cause", "principal", "bucket", "kind", "state")
@@ -75,20 +64,10 @@ def _delete(named: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def choosing(parser: argparse.ArgumentParser) -> None:
     """Add the filter of orphans; commands/choosing.py reads it."""
-    parser.add_argument("--kind", action="append", choices=KINDS, help="of this kind (repeatable)")
-    for name, help_text in (
-        ("bucket", "in this bucket"),
-        ("prefix", "whose key begins so"),
-        ("principal", "named by an event of this principal"),
-    ):
-        parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
+    parsing.choosing(parser, KINDS, ("bucket", "prefix", "principal"))
     parser.add_argument(
         "--older-than", type=duration, metavar="DURATION", help="whose object was written longer ago (30d)"
     )
     parser.add_argument("--larger-than", type=size, metavar="SIZE", help="of at least so many bytes (10MiB)")
     parser.add_argument("--cause", dest="suggested", choices=CAUSES, help="whose suggested cause is this")
-    parser.add_argument(
-        "--since", type=moment, metavar="TIME", help="suspected since: a duration ago (24h), or a time (2025-01-31)"
-    )
-    parser.add_argument("--held", action="store_true", help="held by the brake")
     parser.set_defaults(group=None, owner=None, cause=None)

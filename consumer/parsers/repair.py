@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, count, duration, identity
-
-FILTERS = (
-    ("bucket", "in this bucket"),
-    ("prefix", "whose key begins so"),
-    ("group", "of this group"),
-    ("owner", "of this owner"),
-    ("cause", "whose cause contains this"),
-    ("principal", "named by an event of this principal"),
-)
+from consumer.parsing import Subparsers, changes, command, count, duration, filters, identity
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -59,6 +50,5 @@ def _restore(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def _missing(parser: argparse.ArgumentParser) -> None:
     """Add the filter of findings of missing objects; commands/choosing.py reads it."""
-    for name, help_text in FILTERS:
-        parser.add_argument(f"--{name}", metavar="TEXT", help=help_text)
+    filters(parser)
     parser.set_defaults(kind=["missing"], since=None, held=False, state=None)

@@ -24,6 +24,7 @@ from tests.support.configuration import faults
         ("kafka = {'bootstrap.servers' = ['a']}", "servers = ['a']: must be a string, a number, true or false"),
         ("kafka = {'sasl.password' = ['a']}", "kafka.sasl.password = ***: must be a string"),
         ("kafka = {'bootstrap.servers' = 'a', 'enable.auto.commit' = true}", "kafka.enable.auto.commit"),
+        ("kafka = {'bootstrap.servers' = 'a', 'enable.auto.offset.store' = 'TRUE'}", "kafka.enable.auto.offset.store"),
         ("flagging = true", "no column is mapped that could carry a flag"),
         ("[mapping]\nversion = {table = 'a.b.c', key = 'k'}", "must be table or schema.table"),
         ("[mapping]\nversion = {table = 't', key = 'a{version.b'}", "has a part at '{version.b'"),

@@ -1,0 +1,63 @@
+"""What `sweep` and `scrub` do alike: bucket after bucket, each for itself, and one answer of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from consumer.beginning import Leased
+from consumer.commands.answer import Answer, Failure, failure_of
+from consumer.commands.call import database
+from reconcile.drift import HELD_BY_BRAKE, SweepReport
+from reconcile.model import Misconfigured, Unavailable
+from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
+from reconcile.report import Section, Table
+from reconcile.scrubreport import ScrubReport
+from reconcile.settings import Settings
+
+Report = TypeVar("Report", SweepReport, ScrubReport)
+
+
+def buckets_of(settings: Settings) -> list[str]:
+    """Return the buckets that the configuration names, or else the rows."""
+    if named := named_buckets(settings):
+        return named
+    with database(settings) as opened, objects(settings) as store, opened.use() as connection:
+        return all_buckets(settings, connection, world(settings, opened, store, "sweep", mapping(settings, opened)))
+
+
+def each(
+    buckets: Iterable[str], done: Callable[[str], tuple[Report, Exception | None]]
+) -> tuple[list[Report], Failure | None]:
+    """Return what came of each, and all that failed as one: what becomes of one bucket is nothing to the others."""
+    reports, failures = list[Report](), list[Failure]()
+    for bucket in buckets:
+        try:
+            report, error = done(bucket)
+        except (Leased, Misconfigured, Unavailable) as fault:
+            failures.append(failure_of(fault))
+        else:
+            reports.append(report)
+            failures += [failure_of(error)] if error else []
+    faults = tuple(fault for one in failures for fault in one.faults)
+    return reports, Failure(failures[0].status, faults) if failures else None
+
+
+def answered(
+    name: str,
+    reports: Sequence[Report],
+    failure: Failure | None,
+    shown: Callable[[Report], Section],
+    drifts: Callable[[Report], Table],
+) -> Answer:
+    """Return the reports, of which there is one at least, as one answer."""
+    parts = [shown(one) for one in reports]
+    numbered = tuple(replace(part, name=f"{part.name}_{at}") for at, part in enumerate(parts, 1))
+    return Answer(
+        parts[0] if len(parts) == 1 else Section(name, "", {}, numbered),
+        drift=any(one.total_drifts for one in reports),
+        held=any(one.state == "held" or one.totals.get(HELD_BY_BRAKE) for one in reports),
+        failure=failure,
+        lines=drifts(replace(reports[0], drifts=[one for report in reports for one in report.drifts])),
+    )
