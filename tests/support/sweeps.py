@@ -43,7 +43,11 @@ def held(program: command.Program, *words: str, **changed: str) -> dict:
 
 
 def found(report: dict) -> set[tuple[str, str]]:
+    """Return the drifts of a report, whose tables must come to as many."""
     assert report["total_drifts"] == len(report["drifts"])
+    kinds = {one["kind"]: one["found"] for one in report["by_kind"]}
+    assert sum(kinds.values()) == report["total_drifts"]
+    assert {kind: sum(age[kind] for age in report["by_age"]) for kind in kinds} == kinds
     return {(one["kind"], one["key"]) for one in report["drifts"]}
 
 
