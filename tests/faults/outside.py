@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import confluent_kafka as ck
 import psycopg
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError
 
 from tests.faults.mutants import EARLY, FALSE, LOST, NEVER_AWAY
 from tests.faults.plant import PACE_S, PARTITIONS, Plant, key, what
@@ -49,7 +51,7 @@ class Outside:
             closing(ck.Consumer({**settings, "group.id": secrets.token_hex(4)})) as reader,
         ):
             while not self.plant.stopping.is_set():
-                with suppress(ck.KafkaException, psycopg.Error):
+                with suppress(ck.KafkaException, psycopg.Error, MinioException, HTTPError):
                     self.check(asker, reader)
                 self.plant.stopping.wait(2 * PACE_S)
 
@@ -87,8 +89,17 @@ class Outside:
         return found | {one for one in keys if one.startswith("returned/") and self._is_back(one)}
 
     def _is_back(self, one: str) -> bool:
-        directory = self.plant.objects.directory
-        return directory is not None and (directory / one / "xl.meta").exists()
+        """Tell whether an object is there again: its removal, if it is read after that, comes to nothing."""
+        directory, site = self.plant.objects.directory, self.plant.site
+        if directory is not None:
+            return (directory / one / "xl.meta").exists()
+        try:
+            site.client.stat_object(bucket_name=site.bucket, object_name=one)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return False
+            raise
+        return True
 
     def _read_letters(self, reader: ck.Consumer) -> None:
         """Read the dead letter topic to its present end."""
