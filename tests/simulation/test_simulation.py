@@ -35,6 +35,7 @@ def test_whatever_is_broken_is_noticed(name):
     """With one thing broken in the code, some story does not hold."""
     ran = run(0, ENOUGH, name, short=False)
     assert ran.failed, f"{ran.stories} stories held"
+    assert not ran.failed.startswith("Traceback"), ran.failed  # it is to do wrong, not to crash
 
 
 def test_a_story_is_told_by_its_seed():
