@@ -21,11 +21,13 @@ RARE = {"life: approved, other", "life: ignored, foreign"}  # once in some ten t
 INVARIANTS = {
     "invariant 1: flagged on a proven absence",
     "invariant 1: nothing was proven",
+    "invariant 1: purged on a proven absence",
     "invariant 2: a drift was passed",
     "invariant 2: poison was passed",
     "invariant 3: beside a row that the application held",
     "invariant 4: decided on what was looked at since",
     "invariant 4: flagged after its grace",
+    "invariant 4: opened after its grace",
     "invariant 5: a status was given back",
     "invariant 6: a deletion rested on an approval",
     "invariant 7: held by a window",

@@ -13,9 +13,10 @@ import pytest
 
 from consumer import hold, loop
 from reconcile import compare, life, reconciler, restraint, sweep, verdict
-from reconcile.model import Absent, Drift, Foreign, Kind, State, Unknown
+from reconcile.model import Absent, Drift, Foreign, Kind, State, Undecided, Unknown
 from reconcile.steps import GiveBack, Tally
 from reconcile.triage import Deed
+from tests.simulation.story import Story
 
 Broken = Callable[..., Any]
 
@@ -39,6 +40,32 @@ def unknown_is_absent(real: Broken) -> Broken:
         return real(row, finding, Absent("NoSuchKey") if isinstance(side, Unknown) else side, *hashed)
 
     return broken
+
+
+def unknown_is_an_orphan(real: Broken) -> Broken:
+    """Take a time-out for an object that no row names."""
+
+    def broken(rows, side, *version):
+        said = real(rows, side, *version)
+        return Drift(Kind.ORPHAN, "no row names it") if isinstance(side, Unknown) and not rows else said
+
+    return broken
+
+
+def purged_on_a_time_out(real: Broken) -> Broken:
+    """Purge what no HEAD was answered of."""
+
+    def broken(self, subject, *given):
+        if self.act is life.Input.PURGE and isinstance(subject.verdict, Undecided):
+            subject = subject._replace(verdict=Drift(Kind.MISSING, "it timed out"))
+        return real(self, subject, *given)
+
+    return broken
+
+
+def at_once_for_objects(real: Broken) -> Broken:
+    """Give no grace to what no row names."""
+    return lambda kind, *given: timedelta(0) if kind in life.OF_OBJECTS else real(kind, *given)
 
 
 def foreign_is_ours(real: Broken) -> Broken:
@@ -129,6 +156,8 @@ def giving(value: Any) -> Callable[[Any], Any]:
 
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "1: a time-out is an absence": patched(life, "judge_row", unknown_is_absent),
+    "1: an orphan on a time-out": patched(life, "judge_object", unknown_is_an_orphan),
+    "1: purged on a time-out": patched(Deed, "_changed", purged_on_a_time_out),
     "2: held events are passed": patched(hold._Offsets, "may_commit", lambda _: lambda self: self.next_offset),  # noqa: SLF001
     "2: committed before the outcome": patched(loop.Consumer, "glance", commits_too_soon),
     "2: poison is dropped": patched(loop, "decode_all", lambda real: lambda *a, **k: real(*a, **k)._replace(poison=[])),
@@ -137,6 +166,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "4: a grace is over at once": patched(
         life, "_grace_over", lambda _: lambda subject, *__: subject.finding is not None
     ),
+    "4: orphans have no grace": patched(life, "grace", at_once_for_objects),
     "4: what changed since the look does not count": patched(reconciler, "overtaken", giving(value=False)),
     "5: no status is given back": patched(life, "_with_effect", without_effect),
     "5: another status is given back": patched(life, "_with_effect", always_active),
@@ -165,4 +195,16 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "9: flagged while observing": patched(
         life, "_may_flag", lambda real: lambda row, policy: real(row, replace(policy, flagging=True))
     ),
+}
+
+
+def has(*wanted: tuple[str, Any]) -> Callable[[Story], bool]:
+    """Return whether a story has something of each: a verb, and what it says first (None: whatever it says)."""
+    return lambda story: all(
+        any(one.verb == verb and said in (None, *one.args[:1]) for one in story.actions) for verb, said in wanted
+    )
+
+
+NEEDS: dict[str, Callable[[Story], bool]] = {  # what a story must have to show a mutant, of those that few show
+    "1: purged on a time-out": has(("person", "purge"), ("fault", "slow")),
 }

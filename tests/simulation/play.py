@@ -23,7 +23,8 @@ from tests.simulation.servers import Servers
 from tests.simulation.stepped import BUCKET, Faults, SteppedWorld
 from tests.simulation.story import Action, Story
 from tests.simulation.sweeping import swept
-from tests.simulation.watch import Violated, Watch
+from tests.simulation.violated import Violated
+from tests.simulation.watch import Watch
 
 MISSING_GRACE, ORPHAN_GRACE, LOOK_MOST = (timedelta(seconds=s) for s in (30, 120, 300))
 DEPTH = 3  # so many processes are at work at once, each in the midst of a step

@@ -14,11 +14,11 @@ import structlog
 
 from consumer import loop
 from tests.simulation.coverage import counting
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import MUTANTS, NEEDS
 from tests.simulation.play import Play
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Story, story_of
-from tests.simulation.watch import Violated
+from tests.simulation.violated import Violated
 
 ALIKE = 24  # characters of what is wrong; a shorter story must fail alike
 
@@ -33,7 +33,10 @@ class Ran:
 
 
 def run(first: int, last: int, mutant: str = "", *, short: bool = True) -> Ran:
-    """Play the stories of seeds, until one does not hold; `mutant` is what is broken in the code meanwhile."""
+    """Play the stories of seeds, until one does not hold; `mutant` is what is broken in the code meanwhile.
+
+    Of a mutant that few stories can show only those are played.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     ran = Ran()
     with ExitStack() as opened:
@@ -41,8 +44,7 @@ def run(first: int, last: int, mutant: str = "", *, short: bool = True) -> Ran:
             opened.enter_context(MUTANTS[mutant]())
         opened.enter_context(counting(ran.counts))
         opened.enter_context(pytest.MonkeyPatch.context()).setattr(loop, "CHUNK", 2)  # few events are many
-        for seed in range(first, last):
-            story = story_of(seed)
+        for story in filter(NEEDS.get(mutant), map(story_of, range(first, last))):
             ran.stories += 1
             if wrong := fault(story, ran.counts):
                 ran.failed = told(story, wrong) if short else wrong

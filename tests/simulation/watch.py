@@ -3,39 +3,21 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import datetime
 
 from consumer.hold import Partition
-from reconcile.model import FINAL, Absent, Finding, Known, NotAsked, ObjectRef, ObjectSide, RowState, State, Unknown
+from reconcile.model import FINAL, Absent, Finding, Known, ObjectRef, ObjectSide, RowState, State
 from reconcile.restraint import RULE
 from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
-from tests.simulation.servers import BY_HAND, FLAG, Line, Restraint, Servers, Stored
+from tests.simulation.proofs import Proof, Proofs, grace_of, sides
+from tests.simulation.servers import BY_HAND, FLAG, Restraint, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
 from tests.simulation.story import PATTERNS
 from tests.simulation.truth import truth_of
+from tests.simulation.violated import Violated
 
 OF_ROWS = {"ignored", "reopened", "approval withdrawn", "flagged by others"}  # acts that rest on no look
-
-
-class Violated(Exception):
-    """Something that must always hold did not."""
-
-
-class Moment(NamedTuple):
-    """When something was so: by the database's clock, and in seconds whatever the clocks say."""
-
-    at: datetime
-    elapsed: float
-
-
-class Proof(NamedTuple):
-    """A HEAD: when it was answered, by steps and in seconds, and what."""
-
-    step: int
-    elapsed: float
-    side: ObjectSide
 
 
 @dataclass
@@ -47,8 +29,6 @@ class Watch:
     counts: Counter[str]
     elapsed: Callable[[], float]  # in seconds, whatever the clocks say
     step: int = 0
-    proofs: dict[int, dict[ObjectRef, Proof]] = field(default_factory=lambda: defaultdict(dict))  # by world, of a look
-    suspected: dict[tuple[ObjectRef, str], Moment] = field(default_factory=dict)  # by row, the latest suspicion of it
     since: dict[tuple[ObjectRef, Known], int] = field(default_factory=dict)  # the step when all of it was first so
     versions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by key, all that ever were named
     before_flag: dict[str, str] = field(default_factory=dict)
@@ -57,17 +37,18 @@ class Watch:
     poison: set[tuple[Partition, int]] = field(default_factory=set)
     approved: set[int] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.proofs = Proofs(self.servers, self.counts, self.elapsed)
+
     def looks(self, world: SteppedWorld) -> None:
-        """Note that a look begins: what an earlier one has proven is none of its proofs."""
-        self.proofs[world.number].clear()
+        """Note that a look begins."""
+        self.proofs.begin(world.number)
 
     def asked(self, world: SteppedWorld, ref: ObjectRef, side: ObjectSide) -> None:
         """Note a HEAD."""
         self.step += 1
         self.versions[ref.key].add(ref.s3_version)
-        self.proofs[world.number][ref] = Proof(self.step, self.elapsed(), side)
-        if isinstance(side, Unknown | NotAsked):
-            self.counts["invariant 1: nothing was proven"] += 1
+        self.proofs.answered(world.number, self.step, ref, side)
 
     def row_changed(self, row: Stored) -> None:
         """Note that a row changed, as the application did it: it is known of every version of its key."""
@@ -118,27 +99,28 @@ class Watch:
             self._flagged(world, before)
             self.before_flag[row_id] = old
             return
-        self.counts["invariant 5: a status was given back"] += 1
         if new == "deleted" and old == FLAG and row_id in self.before_flag:
+            self._purged(world, before)
             return
+        self.counts["invariant 5: a status was given back"] += 1
         if old != FLAG or new != self.before_flag.get(row_id):
             raise Violated(f"invariant 5: {row_id} went from {old} to {new}, before the flag it was {self.before_flag}")
 
     def _flagged(self, world: SteppedWorld, row: Stored) -> None:
         """Ask for an absence proven in this look, and for a suspicion that is older than the grace."""
-        proof = self.proofs[world.number].get(row.ref())
         if row.row().state != RowState.LIVE:
             raise Violated(f"invariant 1: {row} was flagged, and was not live")
-        if proof is None or not isinstance(proof.side, Absent):
-            raise Violated(f"invariant 1: {row} was flagged on {proof}")
-        began = self.suspected.get((row.ref(), row.row_id))
-        if began is None:
-            raise Violated(f"invariant 4: {row} was flagged, and never suspected")
-        lasted = max(self.servers.now - began.at, timedelta(seconds=self.elapsed() - began.elapsed))
-        if lasted < world.policy.missing_grace and self.servers.now >= began.at:
-            raise Violated(f"invariant 4: {row} was flagged before its grace was over: suspected at {began.at}")
+        self.proofs.rests(f"{row} was flagged", self.proofs.of(world.number, row.ref()), Absent)
+        self.proofs.aged(f"{row} was flagged", row.ref(), row.row_id, world.policy.missing_grace)
         self.counts["invariant 1: flagged on a proven absence"] += 1
         self.counts["invariant 4: flagged after its grace"] += 1
+
+    def _purged(self, world: SteppedWorld, row: Stored) -> None:
+        """Ask for an absence proven in this look, and for a person."""
+        self.proofs.rests(f"{row} was purged", self.proofs.of(world.number, row.ref()), Absent)
+        if world.actor != "person":
+            raise Violated(f"invariant 1: {row} was purged by {world.actor}")
+        self.counts["invariant 1: purged on a proven absence"] += 1
 
     def _wrote_finding(self, world: SteppedWorld, txn: SteppedTxn, number: int) -> None:
         one = self.servers.tables.findings[number].finding
@@ -146,8 +128,8 @@ class Watch:
         if was is not None and was.finding.revision == one.revision:
             return
         last = next(line for line in reversed(self.servers.tables.history) if line.finding_id == number)
-        proof = self.proofs[world.number].get(one.ref)
-        self._suspects(one, None if was is None else was.finding, last, proof)
+        proof = self.proofs.of(world.number, one.ref)
+        self.proofs.suspects(one, None if was is None else was.finding, last, proof)
         if last.act == "adopted":
             self.before_flag[one.row_id] = one.previous_status or ""
         if one.state in FINAL and was is not None and was.finding.previous_status is not None:
@@ -162,18 +144,22 @@ class Watch:
         if one.state is State.DELETED and number not in self.approved:
             raise Violated(f"invariant 6: {one} was deleted, and nobody had approved it")
         changed = self.since.get((one.ref, drifting(txn.seen[one.ref])), 0)
-        if last.act in OF_ROWS:
+        by_rule = last.act == "ignored" and (one.held_by or "").startswith(RULE)
+        if last.act in OF_ROWS and not by_rule:
             return
         gone = one.row_id and all(row.row_id != one.row_id for row in rows_of(one.ref, txn.seen[one.ref]))
         if not gone and (proof is None or proof.step < changed):
             raise Violated(f"invariant 4: {last.act} on {proof}, and at step {changed} rows or findings had changed")
         self.counts["invariant 4: decided on what was looked at since"] += 1
+        self._proven(world, one, last.act, proof, gone=bool(gone))
 
-    def _suspects(self, one: Finding, was: Finding | None, last: Line, proof: Proof | None) -> None:
-        """Note since when a row is suspected, of whatever begins: what a rule ignores is not named so."""
-        begins = was is None or was.state in FINAL or last.act in {"suspected", "changed"}
-        if begins and proof is not None:
-            self.suspected[one.ref, one.row_id] = Moment(last.at, proof.elapsed)
+    def _proven(self, world: SteppedWorld, one: Finding, act: str, proof: Proof | None, *, gone: bool) -> None:
+        """Ask for a HEAD that said what the finding says, and of one that opens for its age."""
+        if not gone:
+            self.proofs.rests(f"{one} was {act}", proof, *sides(one, act))
+        if act == "opened":
+            self.proofs.aged(f"{one} was opened", one.ref, one.row_id, grace_of(one, world.policy))
+            self.counts["invariant 4: opened after its grace"] += 1
 
     def _restrained(self, txn: SteppedTxn, one: Finding, act: str) -> None:
         """Ask that nothing opens in a window, nor begins under a rule; and that what a rule ignored is under it."""
