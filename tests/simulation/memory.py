@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
 
-from reconcile.batch import Unsettled
+from reconcile.batch import Unsettled, apart
 from reconcile.database import Busy, Refused
 from reconcile.model import (
     FINAL,
@@ -60,7 +60,10 @@ class MemoryWorld:
         for hints in batches:
             known = self.glance([hint.ref for hint in hints])
             told = [(hint, known[hint.ref]) for hint in hints]
-            yield Unsettled([one for one in told if one[0].ref in doubtful or not settled(*one)])
+            left = [n for n, one in enumerate(told) if one[0].ref in doubtful or not settled(*one)]
+            named = {n for n in left if told[n][1].rows or told[n][1].findings}
+            unknown, rest = apart(hints, [n for n in left if n not in named])
+            yield Unsettled([told[n] for n in sorted({*named, *rest})], unknown)
 
     def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
         """Ask for each in order; beyond the room nothing is asked."""

@@ -89,6 +89,19 @@ def commits_too_soon(real: Broken) -> Broken:
     return broken
 
 
+def sheet_is_passed(real: Broken) -> Broken:
+    """Hold a sheet, and not its offsets."""
+
+    def broken(self, plain, now):
+        is_held = real(self, plain, now)
+        for partition, offset in plain.lowest().items() if is_held else ():
+            oldest = self._partitions[partition].oldest
+            oldest[:] = sorted(one for one in oldest if one != offset)
+        return is_held
+
+    return broken
+
+
 def without_effect(real: Broken) -> Broken:
     """Give no status back."""
 
@@ -159,6 +172,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "1: an orphan on a time-out": patched(life, "judge_object", unknown_is_an_orphan),
     "1: purged on a time-out": patched(Deed, "_changed", purged_on_a_time_out),
     "2: held events are passed": patched(hold._Offsets, "may_commit", lambda _: lambda self: self.next_offset),  # noqa: SLF001
+    "2: a held sheet is passed": patched(hold.Hold, "_hold_whole", sheet_is_passed),
     "2: committed before the outcome": patched(loop.Consumer, "glance", commits_too_soon),
     "2: poison is dropped": patched(loop, "decode_all", lambda real: lambda *a, **k: real(*a, **k)._replace(poison=[])),
     "2: what is not asked is forgotten": patched(reconciler, "postpone", giving(Tally())),

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from consumer.events import DIALECTS
 from consumer.express import Lane
-from consumer.hold import Hold
+from consumer.hold import Hold, Patience
 from consumer.loop import Consumer, Stream
 from reconcile.model import Brake, Hint, Kind, ObjectRef, Policy, Unavailable
 from tests.simulation.broker import PARTITIONS, Broker, MemoryTopic
@@ -23,6 +23,7 @@ from tests.simulation.servers import Servers
 from tests.simulation.stepped import BUCKET, Faults, SteppedWorld
 from tests.simulation.story import Action, Story
 from tests.simulation.sweeping import swept
+from tests.simulation.trouble import Trouble
 from tests.simulation.violated import Violated
 from tests.simulation.watch import Watch
 
@@ -57,6 +58,7 @@ class Play:
         self.brake = Brake(floor=1) if setting.brake else Brake()
         self.files = Files(self.servers, self.broker, self.watch, self.counts, setting.skew_s)
         self.rows = Rows(self.servers, self.files, setting.versions == "rows", self.is_held)
+        self.trouble = Trouble(self.servers, self.broker, self.faults, self.counts)
         self.seconds = 1000.0
         self.number = 0
         self.jumped_back = 0.0
@@ -92,7 +94,7 @@ class Play:
         """Do the next thing."""
         action: Action = self.todo.pop()
         self.countdown = self.todo[-1].delay if self.todo else 0
-        who = next(one for one in (self.files, self.rows, self) if hasattr(one, action.verb))
+        who = next(one for one in (self.files, self.rows, self.trouble, self) if hasattr(one, action.verb))
         getattr(who, action.verb)(*action.args)
 
     def process(self, name: str, work: Callable[[], object]) -> None:
@@ -119,31 +121,6 @@ class Play:
         queues = owner.hold._queues  # noqa: SLF001 - seen from outside
         held = [hint for queue in queues for _, one in queue for hint in ([one] if isinstance(one, Hint) else one)]
         return any(hint.ref == ref for hint in held)
-
-    def fault(self, name: str, key: str, on: bool) -> None:  # noqa: FBT001
-        """Let a server fail, or be well again."""
-        self.counts[f"fault: {name}"] += on
-        match name:
-            case "minio":
-                self.servers.storage.down = on
-            case "postgresql":
-                self.servers.down = on
-            case "kafka":
-                self.broker.down = on
-            case "room":
-                self.servers.storage.room = 1 if on else None
-            case "forbidden":
-                (self.servers.storage.forbidden.add if on else self.servers.storage.forbidden.discard)(BUCKET)
-            case _:
-                keys = self.faults.slow if name == "slow" else self.faults.hidden
-                (keys.add if on else keys.discard)(key)
-
-    def unsure(self, how: str) -> None:
-        """Let an answer be lost."""
-        self.counts[f"fault: {how}"] += 1
-        self.faults.failing += how == "rolled back"
-        self.faults.unconfirmed += how == "unconfirmed"
-        self.broker.unconfirmed += how == "uncommitted"
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -178,7 +155,7 @@ class Play:
         return Consumer(
             topic,
             self.world(f"consumer {number}"),
-            Hold(),
+            Hold(Patience(whole_least=1) if self.story.setting.whole else None),
             stream,
             now=lambda: self.seconds,
             server_ahead=lambda: self.files.minio_now().timestamp() - self.seconds,
@@ -240,13 +217,7 @@ class Play:
     def quiet(self) -> None:
         """End all trouble, and let come whatever still comes."""
         self.is_quiet = True
-        self.servers.locked.clear()
-        self.servers.refusing.clear()
-        for name in ("minio", "postgresql", "kafka", "room", "forbidden"):
-            self.fault(name, "", on=False)
-        self.faults.slow.clear()
-        self.faults.hidden.clear()
-        self.faults.failing = self.faults.unconfirmed = self.broker.unconfirmed = 0
+        self.trouble.end()
         self.servers.lift()
         while self.files.late:
             self.files.deliver(0)

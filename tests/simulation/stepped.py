@@ -1,6 +1,6 @@
 """The in-memory World with a step between any two of its verbs, where others may act, and a trial of it for sweeps."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,8 +36,7 @@ BUCKET = "bucket"
 class Faults:
     """What the servers do wrong, beside being away."""
 
-    slow: set[str] = field(default_factory=set)  # keys whose HEADs time out
-    hidden: set[str] = field(default_factory=set)  # keys that LIST leaves out
+    of_keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # slow HEADs, hidden from LIST
     failing: int = 0  # so many of the next transactions are rolled back at their commit
     unconfirmed: int = 0  # so many of the next ones commit, and the answer is lost
 
@@ -69,7 +68,7 @@ class SteppedWorld(MemoryWorld):
             self.between()
             if storage.down:
                 raise Unavailable("minio", "down")
-            side = Unknown("timed out") if ref.key in self.faults.slow else storage.head(ref)
+            side = Unknown("timed out") if ref.key in self.faults.of_keys["slow"] else storage.head(ref)
             sides[ref] = side if number < room else NotAsked()
             self.asked(self, ref, sides[ref])
         self.between()

@@ -35,6 +35,7 @@ class Setting:
     flagging: bool = True
     versions: str = "no"
     brake: bool = False
+    whole: bool = False  # what nothing is known of is held by the sheet, however short that is
     skew_s: float = 0.0  # of MinIO's clock
 
 
@@ -83,6 +84,7 @@ def _setting(random: Random) -> Setting:
         flagging=random.random() < 0.85,
         versions=random.choice(("no", "no", "bucket", "rows")),
         brake=random.random() < 0.15,
+        whole=random.random() < 0.5,
         skew_s=random.choice((0.0, 0.0, -7200.0, 7200.0)),
     )
 

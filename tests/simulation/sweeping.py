@@ -21,7 +21,7 @@ def swept(play: "Play", *, fix: bool) -> None:
     sweep = Sweep(
         Looker(MemoryTrial(world), BUCKET, now, play.pass_time),
         keeper,
-        lambda _, __: listing(play.servers, facts, play.faults.hidden),
+        lambda _, __: listing(play.servers, facts, play.faults.of_keys["hidden"]),
         lambda _, __: rows_in_order(play.servers.tables, facts),
     )
     sweep.run()
