@@ -205,7 +205,7 @@ class MemoryStage:
         self.servers.tables.live[bucket] = rows
 
     def release(self, *kinds: str) -> None:
-        self.servers.release({Kind(kind) for kind in kinds or ("missing", "orphan")})
+        self.servers.release(kinds or ("missing", "orphan"))
 
     def suppress(self, lasting: timedelta, pattern: str | None = None) -> None:
         self.servers.suppress(self.bucket, pattern, lasting)

@@ -18,7 +18,6 @@ from reconcile.model import (
     Finding,
     Hashed,
     Hint,
-    Kind,
     Known,
     NotAsked,
     ObjectRef,
@@ -29,11 +28,11 @@ from reconcile.model import (
     Unavailable,
 )
 from reconcile.reconciler import SOON, Look
-from reconcile.restraint import Restraint, Restraints, Trip
+from reconcile.restraint import Restraint, Restraints, Trip, covered
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
 from reconcile.verdict import settled
-from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, brake_of
+from tests.simulation.servers import FLAG, PROBE_FIRST, Kept, Line, Servers, Tables, counted_by
 from tests.simulation.servers import Look as Pending
 
 CLAIM = timedelta(minutes=1)
@@ -126,19 +125,16 @@ class MemoryTxn:
 
     def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
         """Read the brake's state, and its counts for these."""
-        tables = self.world.servers.answer()
-        flagged: Counter[tuple[Kind, str]] = Counter()
+        tables, since = self.world.servers.answer(), self.now - self.world.brake.window
+        active = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
+        kinds = {pair[0] for pair in counting if not covered(pair, active)}
+        recent: Counter[tuple[str, str]] = Counter()
         for line in tables.history:
             finding = tables.findings[line.finding_id].finding
-            kind = brake_of(finding)
-            opened = line.act == "opened" and kind is Kind.ORPHAN and finding.held_by != "released"
-            recent = line.at > self.now - self.world.brake.window
-            if recent and (line.act == "flagged" or opened) and not tables.released(kind, finding.ref.bucket, line.at):
-                flagged[kind, finding.ref.bucket] += 1
-        brakes = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
-        kinds = {kind for kind, _ in counting}
-        recent_of = {pair: count for pair, count in flagged.items() if pair[0] in kinds}
-        return Restraints(brakes, recent_of, tables.live if kinds else {}, tables.set_by_hand(self.now))
+            kind, bucket = counted_by(line, finding), finding.ref.bucket
+            if kind in kinds and line.at > since and not tables.released(kind, bucket, line.at):
+                recent[kind, bucket] += 1
+        return Restraints(active, recent, tables.live if kinds else {}, tables.set_by_hand(self.now))
 
     def rules(self) -> list[Restraint]:
         """Read the ignore rules alone."""

@@ -157,6 +157,11 @@ def by_the_clock(_: Broken) -> Broken:
     return broken
 
 
+def unbraked(kind: str) -> Callable[[Any], Any]:
+    """Take one of the brakes away."""
+    return lambda real: lambda change: None if real(change) == kind else real(change)
+
+
 def without(*keys: Any) -> Callable[[Any], Any]:
     """Leave lines out of the table of a finding's life."""
     return lambda table: {key: value for key, value in table.items() if key not in keys}
@@ -188,6 +193,12 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "6: deleted as it was approved": patched(Deed, "_changed", as_approved),
     "6: an approval outlives its reason": patched(life, "LIFE", without((State.APPROVED, life.Input.HEALTHY))),
     "7: there is no brake": patched(reconciler, "restrain", lambda _: lambda steps, *__: (list(steps), [])),
+    "7: flags have no brake": patched(restraint, "braked", unbraked(Kind.MISSING)),
+    "7: orphans have no brake": patched(restraint, "braked", unbraked(Kind.ORPHAN)),
+    "7: purges have no brake": patched(restraint, "braked", unbraked(restraint.PURGES)),
+    "7: more than half of a bucket is believed": patched(
+        restraint, "foreseen", lambda real: lambda wanted, there, brake: real(wanted, replace(there, live={}), brake)
+    ),
     "7: a window holds nothing": patched(restraint, "_suppressed", lambda _: lambda step, *__: step),
     "7: a rule is not asked where it would open": patched(
         restraint, "ignore", lambda _: lambda steps, *__: list(steps)
@@ -219,6 +230,16 @@ def has(*wanted: tuple[str, Any]) -> Callable[[Story], bool]:
     )
 
 
+def braked(*brakes: str) -> Callable[[Story], bool]:
+    """Return whether a story has one of these brakes."""
+    return lambda story: story.setting.brake in brakes
+
+
 NEEDS: dict[str, Callable[[Story], bool]] = {  # what a story must have to show a mutant, of those that few show
     "1: purged on a time-out": has(("person", "purge"), ("fault", "slow")),
+    "7: there is no brake": braked("few", "a share"),
+    "7: flags have no brake": braked("few", "a share"),
+    "7: orphans have no brake": braked("few"),
+    "7: purges have no brake": braked("few"),
+    "7: more than half of a bucket is believed": braked("half a bucket"),
 }

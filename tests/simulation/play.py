@@ -28,6 +28,12 @@ from tests.simulation.violated import Violated
 from tests.simulation.watch import Watch
 
 MISSING_GRACE, ORPHAN_GRACE, LOOK_MOST = (timedelta(seconds=s) for s in (30, 120, 300))
+BRAKES: dict[str, tuple[Brake, dict[str, int]]] = {  # and the live rows that there are said to be
+    "": (Brake(), {}),
+    "few": (Brake(floor=1), {}),
+    "a share": (Brake(floor=1), {BUCKET: 250}),
+    "half a bucket": (Brake(bucket_floor=1), {BUCKET: 3}),
+}
 DEPTH = 3  # so many processes are at work at once, each in the midst of a step
 
 
@@ -55,7 +61,8 @@ class Play:
             orphan_grace=ORPHAN_GRACE,
             look_again_most=LOOK_MOST,
         )
-        self.brake = Brake(floor=1) if setting.brake else Brake()
+        self.brake, live = BRAKES[setting.brake]
+        self.servers.tables.live |= live
         self.files = Files(self.servers, self.broker, self.watch, self.counts, setting.skew_s)
         self.rows = Rows(self.servers, self.files, setting.versions == "rows", self.is_held)
         self.trouble = Trouble(self.servers, self.broker, self.faults, self.counts)

@@ -7,27 +7,24 @@ import copy
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
 from typing import NamedTuple
 
 from reconcile.model import (
     FINAL,
     NOTHING_KNOWN,
-    Absent,
     Facts,
     Finding,
     Kind,
     Known,
     ObjectRef,
-    ObjectSide,
-    Present,
     Row,
     RowState,
     State,
     Unavailable,
-    Unknown,
 )
+from reconcile.restraint import PURGES
 from reconcile.restraint import Restraint as ByHand
+from tests.simulation.storage import Storage
 
 BEGINNING = datetime(2025, 6, 1, 12, tzinfo=UTC)
 BY_HAND = frozenset({"suppress", "ignore"})
@@ -95,7 +92,7 @@ class Restraint(NamedTuple):
 
     effect: str
     bucket: str
-    kind: Kind | None
+    kind: str | None  # of findings, or PURGES
     since: datetime
     until: datetime
     lifted_at: datetime | None = None
@@ -103,7 +100,8 @@ class Restraint(NamedTuple):
 
     def as_set(self, number: int, now: datetime) -> ByHand:
         """Return what a person has set as the core has it."""
-        return ByHand(number, self.effect, self.bucket, self.kind, self.pattern, self.until - now)
+        kind = Kind(self.kind) if self.kind else None
+        return ByHand(number, self.effect, self.bucket, kind, self.pattern, self.until - now)
 
 
 @dataclass
@@ -148,12 +146,12 @@ class Tables:
         those = [one for one in enumerate(self.restraints, 1) if one[1].effect in BY_HAND and not one[1].lifted_at]
         return [one.as_set(number, now) for number, one in those if one.until > now]
 
-    def released(self, kind: Kind, bucket: str, since: datetime) -> bool:
+    def released(self, kind: str, bucket: str, since: datetime) -> bool:
         """Tell whether a person has lifted such a brake since."""
-        brakes = [one for one in self.restraints if one.effect == "brake" and one.kind is kind]
+        brakes = [one for one in self.restraints if one.effect == "brake" and one.kind == kind]
         return any(one.lifted_at and one.lifted_at > since for one in brakes if one.bucket in {"", bucket})
 
-    def restrain(self, effect: str, bucket: str, kind: Kind | None, now: datetime) -> None:
+    def restrain(self, effect: str, bucket: str, kind: str | None, now: datetime) -> None:
         """Set a restraint, unless the same is in force."""
         if not any((one.bucket, one.kind) == (bucket, kind) for one in self.active(effect)):
             self.restraints.append(Restraint(effect, bucket, kind, now, now + PROBE_FIRST))
@@ -163,58 +161,6 @@ class Tables:
         for number, one in enumerate(self.restraints):
             if one.effect == "unreadable" and one.lifted_at is None and one.bucket in buckets:
                 self.restraints[number] = one._replace(lifted_at=now)
-
-
-@dataclass
-class Storage:
-    """Buckets of objects. Of each key its versions, the latest last; a version without content is a delete marker."""
-
-    buckets: dict[str, dict[str, list[tuple[str, Present | None]]]] = field(default_factory=dict)
-    versioned: set[str] = field(default_factory=set)
-    forbidden: set[str] = field(default_factory=set)
-    down: bool = False
-    room: int | None = None
-    serial: int = 0
-
-    def put(self, bucket: str, key: str, content: bytes) -> str:
-        """Put an object; returns its version, `''` where there are none."""
-        version = self._next(bucket)
-        etag = md5(content, usedforsecurity=False).hexdigest()
-        self._add(bucket, key, version, Present(len(content), etag, version or None))
-        return version
-
-    def remove(self, bucket: str, key: str, version: str | None = None) -> str:
-        """Remove an object, or one version of it; returns the delete marker's version, where one was made."""
-        marker = self._next(bucket)
-        if version is not None:
-            versions = self.buckets[bucket][key]
-            versions[:] = [one for one in versions if one[0] != version]
-        elif marker:
-            self._add(bucket, key, marker, None)
-        else:
-            self.buckets[bucket].pop(key, None)
-        return marker
-
-    def _next(self, bucket: str) -> str:
-        self.serial += 1
-        return f"v{self.serial}" if bucket in self.versioned else ""
-
-    def _add(self, bucket: str, key: str, version: str, content: Present | None) -> None:
-        versions = self.buckets[bucket].setdefault(key, [])
-        versions[:] = [*versions, (version, content)] if version else [(version, content)]
-
-    def head(self, ref: ObjectRef) -> ObjectSide:
-        """Answer as MinIO does."""
-        if ref.bucket in self.forbidden:
-            return Unknown("HTTP 403 AccessDenied")
-        if ref.bucket not in self.buckets:
-            return Unknown("HTTP 404 NoSuchBucket")
-        versions = self.buckets[ref.bucket].get(ref.key, [])
-        asked = [one for one in versions if one[0] == ref.s3_version] if ref.s3_version else versions[-1:]
-        if not asked:
-            return Absent("NoSuchVersion" if ref.s3_version else "NoSuchKey")
-        version, content = asked[0]
-        return content or Absent("MethodNotAllowed" if ref.s3_version else "NoSuchKey", version)
 
 
 @dataclass
@@ -234,7 +180,7 @@ class Servers:
             raise Unavailable("postgresql", "down")
         return self.tables
 
-    def release(self, kinds: Collection[Kind] = (Kind.MISSING, Kind.ORPHAN)) -> None:
+    def release(self, kinds: Collection[str] = (Kind.MISSING, Kind.ORPHAN, PURGES)) -> None:
         """Lift the brakes of these kinds and free what they held, as a person does."""
         tables = self.answer()
         for number, one in enumerate(tables.restraints):
@@ -286,6 +232,19 @@ class Servers:
             tables.restraints[number] = one._replace(lifted_at=self.now)
 
 
-def brake_of(finding: Finding) -> Kind:
-    """Return which of the two brakes a finding comes under."""
-    return Kind.ORPHAN if finding.kind in {Kind.ORPHAN, Kind.LEFTOVER} else Kind.MISSING
+def brake_of(finding: Finding) -> str:
+    """Return which of the brakes holds a finding: what carries our flag already is held from its purge."""
+    if finding.kind in {Kind.ORPHAN, Kind.LEFTOVER}:
+        return Kind.ORPHAN
+    return Kind.MISSING if finding.previous_status is None else PURGES
+
+
+def counted_by(line: Line, finding: Finding) -> str | None:
+    """Return which of the brakes counts a line of the history; what a person released is not counted."""
+    if line.act == "flagged":
+        return Kind.MISSING
+    if finding.held_by == "released":
+        return None
+    if line.act == "purged":
+        return PURGES
+    return Kind.ORPHAN if line.act == "opened" and finding.kind in {Kind.ORPHAN, Kind.LEFTOVER} else None

@@ -30,12 +30,15 @@ class Action(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """What stays the same through a story; `versions` is no, bucket (rows name none) or rows."""
+    """What stays the same through a story; `versions` is no, bucket (rows name none) or rows.
+
+    `brake` is how few are believed, `whole` has sheets held whole, however short they are.
+    """
 
     flagging: bool = True
     versions: str = "no"
-    brake: bool = False
-    whole: bool = False  # what nothing is known of is held by the sheet, however short that is
+    brake: str = ""
+    whole: bool = False
     skew_s: float = 0.0  # of MinIO's clock
 
 
@@ -83,7 +86,7 @@ def _setting(random: Random) -> Setting:
     return Setting(
         flagging=random.random() < 0.85,
         versions=random.choice(("no", "no", "bucket", "rows")),
-        brake=random.random() < 0.15,
+        brake=random.choice(("few", "few", "a share", "half a bucket")) if random.random() < 0.2 else "",
         whole=random.random() < 0.5,
         skew_s=random.choice((0.0, 0.0, -7200.0, 7200.0)),
     )
@@ -109,7 +112,8 @@ class Writer:
         """Yield what one file goes through, from its upload on."""
         key, row = self.random.choice(KEYS), f"r{number}"
         self.rows.append(row)
-        yield from self.random.choice(UPLOADS)(self, key, row)
+        uploads = (*UPLOADS, Writer.given_up) if self.setting.brake == "few" else UPLOADS
+        yield from self.random.choice(uploads)(self, key, row)
         for _ in range(self.random.randint(0, 3)):
             if self.random.random() < 0.6:
                 yield from self.pause()
@@ -167,6 +171,13 @@ class Writer:
         yield ("row", row, key, 3, "corrupted")
         if self.random.random() < 0.5:
             yield self.put(key)
+
+    def given_up(self, key: str, row: str) -> Iterator[tuple[Any, ...]]:
+        """Have rows that others flagged taken over and purged, one after another."""
+        for name in (row, f"{row}x"):
+            yield ("row", name, key, 3, "corrupted")
+        for act in ("adopt", "adopt", "purge", "purge"):
+            yield ("person", act, 0)
 
     def lost(self, key: str, _: str) -> Iterator[tuple[Any, ...]]:
         """Remove the object by hand."""

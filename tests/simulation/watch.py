@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from consumer.hold import Partition
 from reconcile.model import FINAL, Absent, Finding, Known, ObjectRef, ObjectSide, RowState, State
@@ -11,9 +10,9 @@ from reconcile.restraint import RULE
 from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
 from tests.simulation.proofs import Proof, Proofs, grace_of, sides
-from tests.simulation.servers import BY_HAND, FLAG, Restraint, Servers, Stored
+from tests.simulation.restraining import Restraining
+from tests.simulation.servers import FLAG, Servers, Stored
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
-from tests.simulation.story import PATTERNS
 from tests.simulation.truth import truth_of
 from tests.simulation.violated import Violated
 
@@ -32,13 +31,13 @@ class Watch:
     since: dict[tuple[ObjectRef, Known], int] = field(default_factory=dict)  # the step when all of it was first so
     versions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by key, all that ever were named
     before_flag: dict[str, str] = field(default_factory=dict)
-    flagged_at: list[datetime] = field(default_factory=list)
     told: dict[ObjectRef, tuple[Partition, int] | None] = field(default_factory=dict)
     poison: set[tuple[Partition, int]] = field(default_factory=set)
     approved: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.proofs = Proofs(self.servers, self.counts, self.elapsed)
+        self.restraining = Restraining(self.servers, self.counts)
 
     def looks(self, world: SteppedWorld) -> None:
         """Note that a look begins."""
@@ -87,7 +86,7 @@ class Watch:
             one = kept.finding
             if one.state not in FINAL and one.ref not in after.looks:
                 raise Violated(f"a finding without a look: {one}")
-        self._braked(world, txn.now, len(before.history))
+        self.restraining.braked(world, txn)
 
     def _wrote_row(self, world: SteppedWorld, before: Stored, after: Stored) -> None:
         row_id, old, new = after.row_id, before.status, after.status
@@ -134,7 +133,7 @@ class Watch:
             self.before_flag[one.row_id] = one.previous_status or ""
         if one.state in FINAL and was is not None and was.finding.previous_status is not None:
             self._closed(one)
-        self._restrained(txn, one, last.act)
+        self.restraining.restrained(txn, one, last.act)
         if last.act == "approved" and world.actor == "person":
             self.approved.add(number)
         elif last.act == "deletion begun":
@@ -161,22 +160,6 @@ class Watch:
             self.proofs.aged(f"{one} was opened", one.ref, one.row_id, grace_of(one, world.policy))
             self.counts["invariant 4: opened after its grace"] += 1
 
-    def _restrained(self, txn: SteppedTxn, one: Finding, act: str) -> None:
-        """Ask that nothing opens in a window, nor begins under a rule; and that what a rule ignored is under it."""
-        those = [] if txn.before is None else enumerate(txn.before.restraints, 1)
-        at_work = [(number, each) for number, each in those if each.until > txn.now and not each.lifted_at]
-        on = {number: each.effect for number, each in at_work if covers(each, one)}
-        opens = act in {"opened", "flagged", "flagged after release"}
-        if opens and "suppress" in on.values():
-            raise Violated(f"invariant 7: {one} was {act} in a window")
-        if (opens or act == "suspected") and "ignore" in on.values():
-            raise Violated(f"invariant 7: {one} was {act} under a rule")
-        by_rule = act == "ignored" and (one.held_by or "").startswith(RULE)  # else a person did it
-        if by_rule and on.get(int((one.held_by or "").removeprefix(RULE))) != "ignore":
-            raise Violated(f"invariant 7: {one} was ignored, and {on or 'nothing'} covers it")
-        self.counts["invariant 7: ignored by a rule"] += by_rule
-        self.counts["invariant 7: held by a window"] += act == "held" and "suppress" in on.values()
-
     def _closed(self, one: Finding) -> None:
         """Ask that a flag of ours is not left without the finding that gives it back."""
         row = self.servers.tables.rows.get(one.row_id)
@@ -194,20 +177,6 @@ class Watch:
         if number not in self.approved or any(row.s3_version == one.ref.s3_version for row in claiming):
             raise Violated(f"invariant 6: {one} was to be deleted, and {claiming or 'nobody had approved it'}")
         self.counts["invariant 6: a deletion rested on an approval"] += 1
-
-    def _braked(self, world: SteppedWorld, now: datetime, known: int) -> None:
-        """No more flags within the window than the brake believes, unless a person has lifted it."""
-        lines = self.servers.tables.history[known:]
-        flagged_at = [line.at for line in lines if line.act == "flagged"]
-        self.flagged_at += flagged_at
-        self.counts["invariant 7: held by the brake"] += sum(line.act == "held" for line in lines)
-        lifted = max(
-            (one.lifted_at for one in self.servers.tables.restraints if one.kind and one.lifted_at), default=None
-        )
-        since = now - world.brake.window
-        recent = [at for at in self.flagged_at if at > since and (lifted is None or at >= lifted)]
-        if flagged_at and len(recent) > world.brake.floor:
-            raise Violated(f"invariant 7: {len(recent)} flags, {world.brake.floor} are believed")
 
     def committing(self, offsets: Mapping[Partition, int]) -> None:
         """Whatever is passed by a commit has its outcome: a letter, or nothing wrong that is not kept."""
@@ -253,11 +222,6 @@ class Watch:
         self.counts["invariant 9: nothing was flagged while observing"] += not flagging
         self.counts["invariant 8: findings equal the truth"] += 1
         self.counts["invariant 8: drifts at the end"] += len(truth.must)
-
-
-def covers(one: Restraint, finding: Finding) -> bool:
-    """Tell whether what a person has set covers a finding, by the keys that its pattern is known to name."""
-    return one.effect in BY_HAND and one.kind in {None, finding.kind} and finding.ref.key in PATTERNS[one.pattern]
 
 
 def refs_of(key: str, version: str) -> set[ObjectRef]:
