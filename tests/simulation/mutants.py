@@ -217,6 +217,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "8: a sighted version is not looked at (found)": patched(
         sweep, "hints_of", lambda real: lambda *given: list(real(*given))[:1]
     ),
+    "8: a refused flag is not tried again": patched(life, "_late_flag", giving(None)),
     "9: flagged while observing": patched(
         life, "_may_flag", lambda real: lambda row, policy: real(row, replace(policy, flagging=True))
     ),
@@ -242,4 +243,5 @@ NEEDS: dict[str, Callable[[Story], bool]] = {  # what a story must have to show 
     "7: orphans have no brake": braked("few"),
     "7: purges have no brake": braked("few"),
     "7: more than half of a bucket is believed": braked("half a bucket"),
+    "8: a refused flag is not tried again": has(("refuse", None)),
 }

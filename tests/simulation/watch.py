@@ -207,14 +207,14 @@ class Watch:
         for subject, one in found.items():
             if (truth.must.get(subject) or truth.may.get(subject)) is not one.kind:
                 raise Violated(f"{when}: found and not so: {one}")
-            if one.state is State.SUSPECTED and one.held_by != "brake":
+            if one.state is State.SUSPECTED:
                 raise Violated(f"{when}: still suspected: {one}")
             if one.state is State.IGNORED and one.held_by:
                 raise Violated(f"{when}: still ignored, though no rule is in force: {one}")
             row = self.servers.tables.rows.get(one.row_id)
             live = row is not None and row.row().state == RowState.LIVE
             unflagged = flagging and one.state is State.OPEN and one.kind == "missing" and live
-            if unflagged and one.previous_status is None and not one.held_by:
+            if unflagged and one.previous_status is None:
                 raise Violated(f"{when}: never flagged: {one}")
         for (ref, row_id), kind in truth.must.items():
             if (ref, row_id) not in found and (not told_only or self.told.get(ref)):
