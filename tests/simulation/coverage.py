@@ -14,8 +14,7 @@ from reconcile.model import Absent, Finding, NotAsked, ObjectSide, Present, Row,
 WHO = ("none", "live", "flagged by us", "flagged by others", "expects absence")
 WHAT = ("agrees", "absent", "hidden by a marker", "unknown")
 CELLS = {f"verdict: {who} x {what}" for who, what in product(WHO, WHAT)} | {
-    "verdict: live x differs",
-    "verdict: flagged by us x differs",
+    f"verdict: {who} x {what}" for who, what in product(("live", "flagged by us"), ("differs", "differs by its ETag"))
 }
 RARE = {"life: approved, other", "life: ignored, foreign"}  # once in some ten thousand stories; asked of a million
 INVARIANTS = {
@@ -96,8 +95,7 @@ def what(row: Row | None, side: ObjectSide) -> str:
     """Name a column of the table."""
     match side:
         case Present():
-            differs = row is not None and row.state != RowState.EXPECTS_ABSENCE and row.size != side.size
-            return "differs" if differs else "agrees"
+            return differing(row, side) if row and row.state != RowState.EXPECTS_ABSENCE else "agrees"
         case Absent(_, None):
             return "absent"
         case Absent():
@@ -106,6 +104,13 @@ def what(row: Row | None, side: ObjectSide) -> str:
             return "unknown"
         case NotAsked():
             return "not asked"
+
+
+def differing(row: Row, present: Present) -> str:
+    """Name the column of an object that is there, for a row that claims it."""
+    if row.size != present.size:
+        return "differs"
+    return "agrees" if row.etag in {None, present.etag} else "differs by its ETag"
 
 
 def never(counts: Counter[str], *, rare: bool = False) -> list[str]:

@@ -10,6 +10,7 @@ from reconcile.model import ObjectRef
 from tests.simulation.broker import Broker
 from tests.simulation.servers import Servers
 from tests.simulation.stepped import BUCKET
+from tests.simulation.storage import etag_of
 from tests.simulation.watch import Watch, refs_of
 
 POISON = (b"[" * 3000, None, b"{}", b'{"Records": [{"eventName": "s3:ObjectCreated:Put"}]}')
@@ -31,8 +32,16 @@ class Files:
 
     def put(self, key: str, size: int, fate: str) -> None:
         """Put an object."""
-        version = self.servers.storage.put(BUCKET, key, b"x" * size)
-        self.happened("ObjectCreated:Put", key, version, size, fate)
+        self.upload(key, b"x" * size, fate)
+
+    def rewrite(self, key: str, size: int, fate: str) -> None:
+        """Put an object of another content."""
+        self.upload(key, b"y" * size, fate)
+
+    def upload(self, key: str, content: bytes, fate: str) -> None:
+        """Put an object of this content."""
+        version = self.servers.storage.put(BUCKET, key, content)
+        self.happened("ObjectCreated:Put", key, version, content, fate)
 
     def remove(self, key: str, fate: str) -> None:
         """Remove an object."""
@@ -57,11 +66,11 @@ class Files:
             self.last[ObjectRef(BUCKET, key)] = 0
 
     def happened(
-        self, name: str, key: str, version: str, size: int | None, fate: str, refs: set[ObjectRef] | None = None
+        self, name: str, key: str, version: str, content: bytes | None, fate: str, refs: set[ObjectRef] | None = None
     ) -> None:
         """Tell of a change of an object, as its fate will have it."""
         self.number += 1
-        refs, value = refs or refs_of(key, version), self.event(name, key, version, size)
+        refs, value = refs or refs_of(key, version), self.event(name, key, version, content)
         for ref in refs:
             self.last[ref] = self.number
             self.watch.told[ref] = None
@@ -72,7 +81,7 @@ class Files:
             self.tell(key, value, refs, self.number)
             if fate == "twice":
                 self.broker.append(key, value)
-        if size is None and fate != "lost":
+        if content is None and fate != "lost":
             self.removals.append(value)
 
     def tell(self, key: str, value: bytes, refs: set[ObjectRef], number: int) -> None:
@@ -82,11 +91,11 @@ class Files:
             if self.last[ref] == number:
                 self.watch.told[ref] = place
 
-    def event(self, name: str, key: str, version: str, size: int | None) -> bytes:
+    def event(self, name: str, key: str, version: str, content: bytes | None) -> bytes:
         """Return a record as MinIO writes it."""
-        target: dict[str, object] = {"key": quote_plus(key), "eTag": "e", "versionId": version}
-        if size:
-            target["size"] = size
+        target: dict[str, object] = {"key": quote_plus(key), "versionId": version}
+        if content:
+            target |= {"size": len(content), "eTag": etag_of(content)}
         now = self.minio_now().isoformat()
         told = {"eventName": f"s3:{name}", "eventTime": now, "s3": {"bucket": {"name": BUCKET}, "object": target}}
         return dumps({"Records": [told]}).encode()
@@ -100,11 +109,14 @@ class Files:
         if self.late:
             self.tell(*self.late.pop(number % len(self.late)))
 
-    def lie(self, key: str, what: str, size: int) -> None:
-        """Tell of what never happened."""
+    def lie(self, key: str, what: str, size: int, number: int) -> None:
+        """Tell of what never happened, to one of the versions that there are, or to none."""
         name = "ObjectCreated:Put" if what == "created" else "ObjectRemoved:Delete"
+        versions = ["", *(name for name, _ in self.servers.storage.buckets[BUCKET].get(key, []))]
+        version = versions[number % len(versions)]
         self.counts["event: a lie"] += 1
-        self.broker.append(key, self.event(name, key, "", size if what == "created" else None))
+        self.counts["event: a lie of a version"] += bool(version)
+        self.broker.append(key, self.event(name, key, version, b"x" * size if what == "created" else None))
 
     def poison(self, number: int) -> None:
         """Write what will not decode."""

@@ -206,6 +206,12 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "7: a rule is not asked where it begins": patched(reconciler, "ignore", lambda _: lambda steps, *__: list(steps)),
     "8: a removal settles at a glance": patched(verdict, "rows_of", giving([])),
     "8: a size does not count at a glance": patched(verdict, "_agrees", lambda _: lambda *given: bool(given[1])),
+    "8: an ETag does not count at a glance": patched(
+        verdict, "_agrees", lambda real: lambda hint, rows: real(hint, [row._replace(etag=None) for row in rows])
+    ),
+    "8: an ETag does not count": patched(
+        verdict, "difference", lambda real: lambda row, side: real(row._replace(etag=None), side)
+    ),
     "8: a removal is not remembered": patched(hold.Hold, "recently_removed", giving(value=False)),
     "8: a removal is forgotten by the clock (found)": patched(hold.Hold, "recently_removed", by_the_clock),
     "8: nobody looks again at what is open": patched(life, "next_look", never_again),
@@ -244,4 +250,5 @@ NEEDS: dict[str, Callable[[Story], bool]] = {  # what a story must have to show 
     "7: purges have no brake": braked("few"),
     "7: more than half of a bucket is believed": braked("half a bucket"),
     "8: a refused flag is not tried again": has(("refuse", None)),
+    "8: an ETag does not count at a glance": lambda story: story.setting.etags and has(("rewrite", None))(story),
 }

@@ -64,7 +64,7 @@ class Play:
         self.brake, live = BRAKES[setting.brake]
         self.servers.tables.live |= live
         self.files = Files(self.servers, self.broker, self.watch, self.counts, setting.skew_s)
-        self.rows = Rows(self.servers, self.files, setting.versions == "rows", self.is_held)
+        self.rows = Rows(self.servers, self.files, setting.versions == "rows", setting.etags, self.is_held)
         self.trouble = Trouble(self.servers, self.broker, self.faults, self.counts)
         self.seconds = 1000.0
         self.number = 0

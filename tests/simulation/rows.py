@@ -3,19 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconcile.model import ObjectRef
+from reconcile.model import ObjectRef, Present
 from tests.simulation.files import Files
 from tests.simulation.servers import Servers, Stored
 from tests.simulation.stepped import BUCKET
+from tests.simulation.storage import etag_of
 
 
 @dataclass
 class Rows:
-    """The rows; `named` tells whether they name versions, `is_held` whether an event of a reference waits for them."""
+    """The rows; `named` tells whether they name versions, and `etags` whether they have ETags.
+
+    `is_held` tells whether an event of a reference waits for its row.
+    """
 
     servers: Servers
     files: Files
     named: bool
+    etags: bool
     is_held: Callable[[ObjectRef], bool]
 
     def row(self, row_id: str, key: str, size: int, status: str) -> None:
@@ -24,7 +29,11 @@ class Rows:
         if self.named:
             versions = self.servers.storage.buckets[BUCKET].get(key, [])
             version = next((name for name, content in reversed(versions) if content), "") if versions else ""
-        self.write(row_id, Stored(row_id, BUCKET, key, size, None, status, version))
+        self.write(row_id, Stored(row_id, BUCKET, key, size, self.etag_of(size), status, version))
+
+    def etag_of(self, size: int) -> str | None:
+        """Return what a row says of the usual content of a size."""
+        return etag_of(b"x" * size) if self.etags else None
 
     def change(self, row_id: str, **columns: object) -> None:
         """Change a row, unless the reconciler's own lock is in the way."""
@@ -52,7 +61,14 @@ class Rows:
 
     def size(self, row_id: str, size: int) -> None:
         """Correct a row's size."""
-        self.change(row_id, size=size)
+        self.change(row_id, size=size, etag=self.etag_of(size))
+
+    def corrected(self, row_id: str) -> None:
+        """Let a row say what its object is, if there is one."""
+        row = self.servers.tables.rows.get(row_id)
+        there = row and self.servers.storage.head(row.ref())
+        if isinstance(there, Present):
+            self.change(row_id, size=there.size, etag=there.etag if self.etags else None)
 
     def rekey(self, row_id: str, key: str) -> None:
         """Let a row name another key."""

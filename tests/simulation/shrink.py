@@ -33,5 +33,5 @@ def simplified(story: Story, fails: Callable[[Story], bool]) -> Story:
 
 def plain(action: Action) -> Action:
     """Return a change of an object as it is told in time."""
-    fated = action.verb in {"put", "remove", "unversion"}
+    fated = action.verb in {"put", "rewrite", "remove", "unversion"}
     return action._replace(args=(*action.args[:-1], "told")) if fated else action

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 
-from reconcile.compare import FLAGGED, NONCURRENT, Blocks, Facts, escaped
 from reconcile.confirm import Confirmed
 from reconcile.drift import Drift
 from reconcile.model import (
@@ -19,7 +18,6 @@ from reconcile.model import (
     ObjectRef,
     ObjectSide,
     Policy,
-    RowState,
     Unavailable,
     Unknown,
 )
@@ -27,7 +25,8 @@ from reconcile.sweep import Range
 from reconcile.trial import NEVER, Looked, TrialTxn
 from reconcile.unkept import Unkept
 from tests.simulation.memory import MemoryTxn, MemoryWorld
-from tests.simulation.servers import Servers, Stored, Tables
+from tests.simulation.servers import Servers
+from tests.simulation.storage import Versions
 
 BUCKET = "bucket"
 
@@ -36,7 +35,8 @@ BUCKET = "bucket"
 class Faults:
     """What the servers do wrong, beside being away."""
 
-    of_keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # slow HEADs, hidden from LIST
+    of_keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by what is wrong
+    outdated: dict[str, Versions] = field(default_factory=dict)  # keys of which LIST tells what was there once
     failing: int = 0  # so many of the next transactions are rolled back at their commit
     unconfirmed: int = 0  # so many of the next ones commit, and the answer is lost
 
@@ -161,38 +161,3 @@ class MemoryKeeper(Unkept):
         kept = [one.finding for one in self.servers.answer().findings.values()]
         refs = {one.ref for one in kept if one.state not in FINAL and one.ref.bucket == BUCKET}
         return sorted(ref for ref in refs if ref.key > lower and (upper is None or ref.key <= upper))
-
-
-def listing(servers: Servers, facts: Facts, hidden: set[str]) -> Blocks:
-    """Yield the lines of the objects, key by key, as the storage is when each is reached."""
-    last = ""
-    while keys := sorted(key for key in servers.storage.buckets[BUCKET] if key > last):
-        last = keys[0]
-        if servers.storage.down:
-            raise Unavailable("minio", "down")
-        versions = servers.storage.buckets[BUCKET][last] if last not in hidden else []
-        shown = versions if facts.s3_version else versions[-1:]
-        lines = [
-            line_of(last, version, content.size, facts, b"" if version == versions[-1][0] else NONCURRENT)
-            for version, content in shown
-            if content is not None
-        ]
-        if lines:
-            yield lines
-
-
-def rows_in_order(tables: Tables, facts: Facts) -> Blocks:
-    """Yield the lines of the rows that claim an object, as they were when the reading began."""
-
-    def claiming(row: Stored) -> bool:
-        return row.bucket == BUCKET and row.row().state != RowState.EXPECTS_ABSENCE
-
-    for row in sorted(filter(claiming, tables.rows.values()), key=lambda row: row.key):
-        flagged = row.row().state == RowState.FLAGGED
-        yield [line_of(row.key, row.s3_version, row.size, facts, FLAGGED if flagged else b"")]
-
-
-def line_of(key: str, s3_version: str, size: int | None, facts: Facts, mark: bytes) -> bytes:
-    """Return a line as a sweep compares them."""
-    version = escaped(s3_version) if facts.s3_version else b""
-    return b"%b\t%b\t%b\t\t%b" % (escaped(key), version, b"" if size is None else b"%d" % size, mark)

@@ -5,12 +5,14 @@ from hashlib import md5
 
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present, Unknown
 
+Versions = list[tuple[str, Present | None]]
+
 
 @dataclass
 class Storage:
     """Buckets of objects. Of each key its versions, the latest last; a version without content is a delete marker."""
 
-    buckets: dict[str, dict[str, list[tuple[str, Present | None]]]] = field(default_factory=dict)
+    buckets: dict[str, dict[str, Versions]] = field(default_factory=dict)
     versioned: set[str] = field(default_factory=set)
     forbidden: set[str] = field(default_factory=set)
     down: bool = False
@@ -20,8 +22,7 @@ class Storage:
     def put(self, bucket: str, key: str, content: bytes) -> str:
         """Put an object; returns its version, `''` where there are none."""
         version = self._next(bucket)
-        etag = md5(content, usedforsecurity=False).hexdigest()
-        self._add(bucket, key, version, Present(len(content), etag, version or None))
+        self._add(bucket, key, version, Present(len(content), etag_of(content), version or None))
         return version
 
     def remove(self, bucket: str, key: str, version: str | None = None) -> str:
@@ -56,3 +57,8 @@ class Storage:
             return Absent("NoSuchVersion" if ref.s3_version else "NoSuchKey")
         version, content = asked[0]
         return content or Absent("MethodNotAllowed" if ref.s3_version else "NoSuchKey", version)
+
+
+def etag_of(content: bytes) -> str:
+    """Return the ETag that an upload in one part gets."""
+    return md5(content, usedforsecurity=False).hexdigest()

@@ -31,6 +31,10 @@ class Trouble:
                 self.servers.storage.room = 1 if on else None
             case "forbidden":
                 (self.servers.storage.forbidden.add if on else self.servers.storage.forbidden.discard)(BUCKET)
+            case "outdated" if on:
+                self.faults.outdated[key] = list(self.servers.storage.buckets[BUCKET].get(key, []))
+            case "outdated":
+                self.faults.outdated.pop(key, None)
             case _:
                 keys = self.faults.of_keys[name]
                 (keys.add if on else keys.discard)(key)
@@ -49,4 +53,5 @@ class Trouble:
         for name in ("minio", "postgresql", "kafka", "room", "forbidden"):
             self.fault(name, "", on=False)
         self.faults.of_keys.clear()
+        self.faults.outdated.clear()
         self.faults.failing = self.faults.unconfirmed = self.broker.unconfirmed = 0

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from reconcile.model import Kind, ObjectRef, Present
+from reconcile.model import Kind, ObjectRef
 from tests.simulation.servers import FLAG, Servers, Stored
 from tests.simulation.stepped import BUCKET
+from tests.simulation.storage import Versions
 
 Subject = tuple[ObjectRef, str]
 
@@ -40,14 +41,16 @@ def truth_of(servers: Servers, ours: set[str]) -> Truth:
     return truth
 
 
-def of_row(row: Stored, objects: dict[str, list[tuple[str, Present | None]]]) -> Kind | None:
+def of_row(row: Stored, objects: dict[str, Versions]) -> Kind | None:
     """Return what is wrong with a row that claims an object."""
     versions = objects.get(row.key, [])
     if row.s3_version:
         versions = [one for one in versions if one[0] == row.s3_version]
     if not versions or versions[-1][1] is None:
         return Kind.MISSING
-    return Kind.MISMATCH if row.size != versions[-1][1].size else None
+    there = versions[-1][1]
+    differs = row.size != there.size or (row.etag is not None and row.etag != there.etag)
+    return Kind.MISMATCH if differs else None
 
 
 def of_object(key: str, version: str, is_latest: bool, rows: list[Stored], truth: Truth) -> None:  # noqa: FBT001
