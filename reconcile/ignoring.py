@@ -52,7 +52,7 @@ def every(connection: Connection, *, closed: bool) -> list[Record]:
 
 
 def over(connection: Connection) -> list[int]:
-    """Return the rules whose time is over, or that were lifted, and that were not closed yet."""
+    """Return the rules that are over, or were lifted, and were not closed yet or hold something anew."""
     return [number for (number,) in connection.execute(SQL["over"]).fetchall()]
 
 

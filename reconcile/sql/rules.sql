@@ -18,8 +18,11 @@ WHERE id = %(id)s AND effect = 'ignore' AND lifted_at IS NULL AND until > now()
 RETURNING bucket, pattern, since, why
 
 -- name: over
-SELECT id FROM reconciler.restraint
-WHERE effect = 'ignore' AND lifted_at IS NULL AND until <= now() ORDER BY id
+-- Also one that is closed and holds something: whoever had read it before, and was about to commit, took no lock.
+SELECT r.id FROM reconciler.restraint AS r
+WHERE r.effect = 'ignore' AND r.until <= now() AND (r.lifted_at IS NULL OR EXISTS (
+    SELECT FROM reconciler.finding AS f WHERE f.held_by = 'rule ' || r.id AND f.closed_at IS NULL))
+ORDER BY r.id
 
 -- name: held
 -- A page of the findings that a rule holds.

@@ -15,6 +15,7 @@ from reconcile.model import Brake, Hint, Kind, NotAsked, ObjectRef, ObjectSide, 
 from reconcile.reconciler import World, reconcile
 from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from tests.simulation.memory import MemoryWorld
+from tests.simulation.people import rules_over
 from tests.simulation.servers import Servers, Stored
 
 FLAGGING = Policy(flagging=True)
@@ -220,13 +221,12 @@ class MemoryStage:
         return self.servers.ignore(self.bucket, pattern, kind, lasting)
 
     def end_rules(self, world: Any) -> None:
-        for number, one in enumerate(self.servers.tables.restraints, 1):
-            if one.effect == "ignore" and one.lifted_at is None and one.until <= self.servers.now:
-                held = [kept.finding for kept in self.servers.tables.findings.values()]
-                named = [Named(each.id, each.ref, each.row_id) for each in held if each.held_by == f"rule {number}"]
-                deed = Deed(Input.REOPEN, "", as_it_is, through=unasked, after=timedelta(0))
-                assert all(outcome.done for outcome in carried_out(world, deed, named))
-                self.servers.tables.restraints[number - 1] = one._replace(lifted_at=self.servers.now)
+        for number in rules_over(self.servers):
+            named = [Named(each.id, each.ref, each.row_id) for each in self.servers.tables.held(f"rule {number}")]
+            deed = Deed(Input.REOPEN, "", as_it_is, through=unasked, after=timedelta(0))
+            assert all(outcome.done for outcome in carried_out(world, deed, named))
+            one = self.servers.tables.restraints[number - 1]
+            self.servers.tables.restraints[number - 1] = one._replace(lifted_at=self.servers.now)
 
     def findings(self) -> list[Seen]:
         kept = [kept.finding for kept in self.servers.tables.findings.values()]

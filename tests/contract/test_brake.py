@@ -158,17 +158,17 @@ def test_the_defaults_believe_a_hundred(stage):
 
 
 @pytest.mark.invariant(7)
-def test_the_brake_is_one_for_all_processes(live):
+def test_the_brake_is_one_for_all_processes(stage):
     """While one counts, another does not: its flags wait for a look, and are counted with those of the first."""
-    one, another = live.world(brake=THREE), live.world(brake=THREE, actor="another")
-    ours, theirs = suspect(live, one, "a", "b"), suspect(live, another, "c", "d")
+    one, another = stage.world(brake=THREE), stage.world(brake=THREE, actor="another")
+    ours, theirs = suspect(stage, one, "a", "b"), suspect(stage, another, "c", "d")
     tallies = []
     look(Meanwhile(one, before_commit=lambda: tallies.append(look(another, *theirs))), *ours)
     assert (tallies[0].busy, dict(tallies[0].acts)) == (2, {})
-    live.age(MINUTE)
+    stage.age(MINUTE)
     look(another, *theirs)
-    assert [live.status(f"row of {key}") for key in "abcd"] == ["corrupted", "corrupted", "active", "active"]
-    assert live.restraints("brake") == {("missing", "")}
+    assert [stage.status(f"row of {key}") for key in "abcd"] == ["corrupted", "corrupted", "active", "active"]
+    assert stage.restraints("brake") == {("missing", "")}
 
 
 @pytest.mark.invariant(7)

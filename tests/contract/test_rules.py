@@ -7,7 +7,7 @@ import pytest
 
 from reconcile.filters import below
 from reconcile.model import Kind, ObjectRef, State
-from tests.contract.stages import FLAGGING, GRACE, HOUR, MINUTE, THREE, flag, look, look_again, suspect
+from tests.contract.stages import FLAGGING, GRACE, HOUR, MINUTE, THREE, Meanwhile, flag, look, look_again, suspect
 
 DAY = timedelta(days=1)
 PATIENT = replace(FLAGGING, orphan_grace=MINUTE)
@@ -82,6 +82,24 @@ def test_at_its_end_all_that_it_held_is_looked_at_anew(stage):
     assert dict(look_again(world).acts) == {"opened": 1, "flagged": 1, "resolved": 1}
     assert held(stage) == {"orphan": (State.OPEN, ""), "gone": (State.OPEN, "")}
     assert stage.status("row of gone") == "corrupted"
+
+
+def test_what_a_rule_ignores_in_the_moment_of_its_end_is_looked_at_anew(stage):
+    """Whoever reads a rule takes no lock: it may be closed before that one commits."""
+    world = stage.world()
+    stage.row("a")
+    stage.ignore(HOUR, "/**")
+
+    def its_end():
+        stage.age(2 * HOUR)
+        stage.end_rules(stage.world())
+        assert stage.restraints("ignore") == set()
+
+    look(Meanwhile(world, before_commit=its_end), ObjectRef(stage.bucket, "a"))
+    stage.end_rules(stage.world())
+    assert held(stage) == {"a": (State.SUSPECTED, "")}
+    stage.age(GRACE)
+    assert dict(look_again(world).acts) == {"flagged": 1}
 
 
 @pytest.mark.invariant(5)

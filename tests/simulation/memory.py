@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Self
 
 from reconcile.batch import Unsettled, apart
-from reconcile.database import Busy, Refused
+from reconcile.database import Busy, Crowded, Refused
 from reconcile.model import (
     FINAL,
     Brake,
@@ -118,13 +118,22 @@ class MemoryTxn:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self.unlock()
         if self.before and (kind or self.world.servers.down):
             self.world.servers.tables = self.before
         if not kind:
             self.world.servers.answer()
 
+    def unlock(self) -> None:
+        """Let others have the brake's lock, as at the end."""
+        if self.world.servers.braking is self:
+            self.world.servers.braking = None
+
     def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
-        """Read the brake's state, and its counts for these."""
+        """Take the brake's lock, and read its state, and its counts for these."""
+        if self.world.servers.braking not in {None, self}:
+            raise Crowded("another transaction has the brake's lock")
+        self.world.servers.braking = self
         tables, since = self.world.servers.answer(), self.now - self.world.brake.window
         active = frozenset((one.kind, one.bucket) for one in tables.active("brake") if one.kind)
         kinds = {pair[0] for pair in counting if not covered(pair, active)}

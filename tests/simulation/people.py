@@ -70,18 +70,17 @@ def act(play: "Play", what: str, number: int) -> None:
 
 
 def rules_over(servers: Servers) -> list[int]:
-    """Return the numbers of the rules that are over, and have still to be closed."""
-    rules = [(number, one) for number, one in enumerate(servers.answer().restraints, 1) if one.effect == "ignore"]
-    return [number for number, one in rules if not one.lifted_at and one.until <= servers.now]
+    """Return the numbers of the rules that are over, and have still to be closed, or hold something anew."""
+    tables = servers.answer()
+    rules = [(n, one) for n, one in enumerate(tables.restraints, 1) if one.effect == "ignore"]
+    return [n for n, one in rules if one.until <= servers.now and (not one.lifted_at or tables.held(f"rule {n}"))]
 
 
 def end_rules(play: "Play") -> None:
     """Reopen what rules held that are over, and close them, as the duty does."""
     deed = Deed(Input.REOPEN, "its end", as_it_is, through=unasked, after=NOW)
     for number in rules_over(play.servers):
-        kept = [one.finding for one in play.servers.answer().findings.values()]
-        held = [one for one in kept if one.state is State.IGNORED and one.held_by == f"rule {number}"]
-        named = [Named(one.id, one.ref, one.row_id) for one in held]
+        named = [Named(one.id, one.ref, one.row_id) for one in play.servers.answer().held(f"rule {number}")]
         if all(outcome.done for outcome in carried_out(play.world("rule"), deed, named, "rule")):
             restraints = play.servers.answer().restraints
             restraints[number - 1] = restraints[number - 1]._replace(lifted_at=play.servers.now)

@@ -248,8 +248,8 @@ class Play:
             self.settle()
 
     def restrain(self, effect: str, pattern: str | None, kind: str | None, seconds: float) -> None:
-        """Set a window or a rule, as a person does, where the database answers."""
-        if not self.servers.down:
+        """Set a window or a rule, as a person does; a window only where nobody has the lock that it waits for."""
+        if not self.servers.down and not (effect == "suppress" and self.servers.braking):
             self.servers.restrain(effect, BUCKET, pattern, Kind(kind) if kind else None, timedelta(seconds=seconds))
 
     def lift(self) -> None:
@@ -265,7 +265,9 @@ class Play:
                 self.process("duty", lambda: end_rules(self))
 
     def release(self) -> None:
-        """Lift the brakes, as a person does."""
+        """Lift the brakes, as a person does, who waits for whoever has their lock."""
+        if self.servers.braking:
+            return
         self.servers.release()
         self.watch.changed(one.finding.ref for one in self.servers.tables.findings.values())
 

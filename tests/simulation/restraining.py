@@ -7,7 +7,7 @@ from datetime import datetime
 from reconcile.model import Finding, Kind
 from reconcile.restraint import PURGES, RULE
 from tests.simulation.servers import BY_HAND, Line, Restraint, Servers
-from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
+from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld, in_force
 from tests.simulation.story import PATTERNS
 from tests.simulation.violated import Violated
 
@@ -23,10 +23,12 @@ class Restraining:
     happened: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
 
     def restrained(self, txn: SteppedTxn, one: Finding, act: str) -> None:
-        """Ask that nothing opens in a window, nor begins under a rule; and that what a rule ignored is under it."""
-        those = [] if txn.before is None else enumerate(txn.before.restraints, 1)
-        at_work = [(number, each) for number, each in those if each.until > txn.now and not each.lifted_at]
-        on = {number: each.effect for number, each in at_work if covers(each, one)}
+        """Ask that nothing opens in a window, nor begins under a rule; and that what a rule ignored is under it.
+
+        What is set after it was read counts the next time; whoever reads nothing is judged by what is there.
+        """
+        at_work = in_force(self.servers, txn.now) if txn.by_hand is None else txn.by_hand
+        on = {number: each.effect for number, each in at_work.items() if covers(each, one)}
         opens = act in {"opened", "flagged", "flagged after release"}
         if opens and "suppress" in on.values():
             raise Violated(f"invariant 7: {one} was {act} in a window")

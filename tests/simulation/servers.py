@@ -146,6 +146,10 @@ class Tables:
         those = [one for one in enumerate(self.restraints, 1) if one[1].effect in BY_HAND and not one[1].lifted_at]
         return [one.as_set(number, now) for number, one in those if one.until > now]
 
+    def held(self, by: str) -> list[Finding]:
+        """Return the findings that something holds."""
+        return [one for one, _ in self.findings.values() if one.held_by == by and one.state not in FINAL]
+
     def released(self, kind: str, bucket: str, since: datetime) -> bool:
         """Tell whether a person has lifted such a brake since."""
         brakes = [one for one in self.restraints if one.effect == "brake" and one.kind == kind]
@@ -173,6 +177,7 @@ class Servers:
     locked: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)
     down: bool = False
+    braking: object = None  # the transaction that has the brake's lock
 
     def answer(self) -> Tables:
         """Return the tables, if the database is there."""

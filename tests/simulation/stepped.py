@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 
 from reconcile.confirm import Confirmed
@@ -21,11 +21,13 @@ from reconcile.model import (
     Unavailable,
     Unknown,
 )
+from reconcile.restraint import Restraint as ByHand
+from reconcile.restraint import Restraints
 from reconcile.sweep import Range
 from reconcile.trial import NEVER, Looked, TrialTxn
 from reconcile.unkept import Unkept
 from tests.simulation.memory import MemoryTxn, MemoryWorld
-from tests.simulation.servers import Servers
+from tests.simulation.servers import BY_HAND, Restraint, Servers
 from tests.simulation.storage import Versions
 
 BUCKET = "bucket"
@@ -84,6 +86,11 @@ class SteppedWorld(MemoryWorld):
         """Open the one transaction of a batch."""
         return SteppedTxn(self, list(refs))
 
+    def readable(self, silent: Mapping[str, str], answered: set[str]) -> None:
+        """Restrain buckets, or lift that, and let others act before."""
+        self.between()
+        super().readable(silent, answered)
+
     def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:
         """Ask for looks, and let others act before."""
         if hints:
@@ -92,12 +99,33 @@ class SteppedWorld(MemoryWorld):
 
 
 class SteppedTxn(MemoryTxn):
-    """A transaction: others act after it has read and after its commit; what it writes is seen at once or never."""
+    """A transaction: others act after all that it reads and after its commit; what it writes is seen at once or never.
+
+    `by_hand` is what persons had set when it read that.
+    """
+
+    world: SteppedWorld
+    by_hand: dict[int, Restraint] | None = None
+
+    def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
+        """Read under the brake's lock, and let others act."""
+        found = super().restraints(counting)
+        self.by_hand = in_force(self.world.servers, self.now)
+        self.world.between()
+        return found
+
+    def rules(self) -> list[ByHand]:
+        """Read, and let others act."""
+        found = super().rules()
+        self.by_hand = in_force(self.world.servers, self.now)
+        self.world.between()
+        return found
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         """Commit, or not; whether the process learns of it is another matter."""
         world = self.world
         lost = False
+        self.unlock()
         if not kind and self.before and world.faults.failing:
             world.faults.failing -= 1
             world.servers.tables = self.before
@@ -111,6 +139,12 @@ class SteppedTxn(MemoryTxn):
             if lost:
                 raise Unavailable("postgresql", "the answer to the commit was lost")
             world.between()
+
+
+def in_force(servers: Servers, now: datetime) -> dict[int, Restraint]:
+    """Return by number what persons have set, and is not over by then."""
+    those = enumerate(servers.tables.restraints, 1)
+    return {n: one for n, one in those if one.effect in BY_HAND and one.until > now and not one.lifted_at}
 
 
 @dataclass
