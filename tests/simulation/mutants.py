@@ -112,6 +112,16 @@ def without_effect(real: Broken) -> Broken:
     return broken
 
 
+def flagged_again(real: Broken) -> Broken:
+    """Flag what the application has taken our flag off."""
+
+    def broken(subject, policy):
+        one = subject.finding
+        return real(subject._replace(finding=replace(one, previous_status=None)) if one else subject, policy)
+
+    return broken
+
+
 def always_active(real: Broken) -> Broken:
     """Give a status back that the row never had."""
 
@@ -190,6 +200,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "5: no status is given back": patched(life, "_with_effect", without_effect),
     "5: another status is given back": patched(life, "_with_effect", always_active),
     "5: a flag of others is taken for ours": patched(life, "judge_row", foreign_is_ours),
+    "5: flagged again": patched(life, "_late_flag", flagged_again),
     "6: deleted as it was approved": patched(Deed, "_changed", as_approved),
     "6: an approval outlives its reason": patched(life, "LIFE", without((State.APPROVED, life.Input.HEALTHY))),
     "7: there is no brake": patched(reconciler, "restrain", lambda _: lambda steps, *__: (list(steps), [])),
@@ -244,6 +255,7 @@ def braked(*brakes: str) -> Callable[[Story], bool]:
 
 NEEDS: dict[str, Callable[[Story], bool]] = {  # what a story must have to show a mutant, of those that few show
     "1: purged on a time-out": has(("person", "purge"), ("fault", "slow")),
+    "5: flagged again": has(("status", None)),
     "7: there is no brake": braked("few", "a share"),
     "7: flags have no brake": braked("few", "a share"),
     "7: orphans have no brake": braked("few"),

@@ -150,6 +150,10 @@ class Tables:
         """Return the findings that something holds."""
         return [one for one, _ in self.findings.values() if one.held_by == by and one.state not in FINAL]
 
+    def flagging(self) -> list[Finding]:
+        """Return the findings for which a row got our flag."""
+        return [one for one, _ in self.findings.values() if one.previous_status is not None and one.state not in FINAL]
+
     def released(self, kind: str, bucket: str, since: datetime) -> bool:
         """Tell whether a person has lifted such a brake since."""
         brakes = [one for one in self.restraints if one.effect == "brake" and one.kind == kind]

@@ -11,7 +11,7 @@ from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
 from tests.simulation.proofs import Proof, Proofs, grace_of, sides
 from tests.simulation.restraining import Restraining
-from tests.simulation.servers import FLAG, Servers, Stored
+from tests.simulation.servers import FLAG, Servers, Stored, Tables
 from tests.simulation.stepped import BUCKET, SteppedTxn, SteppedWorld
 from tests.simulation.truth import truth_of
 from tests.simulation.violated import Violated
@@ -77,7 +77,7 @@ class Watch:
             return
         written = [row for row_id, row in after.rows.items() if before.rows[row_id].status != row.status]
         for row in written:
-            self._wrote_row(world, before.rows[row.row_id], row)
+            self._wrote_row(world, before, row)
         for number, kept in after.findings.items():
             if before.findings.get(number) != kept:
                 self._wrote_finding(world, txn, number)
@@ -88,14 +88,17 @@ class Watch:
                 raise Violated(f"a finding without a look: {one}")
         self.restraining.braked(world, txn)
 
-    def _wrote_row(self, world: SteppedWorld, before: Stored, after: Stored) -> None:
-        row_id, old, new = after.row_id, before.status, after.status
+    def _wrote_row(self, world: SteppedWorld, tables: Tables, after: Stored) -> None:
+        row_id, before = after.row_id, tables.rows[after.row_id]
+        old, new = before.status, after.status
         if row_id in self.servers.locked | self.servers.refusing:
             raise Violated(f"invariant 3: {row_id} was written while the application held it")
         if new == FLAG:
             if not world.policy.flagging:
                 raise Violated(f"invariant 9: {row_id} was flagged while only observing")
             self._flagged(world, before)
+            if any((one.ref, one.row_id) == (before.ref(), row_id) for one in tables.flagging()):
+                raise Violated(f"invariant 5: {before} was flagged again, and the application had taken our flag off")
             self.before_flag[row_id] = old
             return
         if new == "deleted" and old == FLAG and row_id in self.before_flag:
@@ -163,8 +166,7 @@ class Watch:
     def _closed(self, one: Finding) -> None:
         """Ask that a flag of ours is not left without the finding that gives it back."""
         row = self.servers.tables.rows.get(one.row_id)
-        others = [kept.finding for kept in self.servers.tables.findings.values() if kept.finding.state not in FINAL]
-        if any((other.row_id, other.previous_status is None) == (one.row_id, False) for other in others):
+        if any(other.row_id == one.row_id for other in self.servers.tables.flagging()):
             return  # it moved, and was flagged anew where it is
         if row is not None and row.status == FLAG:
             raise Violated(f"invariant 5: {one} is closed, and {row} still carries our flag")
@@ -187,7 +189,7 @@ class Watch:
                     raise Violated(f"invariant 2: {place} {offset} was passed, and is not in the dead letter topic")
         truth = truth_of(self.servers, set(self.before_flag))
         kept = [one.finding for one in self.servers.tables.findings.values() if one.finding.state not in FINAL]
-        refs, rows = {one.ref for one in kept}, {one.row_id for one in kept if one.previous_status is not None}
+        refs, rows = {one.ref for one in kept}, {one.row_id for one in self.servers.tables.flagging()}
         for ref, row_id in truth.must:
             told = self.told.get(ref)
             if told and told[1] < offsets.get(told[0], 0):
