@@ -241,26 +241,36 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-def has(*wanted: tuple[str, Any]) -> Callable[[Story], bool]:
-    """Return whether a story has something of each: a verb, and what it says first (None: whatever it says)."""
-    return lambda story: all(
-        any(one.verb == verb and said in (None, *one.args[:1]) for one in story.actions) for verb, said in wanted
-    )
+def needs(*verbs: tuple[str, Any], **setting: Any) -> Callable[[Story], bool]:
+    """Return whether a story has such a setting and all of these: a verb, and what it says first, if that is asked."""
 
+    def fits(story: Story) -> bool:
+        said = {(one.verb, first) for one in story.actions for first in (None, *one.args[:1])}
+        return said.issuperset(verbs) and all(getattr(story.setting, name) == value for name, value in setting.items())
 
-def braked(*brakes: str) -> Callable[[Story], bool]:
-    """Return whether a story has one of these brakes."""
-    return lambda story: story.setting.brake in brakes
+    return fits
 
 
 NEEDS: dict[str, Callable[[Story], bool]] = {  # what a story must have to show a mutant, of those that few show
-    "1: purged on a time-out": has(("person", "purge"), ("fault", "slow")),
-    "5: flagged again": has(("status", None)),
-    "7: there is no brake": braked("few", "a share"),
-    "7: flags have no brake": braked("few", "a share"),
-    "7: orphans have no brake": braked("few"),
-    "7: purges have no brake": braked("few"),
-    "7: more than half of a bucket is believed": braked("half a bucket"),
-    "8: a refused flag is not tried again": has(("refuse", None)),
-    "8: an ETag does not count at a glance": lambda story: story.setting.etags and has(("rewrite", None))(story),
+    "1: purged on a time-out": needs(("person", "purge"), ("fault", "slow")),
+    "2: poison is dropped": needs(("poison", None)),
+    "2: what is not asked is forgotten": needs(("fault", "room")),
+    "5: another status is given back": needs(("status", None)),
+    "5: flagged again": needs(("status", None)),
+    "6: deleted as it was approved": needs(("person", "approve"), ("person", "delete")),
+    "6: an approval outlives its reason": needs(("person", "approve")),
+    "7: there is no brake": needs(brake="few"),
+    "7: flags have no brake": needs(brake="few"),
+    "7: orphans have no brake": needs(brake="few"),
+    "7: purges have no brake": needs(brake="few"),
+    "7: more than half of a bucket is believed": needs(brake="half a bucket"),
+    "7: a window holds nothing": needs(("restrain", "suppress")),
+    "7: a rule is not asked where it would open": needs(("restrain", "ignore")),
+    "7: a rule is not asked where it begins": needs(("restrain", "ignore")),
+    "8: an ETag does not count at a glance": needs(("rewrite", None), etags=True),
+    "8: an ETag does not count": needs(("rewrite", None), etags=True),
+    "8: a refused flag is not tried again": needs(("refuse", None)),
+    "8: a version that is not the latest stands for it (found)": needs(versions="rows"),
+    "8: a sighted version is not looked at (found)": needs(versions="rows"),
+    "9: flagged while observing": needs(flagging=False),
 }

@@ -7,7 +7,7 @@ from subprocess import PIPE
 import pytest
 
 from tests.simulation.coverage import never
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import MUTANTS, NEEDS
 from tests.simulation.running import run, run_all
 from tests.simulation.story import story_of
 from tests.support.command import ROOT
@@ -36,6 +36,11 @@ def test_whatever_is_broken_is_noticed(name):
     ran = run(0, ENOUGH, name, short=False)
     assert ran.failed, f"{ran.stories} stories held"
     assert not ran.failed.startswith("Traceback"), ran.failed  # it is to do wrong, not to crash
+
+
+def test_what_a_mutant_needs_is_said_of_a_mutant():
+    """A name that none has any more would be passed over."""
+    assert NEEDS.keys() <= MUTANTS.keys()
 
 
 def test_a_story_is_told_by_its_seed():

@@ -9,6 +9,7 @@ from reconcile.model import FINAL, Absent, Finding, Known, ObjectRef, ObjectSide
 from reconcile.restraint import RULE
 from reconcile.verdict import rows_of
 from tests.simulation.broker import Broker
+from tests.simulation.coverage import line_of
 from tests.simulation.proofs import Proof, Proofs, grace_of, sides
 from tests.simulation.restraining import Restraining
 from tests.simulation.servers import FLAG, Servers, Stored, Tables
@@ -130,6 +131,8 @@ class Watch:
         if was is not None and was.finding.revision == one.revision:
             return
         last = next(line for line in reversed(self.servers.tables.history) if line.finding_id == number)
+        before = None if was is None or was.finding.state in FINAL else was.finding.state
+        self.counts[line_of(before, last.act)] += 1
         proof = self.proofs.of(world.number, one.ref)
         self.proofs.suspects(one, None if was is None else was.finding, last, proof)
         if last.act == "adopted":
