@@ -2,9 +2,11 @@
 
 import os
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
 from traceback import format_exception
@@ -93,3 +95,11 @@ def run_all(first: int, last: int, mutant: str = "", chunk: int = 500) -> Ran:
                 pool.shutdown(cancel_futures=True)
                 break
     return every
+
+
+@contextmanager
+def run_each(mutants: Iterable[str], stories: int) -> Iterator[Mapping[str, Future[Ran]]]:
+    """Play so many stories of each mutant, on all cores; yields what each comes to, as soon as it does."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        yield {name: pool.submit(partial(run, short=False), 0, stories, name) for name in mutants}
+        pool.shutdown(cancel_futures=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.coverage import never
 from tests.simulation.mutants import MUTANTS, NEEDS
-from tests.simulation.running import run, run_all
+from tests.simulation.running import run, run_all, run_each
 from tests.simulation.story import story_of
 from tests.support.command import ROOT
 
@@ -29,11 +29,19 @@ def test_no_story_breaks_what_must_always_hold(capsys):
     assert never(ran.counts, rare=LONG) == []
 
 
+@pytest.fixture(scope="module")
+def broken(request):
+    """Play the stories of all mutants that are asked for, side by side."""
+    asked = [one.callspec.params["name"] for one in request.session.items if "broken" in one.fixturenames]
+    with run_each(asked, ENOUGH) as ran:
+        yield ran
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 @pytest.mark.timeout(600)
-def test_whatever_is_broken_is_noticed(name):
+def test_whatever_is_broken_is_noticed(broken, name):
     """With one thing broken in the code, some story does not hold."""
-    ran = run(0, ENOUGH, name, short=False)
+    ran = broken[name].result()
     assert ran.failed, f"{ran.stories} stories held"
     assert not ran.failed.startswith("Traceback"), ran.failed  # it is to do wrong, not to crash
 
