@@ -102,6 +102,16 @@ def sheet_is_passed(real: Broken) -> Broken:
     return broken
 
 
+def sheet_is_kept(real: Broken) -> Broken:
+    """Let go of hints alone."""
+
+    def broken(self):
+        self._trying_whole = []
+        real(self)
+
+    return broken
+
+
 def without_effect(real: Broken) -> Broken:
     """Give no status back."""
 
@@ -188,6 +198,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "1: purged on a time-out": patched(Deed, "_changed", purged_on_a_time_out),
     "2: held events are passed": patched(hold._Offsets, "may_commit", lambda _: lambda self: self.next_offset),  # noqa: SLF001
     "2: a held sheet is passed": patched(hold.Hold, "_hold_whole", sheet_is_passed),
+    "2: a held sheet is never let go": patched(hold.Hold, "_release", sheet_is_kept),
     "2: committed before the outcome": patched(loop.Consumer, "glance", commits_too_soon),
     "2: poison is dropped": patched(loop, "decode_all", lambda real: lambda *a, **k: real(*a, **k)._replace(poison=[])),
     "2: what is not asked is forgotten": patched(reconciler, "postpone", giving(Tally())),
