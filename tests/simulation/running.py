@@ -16,7 +16,8 @@ import structlog
 
 from consumer import loop
 from tests.simulation.coverage import counting
-from tests.simulation.mutants import MUTANTS, NEEDS
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.needs import NEEDS
 from tests.simulation.play import Play
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Story, story_of

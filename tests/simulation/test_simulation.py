@@ -7,7 +7,8 @@ from subprocess import PIPE
 import pytest
 
 from tests.simulation.coverage import never
-from tests.simulation.mutants import MUTANTS, NEEDS
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.needs import NEEDS
 from tests.simulation.running import run, run_all, run_each
 from tests.simulation.story import story_of
 from tests.support.command import ROOT

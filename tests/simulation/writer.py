@@ -70,6 +70,15 @@ class Writer:
         """Upload; the row is never committed."""
         yield self.put(key)
 
+    def removed_first(self, key: str, row: str) -> Iterator[tuple[Any, ...]]:
+        """Upload and remove, which is read before the row is committed all the same."""
+        yield self.put(key)
+        yield self.remove(key)
+        yield from (("turn", 0), ("turn", 1))
+        yield ("row", row, key, 3, "active")
+        yield ("wait", self.random.choice((0.3, 12.0)))
+        yield from (("turn", 0), ("turn", 1))
+
     def never(self, key: str, row: str) -> Iterator[tuple[Any, ...]]:
         """Commit a row whose upload never comes."""
         yield ("row", row, key, 3, "active")
@@ -160,6 +169,7 @@ UPLOADS = (
     Writer.wrong,
     Writer.pending,
     Writer.rolled_back,
+    Writer.removed_first,
     Writer.never,
     Writer.shared,
     Writer.others,
