@@ -75,6 +75,7 @@ def wanted_of(call: Call, bucket: str) -> Wanted:
         workers=options.workers,
         ranges=options.ranges,
         margin=options.margin,
+        wait=options.wait,
         believe=believed(call),
     )
 

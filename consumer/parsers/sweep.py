@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 
-from consumer.parsing import Subparsers, command, count, directory, exit_code, identity, seconds
+from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, identity, seconds
 
 RUNNING = -1  # as in beginning.py, which is not imported for --help
 
@@ -41,6 +42,13 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="ID",
         help="want these no more, as status lists them (with --why)",
+    )
+    sweep.add_argument(
+        "--wait",
+        type=duration,
+        default=timedelta(),
+        metavar="DURATION",
+        help="how long to wait for another run of the bucket to end; a killed one has it for a minute (0s)",
     )
     sweep.add_argument("--workers", type=count(1), default=1, metavar="N", help="processes on this machine (1)")
     sweep.add_argument(

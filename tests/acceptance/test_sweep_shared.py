@@ -119,9 +119,9 @@ def test_one_bucket_has_one_sweep_at_a_time(many, connection, lists):
             assert "--join" in second.stderr
             assert many.run(*WORDS, "--resume", **AT_ONCE).returncode == 7
         kill(leader)
-    assert many.run(*WORDS, "--resume", **AT_ONCE).returncode == 7
-    sweeping.expire(connection)
-    report = swept(many, "--resume")
+    assert many.run(*WORDS, "--resume", "--wait", "1s", **AT_ONCE).returncode == 7
+    connection.execute("UPDATE reconciler.lease SET until = now() + interval '3 s' WHERE until > now()")
+    report = swept(many, "--resume", "--wait", "2m")
     assert whole(report) == (FOUND, TOTALS)
     assert report["id"] == number
 

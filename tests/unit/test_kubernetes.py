@@ -11,6 +11,7 @@ import yaml
 
 from consumer.cli import parse
 from deploy.local import images
+from reconcile.keeping import LEASE_S
 from tests.support.command import ROOT
 from tests.support.waiting import until
 
@@ -151,6 +152,7 @@ def test_the_joined_sweep_is_led_by_the_first_and_succeeds_with_it():
     ]
     leader, helper = (parse(shlex.split(line.split(" &")[0])) for line in lines)
     assert (leader.resume, leader.apply, helper.apply) == (True, False, False)
+    assert leader.wait.total_seconds() > LEASE_S, "a leader that was killed has the bucket as long as its lease"
     assert leader.ranges > job["completions"]
     assert (leader.bucket, helper.join) == (helper.bucket, -1)
 
