@@ -232,6 +232,7 @@ def test_findings_are_listed_filtered_and_paged(installed, connection, bucket):
     [cause, _] = installed.json("findings", "list", "--group-by", "cause")
     assert cause["findings"] == 15
     prefixes = installed.json("findings", "list", "--group-by", "prefix", "--depth", "2")
+    assert prefixes == installed.json("findings", "list", "--group-by", "prefix", "--depth", "255"), "the most it takes"
     assert {one["prefix"] for one in prefixes} == {"users/0/", "users/1/", "users/2/"}
     assert installed.run("findings", "list").returncode == 0
     assert installed.run("findings", "list", "--exit-code").returncode == 3
