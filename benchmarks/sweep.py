@@ -1,10 +1,10 @@
 """The sweep beside the fastest plain lister of the same bucket, and beside the script that people write.
 
-`make bench-sweep`. Five rounds; in each, in turn: our pager bare, `mc ls --recursive`, `rclone lsf` if it is here, and
-`storage-reconciler sweep`, each a process of its own; the start of Python is not measured, that of the others is. The
+`make bench-sweep`. Five rounds; in each, in turn: `storage-reconciler sweep`, our pager bare, `mc ls --recursive`, and
+`rclone lsf` if it is here, each a process of its own; the start of Python is not measured, that of the others is. The
 script is measured on a part of the bucket. The comparison alone reads a listing file and a spool of rows. `--objects
 2000000` for the large one, which is filled within two minutes where `TMPDIR` names a directory in memory (7 GB);
-`--objects 0 --lines 10000000` for a listing that was brought against as many rows.
+`--objects 0 --lines 10000000` for a listing that was brought; `--indexed` where an index serves byte order.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ LABELS = {
     "listing": "rows against a listing file, objects/s",
     "rss_mb": "resident memory at its highest, MB (goal 100)",
 }
+INDEX = 'CREATE INDEX in_order ON file_versions (object_key COLLATE "C")'
 INSERT_FROM = """
 INSERT INTO file_versions (file_id, version_number, object_key, size, status, created_at)
 SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid, n,
@@ -216,7 +217,7 @@ def copy(bucket: Path, number: int) -> None:
             file.hardlink_to(named)
 
 
-def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
+def run(servers: Servers, number: int, rounds: int, lines: int, *, indexed: bool = False) -> None:
     """Fill, measure in turn, and print the table; without objects there are as many rows as lines."""
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
@@ -224,6 +225,9 @@ def run(servers: Servers, number: int, rounds: int, lines: int) -> None:
     table, alone = tables(about(servers, f"{number:,} objects, {place.number:,} rows, {lines:,} lines"))
     began = time.perf_counter()
     fill(servers, place, number)
+    if indexed:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(INDEX)
     minios.client()  # it may have to be built
     print(f"  filled in {time.perf_counter() - began:,.0f} s", flush=True)
     if number:
@@ -249,7 +253,7 @@ def beside_listers(place: Place, rounds: int, table: Table) -> None:
     table.note("script", by_hand)
     listers = ["pager", "mc", *(["rclone"] if shutil.which("rclone") else [])]
     for _ in range(rounds):
-        found = {name: measured(name, place) for name in (*listers, "sweep")}
+        found = {name: measured(name, place) for name in ("sweep", *listers)}  # the quickest lister right beside it
         rates = {name: one["rate"] for name, one in found.items()}
         swept = {
             "lister.ratio": rates["sweep"] / max(rates[name] for name in listers),
@@ -286,9 +290,10 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=200_000)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--indexed", action="store_true", help="an index in byte order: rows are read by pages")
     options = parser.parse_args()
     with stack() as servers:
-        run(servers, options.objects, options.rounds, options.lines)
+        run(servers, options.objects, options.rounds, options.lines, indexed=options.indexed)
 
 
 if __name__ == "__main__":
