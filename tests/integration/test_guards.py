@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -23,7 +22,7 @@ from reconcile.guards import FileMissing, Storage, StorageUnavailable, VersionNo
 from reconcile.settings import Filters
 from tests.support import proxy
 from tests.support.guarding import CONTENT, application
-from tests.support.proxy import Cut, Proxy
+from tests.support.proxy import Cut
 from tests.support.waiting import until
 
 BLOCKED = """
@@ -34,25 +33,6 @@ import reconcile.guards
 sys.exit(any(name.split(".")[0] == "consumer" for name in sys.modules))
 """
 YOUNG = timedelta(0)
-
-
-@pytest.fixture
-def app(tmp_path, database, minio, bucket):
-    with application(tmp_path, database, minio, bucket) as made:
-        yield made
-
-
-@pytest.fixture
-def storage(app):
-    return app.storage()
-
-
-@pytest.fixture
-def behind(app):
-    """Put a proxy before MinIO."""
-    host, _, port = urlsplit(app.settings.minio.endpoint).netloc.partition(":")
-    with Proxy(host, int(port)) as between:
-        yield between
 
 
 def through(app, between):

@@ -3,7 +3,6 @@
 import io
 from dataclasses import replace
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -16,8 +15,7 @@ from sqlalchemy.orm import Session
 from reconcile.guards import StorageUnavailable, UploadFailed, VersionNotFound
 from reconcile.storing import PARTS
 from tests.support import proxy
-from tests.support.guarding import CONTENT, POINTS, application
-from tests.support.proxy import Proxy
+from tests.support.guarding import CONTENT, POINTS
 
 DEFERRED = """
 ALTER TABLE file_versions ADD CONSTRAINT late
@@ -27,27 +25,8 @@ NO_FILE = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
-def app(tmp_path, database, minio, bucket):
-    with application(tmp_path, database, minio, bucket) as made:
-        yield made
-
-
-@pytest.fixture
-def storage(app):
-    return app.storage()
-
-
-@pytest.fixture
 def theirs(app):
     return app.other()
-
-
-@pytest.fixture
-def behind(app):
-    """Put a proxy before MinIO."""
-    host, _, port = urlsplit(app.settings.minio.endpoint).netloc.partition(":")
-    with Proxy(host, int(port)) as between:
-        yield between
 
 
 class Slow:

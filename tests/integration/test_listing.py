@@ -15,42 +15,13 @@ from minio.versioningconfig import VersioningConfig
 from reconcile.drift import Entry
 from reconcile.listing import PROBES, ahead, listed, split
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects
-from reconcile.server import Server
 from tests.support import storage
-from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Proxy, Stall
+from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Stall
 from tests.support.waiting import until
 
 AAA_MD5 = "e1faffb3e614e6c2fba74296962386b7"
 # None lies below another's name, since MinIO would not list it (docs/facts.md, Listing).
 SMALL = tuple(sorted(["a", "a-b", "a b/1", "ab/1", "ab/2/", "ab-/1", "ac/1", "b%2B+c", "папка/1", "папка/é", "🗄/📄"]))
-
-
-def server_of(minio, url=None, **changes):
-    """Say how to reach the MinIO of the run, perhaps through a proxy."""
-    return Server(url or minio.url, minio.user, minio.password, minio.region, **changes)
-
-
-@pytest.fixture
-def eyes(minio):
-    """Open the objects' side."""
-    with Objects(server_of(minio)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def proxy(minio):
-    """Stand between the objects' side and MinIO."""
-    host, _, port = minio.endpoint.partition(":")
-    with Proxy(host, int(port)) as standing:
-        yield standing
-
-
-@pytest.fixture
-def far_eyes(minio, proxy):
-    """Open the objects' side behind the proxy."""
-    with Objects(server_of(minio, proxy.url, timeout_s=1.0, connect_s=0.5)) as opened:
-        yield opened
 
 
 def put(objects, bucket, keys):

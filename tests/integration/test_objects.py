@@ -20,7 +20,7 @@ from reconcile.heads import NO_NAME, unanswered
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
 from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.server import Server
-from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Proxy, Slow, Stall
+from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Slow, Stall
 
 AAA_MD5 = "e1faffb3e614e6c2fba74296962386b7"
 NEVER_A_VERSION = "00000000-0000-4000-8000-000000000000"
@@ -29,28 +29,6 @@ NEVER_A_VERSION = "00000000-0000-4000-8000-000000000000"
 def server_of(minio, url=None, **changes):
     """Say how to reach the MinIO of the run, perhaps through a proxy."""
     return Server(url or minio.url, minio.user, changes.pop("secret", minio.password), minio.region, **changes)
-
-
-@pytest.fixture
-def eyes(minio):
-    """Open the objects' side."""
-    with Objects(server_of(minio)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def proxy(minio):
-    """Stand between the objects' side and MinIO."""
-    host, _, port = minio.endpoint.partition(":")
-    with Proxy(host, int(port)) as standing:
-        yield standing
-
-
-@pytest.fixture
-def far_eyes(minio, proxy):
-    """Open the objects' side behind the proxy."""
-    with Objects(server_of(minio, proxy.url, timeout_s=1.0, connect_s=0.5)) as opened:
-        yield opened
 
 
 @pytest.fixture
