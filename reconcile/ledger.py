@@ -75,6 +75,7 @@ def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
         "kind": change.kind,
         "cause": change.cause,
         "state": change.state,
+        "before": before.id if before else None,
         "revision": before.revision + 1 if before else 1,
         "file_id": row.file_id if row else None,
         "group_name": row.group if row else None,

@@ -201,7 +201,7 @@ class MemoryTxn:
         current = [kept.finding for kept in tables.findings.values() if kept.finding.state not in FINAL]
         at_row = [one for one in current if (one.ref, one.row_id) == (ref, change.row_id)]
         before = change.before
-        if (at_row[0].revision if at_row else 0) != (before.revision if before else 0):
+        if [(one.id, one.revision) for one in at_row] != ([(before.id, before.revision)] if before else []):
             raise Busy("a finding changed meanwhile")
         number = before.id if before else len(tables.findings) + 1
         since = before.suspected_at if before and before.kind is change.kind else self.now
