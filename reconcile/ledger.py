@@ -71,11 +71,11 @@ def _change(step: Step, change: Change, hint: Hint | None) -> dict[str, Any]:
     seen = step.side if isinstance(step.side, Present) else None
     return {
         **_name(step.ref),
+        "id": before.id if before else None,
         "row_id": change.row_id,
         "kind": change.kind,
         "cause": change.cause,
         "state": change.state,
-        "before": before.id if before else None,
         "revision": before.revision + 1 if before else 1,
         "file_id": row.file_id if row else None,
         "group_name": row.group if row else None,

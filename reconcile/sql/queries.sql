@@ -34,15 +34,15 @@ WHERE r.key IS NULL OR r.state <> 'live' OR h.size IS NULL OR r.size <> h.size O
 SELECT DISTINCT f.key FROM reconciler.finding AS f WHERE f.key = ANY (%(keys)b) AND f.closed_at IS NULL
 
 -- name: record
--- The one statement that sets a finding's state. A revision that is not the expected one changes nothing, nor that of the
--- next finding, which may have come as far since the one that was read has ended. Every proposed row has `closed_at` NULL,
--- without which it would not meet the partial index and pass by the current finding.
+-- The one statement that sets a finding's state. A revision that is not the expected one changes nothing, nor does another
+-- finding of that place and revision, which followed one that was closed. Every proposed row has `closed_at` NULL, without
+-- which it would not meet the partial index and pass by the current finding.
 WITH change AS (
     SELECT * FROM jsonb_to_recordset(%(changes)s) AS c (
-        bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", row_id text COLLATE "C",
+        id bigint, bucket text COLLATE "C", key text COLLATE "C", s3_version text COLLATE "C", row_id text COLLATE "C",
         kind text, cause text, state text, revision integer, file_id text, group_name text, owner text,
         size_bytes bigint, etag text, previous_status text, held_by text, named_by text, evidence jsonb,
-        act text, from_state text, why text, before bigint)
+        act text, from_state text, why text)
 ), kept AS (
     INSERT INTO reconciler.finding AS f
         (bucket, key, s3_version, row_id, kind, cause, state, revision, file_id, group_name, owner, size_bytes, etag,
@@ -67,7 +67,7 @@ WITH change AS (
         closed_at = CASE WHEN excluded.state IN ('resolved', 'deleted') THEN now() END,
         named_by = CASE WHEN f.named_by @> excluded.named_by THEN f.named_by ELSE f.named_by || excluded.named_by END,
         evidence = f.evidence || excluded.evidence
-    WHERE f.revision = excluded.revision - 1 AND f.id IN (SELECT before FROM change)
+    WHERE f.revision = excluded.revision - 1 AND f.id IN (SELECT id FROM change)
     RETURNING id, bucket, key, s3_version, row_id, revision, xmax = 0 AS fresh
 ), told AS (
     INSERT INTO reconciler.history

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile.model import ObjectRef, State
-from tests.contract.stages import GRACE, OBSERVING, Meanwhile, flag, look, look_again, states, suspect
+from reconcile.model import Kind, ObjectRef, State
+from tests.contract.stages import GRACE, OBSERVING, ORPHAN_GRACE, Meanwhile, flag, look, look_again, states, suspect
 
 
 def busy_and_untouched(stage, world, ref, tally):
@@ -74,6 +74,30 @@ def test_a_finding_that_moved_on_since_the_glance_is_busy(stage, moment):
     assert busy_and_untouched(stage, one, ref, tally)
     assert stage.history() == ["suspected", "flagged"]
     assert stage.status("row of k") == "corrupted"
+
+
+@pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
+@pytest.mark.parametrize("kind", [Kind.MISSING, Kind.ORPHAN])
+def test_a_finding_that_another_followed_since_it_was_read_is_busy(stage, moment, kind):
+    """What was decided of one is nothing to its successor, though that stands at the same place and revision."""
+    one, another, ref = stage.world(), stage.world(actor="another"), ObjectRef(stage.bucket, "k")
+    come, go = (stage.put, stage.remove) if kind is Kind.MISSING else (stage.remove, stage.put)
+    if kind is Kind.MISSING:
+        stage.row("k")
+    else:
+        stage.put("k")
+    look(one, ref)
+    stage.age(ORPHAN_GRACE)
+
+    def followed():
+        come("k")
+        look(another, ref)
+        go("k")
+        look(another, ref)
+
+    tally = look(Meanwhile(one, **{moment: followed}), ref)
+    assert busy_and_untouched(stage, one, ref, tally)
+    assert (stage.history(), states(stage).popitem()[1]) == (["suspected", "resolved", "suspected"], State.SUSPECTED)
 
 
 @pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
