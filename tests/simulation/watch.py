@@ -51,10 +51,14 @@ class Watch:
         self.proofs.answered(world.number, self.step, ref, side)
 
     def row_changed(self, row: Stored) -> None:
-        """Note that a row changed, as the application did it: it is known of every version of its key."""
+        """Note that a row changed, as the application did it."""
+        self.changed(self._refs_of(row))
+
+    def _refs_of(self, row: Stored) -> list[ObjectRef]:
+        """Return every version of a row's key: it is known of each."""
         versions = self.versions[row.key]
         versions |= {name for name, _ in self.servers.storage.buckets[BUCKET].get(row.key, [])} | {row.s3_version, ""}
-        self.changed([ObjectRef(row.bucket, row.key, version) for version in versions])
+        return [ObjectRef(row.bucket, row.key, version) for version in versions]
 
     def changed(self, refs: Iterable[ObjectRef]) -> None:
         """Note that rows or findings changed, by whoever looks at no object."""
@@ -82,7 +86,7 @@ class Watch:
         for number, kept in after.findings.items():
             if before.findings.get(number) != kept:
                 self._wrote_finding(world, txn, number)
-        self._note([*txn.refs, *(row.ref() for row in written)])  # a row may name another object by now
+        self._note([*txn.refs, *(ref for row in written for ref in self._refs_of(row))])
         for kept in after.findings.values():
             one = kept.finding
             if one.state not in FINAL and one.ref not in after.looks:
