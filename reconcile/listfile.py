@@ -119,7 +119,7 @@ def _form(first: str) -> Callable[[Iterator[str]], Iterator[Entry]]:
         return _json
     fields = next(csv.reader([first]), [])
     names = {_plain(name) for name in fields}
-    if len(fields) > 1 and _COLUMNS["key"] & names:
+    if len(fields) > 1 and _COLUMNS["key"] & names and not any(map(str.isdecimal, fields)):  # with a size it is none
         return _csv
     if first.startswith('"') and len(fields) > 1:
         return _inventory

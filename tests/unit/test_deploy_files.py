@@ -3,12 +3,14 @@
 import json
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from consumer.cli import parse
 
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CRON = (DEPLOY / "cron/storage-reconciler").read_text("utf-8")
 SERVICE = (DEPLOY / "systemd/storage-reconciler-sweep.service").read_text("utf-8")
@@ -83,7 +85,7 @@ def test_each_schedule_of_the_scrub_is_bounded_and_reports(words):
     """Two hours at a rate, of one bucket; nothing is changed, and no word of the sweep is left."""
     read = parse(words[1:])
     assert (words[:2], read.bucket) == (["storage-reconciler", "scrub"], "staging-storage")
-    assert (read.lasting, read.rate, read.apply or read.fix or read.exit_code) == ("2h", "20MiB", False)
+    assert (read.lasting, read.rate, read.apply or read.fix or read.exit_code) == (2 * HOUR, 20 * 2**20, False)
     for file in ("systemd/storage-reconciler-scrub.timer", "kubernetes/scrub-cronjob.yaml"):
         assert "sweep" not in (DEPLOY / file).read_text("utf-8").lower()
 
@@ -106,7 +108,7 @@ def purges():
 def test_each_schedule_of_the_purge_prints_its_plan(words):
     """A month, and never a file's only version; nothing is purged until a person adds --apply."""
     read = parse(words[1:])
-    assert (words[:2], read.flagged_for) == (["storage-reconciler", "purge"], "30d")
+    assert (words[:2], read.flagged_for) == (["storage-reconciler", "purge"], 30 * DAY)
     assert (read.apply, read.even_alone) == (False, False)
 
 
@@ -140,7 +142,7 @@ def reports():
 def test_each_schedule_of_the_report_is_of_a_day(words):
     """As often as it runs; open drift fails no job."""
     read = parse(words[1:])
-    assert (words[:2], read.since, read.until) == (["storage-reconciler", "report"], "24h", None)
+    assert (words[:2], read.since, read.until) == (["storage-reconciler", "report"], DAY, None)
     assert not read.exit_code
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconcile.drift import Entry
@@ -374,6 +374,7 @@ def test_a_file_is_read_by_the_page(tmp_path):
 
 
 @given(st.lists(TEXT.filter(lambda key: not set(key) & set("\n\r") and len(key.encode()) <= 1024), min_size=1))
+@example(["KEYNAME"])
 def test_every_key_survives_every_form(tmp_path_factory, keys):
     """JSON and CSV carry any key."""
     path = tmp_path_factory.mktemp("forms") / "listing"
