@@ -18,6 +18,29 @@ def joined(word: str) -> int:
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Add the commands."""
     sweep = command(commands, "sweep", "sweep:sweep", common, "compare every object of a bucket with every row")
+    _mode(sweep)
+    sweep.add_argument("--bucket", metavar="NAME", help="the bucket (those that the configuration names)")
+    sweep.add_argument("--prefix", default="", metavar="PREFIX", help="compare only keys that begin so")
+    sweep.add_argument("--listing", metavar="FILE", help="the bucket's keys: lines, mc ls --json, rclone lsjson, CSV")
+    _sharing(sweep)
+    sweep.add_argument(
+        "--margin",
+        type=seconds,
+        metavar="DURATION",
+        help="between the two looks at a difference (policy.missing_grace)",
+    )
+    sweep.add_argument(
+        "--believe", action="store_true", help="believe both sides, whatever the guards say (with --why)"
+    )
+    sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe or --dismiss, kept")
+    sweep.add_argument("--who", default=None, metavar="NAME", help="who believes or dismisses, kept (your user name)")
+    sweep.add_argument("--spool", type=directory, metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
+    sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
+    exit_code(sweep)
+
+
+def _mode(sweep: argparse.ArgumentParser) -> None:
+    """Add what is done with what is found."""
     mode = sweep.add_mutually_exclusive_group()
     mode.add_argument("--report-only", action="store_true", help="write nothing but the report (the default)")
     mode.add_argument("--fix", action="store_true", help="let the reconciler keep and flag what is found")
@@ -25,9 +48,10 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     mode.add_argument(
         "--baseline", action="store_true", help="take what is found as known: kept for triage, and silent in alerts"
     )
-    sweep.add_argument("--bucket", metavar="NAME", help="the bucket (those that the configuration names)")
-    sweep.add_argument("--prefix", default="", metavar="PREFIX", help="compare only keys that begin so")
-    sweep.add_argument("--listing", metavar="FILE", help="the bucket's keys: lines, mc ls --json, rclone lsjson, CSV")
+
+
+def _sharing(sweep: argparse.ArgumentParser) -> None:
+    """Add how it stands to other runs, and how many take part."""
     taking = sweep.add_mutually_exclusive_group()
     taking.add_argument("--resume", action="store_true", help="go on with a sweep that was interrupted")
     taking.add_argument(
@@ -54,17 +78,3 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     sweep.add_argument(
         "--ranges", type=count(0), default=0, metavar="N", help="cut the bucket, so that others can --join (4 a worker)"
     )
-    sweep.add_argument(
-        "--margin",
-        type=seconds,
-        metavar="DURATION",
-        help="between the two looks at a difference (policy.missing_grace)",
-    )
-    sweep.add_argument(
-        "--believe", action="store_true", help="believe both sides, whatever the guards say (with --why)"
-    )
-    sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe or --dismiss, kept")
-    sweep.add_argument("--who", default=None, metavar="NAME", help="who believes or dismisses, kept (your user name)")
-    sweep.add_argument("--spool", type=directory, metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
-    sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
-    exit_code(sweep)
