@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
-from reconcile.life import Input
 from reconcile.model import Brake, Hint, Kind, NotAsked, ObjectRef, ObjectSide, Policy, State
 from reconcile.reconciler import World, reconcile
-from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from tests.simulation.memory import MemoryWorld
-from tests.simulation.people import rules_over
+from tests.simulation.people import end_rules
 from tests.simulation.servers import Servers, Stored
 
 FLAGGING = Policy(flagging=True)
@@ -221,12 +219,7 @@ class MemoryStage:
         return self.servers.ignore(self.bucket, pattern, kind, lasting)
 
     def end_rules(self, world: Any) -> None:
-        for number in rules_over(self.servers):
-            named = [Named(each.id, each.ref, each.row_id) for each in self.servers.tables.held(f"rule {number}")]
-            deed = Deed(Input.REOPEN, "", as_it_is, through=unasked, after=timedelta(0))
-            assert all(outcome.done for outcome in carried_out(world, deed, named))
-            one = self.servers.tables.restraints[number - 1]
-            self.servers.tables.restraints[number - 1] = one._replace(lifted_at=self.servers.now)
+        assert end_rules(self.servers, lambda: world)
 
     def findings(self) -> list[Seen]:
         kept = [kept.finding for kept in self.servers.tables.findings.values()]

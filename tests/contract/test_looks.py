@@ -7,20 +7,7 @@ import pytest
 from reconcile.model import Action, Hint, Known, NotAsked, ObjectRef, State
 from reconcile.reconciler import Look, reconcile
 from reconcile.steps import Step
-from tests.contract.stages import (
-    GRACE,
-    HOUR,
-    MINUTE,
-    OBSERVING,
-    Meanwhile,
-    NarrowPool,
-    flag,
-    hints,
-    look,
-    look_again,
-    states,
-    suspect,
-)
+from tests.contract.stages import GRACE, HOUR, MINUTE, Meanwhile, NarrowPool, flag, hints, look, look_again, states
 
 
 # ----- looks -----
@@ -260,20 +247,3 @@ def test_the_look_of_a_finding_is_not_ended_by_who_saw_none(stage):
     with world.transaction([ref]) as txn:
         txn.write([Step(ref)], [], Look([ref], {ref: Hint(ref)}, {ref: before}, {ref: NotAsked()}), set())
     assert set(stage.looks()) == {ref}
-
-
-@pytest.mark.invariant(4)
-def test_what_was_decided_of_a_finding_is_never_kept_of_the_next_one(stage):
-    """The object came back and went again meanwhile: both are at their first revision, and each has its grace."""
-    world = stage.world(OBSERVING)
-    [ref] = suspect(stage, world, "a")
-
-    def meanwhile():
-        stage.put("a")
-        look(stage.world(OBSERVING), ref)
-        stage.remove("a")
-        look(stage.world(OBSERVING), ref)
-
-    look(Meanwhile(world, in_transaction=meanwhile), ref)
-    assert states(stage) == {"row of a": State.SUSPECTED}
-    assert stage.history() == ["suspected", "resolved", "suspected"]

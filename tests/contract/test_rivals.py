@@ -5,7 +5,18 @@ from datetime import timedelta
 import pytest
 
 from reconcile.model import Kind, ObjectRef, State
-from tests.contract.stages import GRACE, OBSERVING, ORPHAN_GRACE, Meanwhile, flag, look, look_again, states, suspect
+from tests.contract.stages import (
+    FLAGGING,
+    GRACE,
+    OBSERVING,
+    ORPHAN_GRACE,
+    Meanwhile,
+    flag,
+    look,
+    look_again,
+    states,
+    suspect,
+)
 
 
 def busy_and_untouched(stage, world, ref, tally):
@@ -76,11 +87,14 @@ def test_a_finding_that_moved_on_since_the_glance_is_busy(stage, moment):
     assert stage.status("row of k") == "corrupted"
 
 
+@pytest.mark.invariant(4)
 @pytest.mark.parametrize("moment", ["after_heads", "in_transaction"])
-@pytest.mark.parametrize("kind", [Kind.MISSING, Kind.ORPHAN])
-def test_a_finding_that_another_followed_since_it_was_read_is_busy(stage, moment, kind):
+@pytest.mark.parametrize(
+    ("kind", "policy"), [(Kind.MISSING, FLAGGING), (Kind.MISSING, OBSERVING), (Kind.ORPHAN, FLAGGING)]
+)
+def test_a_finding_that_another_followed_since_it_was_read_is_busy(stage, moment, kind, policy):
     """What was decided of one is nothing to its successor, though that stands at the same place and revision."""
-    one, another, ref = stage.world(), stage.world(actor="another"), ObjectRef(stage.bucket, "k")
+    one, another, ref = stage.world(policy), stage.world(policy, actor="another"), ObjectRef(stage.bucket, "k")
     come, go = (stage.put, stage.remove) if kind is Kind.MISSING else (stage.remove, stage.put)
     if kind is Kind.MISSING:
         stage.row("k")

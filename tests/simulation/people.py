@@ -8,6 +8,7 @@ from reconcile.life import Input, Subject
 from reconcile.model import FINAL, Finding, Kind, ObjectSide, RowState, State
 from reconcile.steps import Purge
 from reconcile.triage import Deed, Named, Outcome, as_it_is, carried_out, unasked
+from tests.simulation.memory import MemoryWorld
 from tests.simulation.servers import FLAG, Servers
 
 if TYPE_CHECKING:
@@ -76,14 +77,17 @@ def rules_over(servers: Servers) -> list[int]:
     return [n for n, one in rules if one.until <= servers.now and (not one.lifted_at or tables.held(f"rule {n}"))]
 
 
-def end_rules(play: "Play") -> None:
-    """Reopen what rules held that are over, and close them, as the duty does."""
-    deed = Deed(Input.REOPEN, "its end", as_it_is, through=unasked, after=NOW)
-    for number in rules_over(play.servers):
-        named = [Named(one.id, one.ref, one.row_id) for one in play.servers.answer().held(f"rule {number}")]
-        if all(outcome.done for outcome in carried_out(play.world("rule"), deed, named, "rule")):
-            restraints = play.servers.answer().restraints
-            restraints[number - 1] = restraints[number - 1]._replace(lifted_at=play.servers.now)
+def end_rules(servers: Servers, world: Callable[[], MemoryWorld]) -> bool:
+    """Reopen what rules held that are over, and close them, as the duty does; tells whether nothing was left."""
+    deed, left = Deed(Input.REOPEN, "its end", as_it_is, through=unasked, after=NOW), False
+    for number in rules_over(servers):
+        named = [Named(one.id, one.ref, one.row_id) for one in servers.answer().held(f"rule {number}")]
+        if all(outcome.done for outcome in carried_out(world(), deed, named, "rule")):
+            restraints = servers.answer().restraints
+            restraints[number - 1] = restraints[number - 1]._replace(lifted_at=servers.now)
+        else:
+            left = True
+    return not left
 
 
 def told(play: "Play", what: str, outcome: Outcome) -> None:

@@ -262,7 +262,7 @@ class Play:
         if self.servers.tables.restraints and not self.servers.down:
             self.servers.end_windows()
             if rules_over(self.servers):
-                self.process("duty", lambda: end_rules(self))
+                self.process("duty", lambda: end_rules(self.servers, lambda: self.world("rule")))
 
     def release(self) -> None:
         """Lift the brakes, as a person does, who waits for whoever has their lock."""
