@@ -24,12 +24,14 @@ from consumer.duties import Duty, Turn
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
 from consumer.losswatch import wanted
-from consumer.metrics import AGES, CAUSES, DRIFTS, METERS
+from consumer.metrics import AGES, CAUSES, METERS
 from consumer.rulewatch import Watched
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
+from reconcile.drift import DRIFTS
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured, State, Unavailable
+from reconcile.sums import TODAY, WEEK
 
 log = structlog.get_logger("figures")
 SQL = queries(sql_file("figures.sql"))
@@ -133,7 +135,8 @@ class Reader:
         for bucket in sorted(known):
             record = next((one for one in whole if one[0] == bucket), None)
             yield from _sweep_figures(bucket, record)
-        for bucket, kind, age, meter, count in connection.execute(SQL["swept"]).fetchall():
+        swept = connection.execute(SQL["swept"], {"today": TODAY, "week": WEEK}).fetchall()
+        for bucket, kind, age, meter, count in swept:
             if bucket in known:
                 labels = (bucket, kind, age.replace(" ", "_"), meter.replace(" ", "_"))
                 yield Figure("reconciler_swept_drifts", count, labels)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from consumer import losses
 from reconcile import meter
-from reconcile.drift import Class, Meter
+from reconcile.drift import DRIFTS, Meter
 from reconcile.eventrules import EVENTS
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Action, Kind, State
@@ -34,7 +34,6 @@ ACTS = tuple(
     )
 )
 KINDS = tuple(Kind)
-DRIFTS = tuple(str(kind) for kind in Class if kind is not Class.HEALED)
 STATES = tuple(state for state in State if state not in FINAL)
 BRAKES = ("missing", "orphan", "purge")
 EFFECTS = ("brake", "suppress", "ignore", "unreadable")

@@ -42,6 +42,9 @@ class Class(StrEnum):
     HEALED = "healed"
 
 
+DRIFTS = tuple(str(kind) for kind in Class if kind is not Class.HEALED)
+
+
 class Meter(StrEnum):
     """Whether the stream should have told of a drift that the sweep found (docs/design.md, the loss meter)."""
 

@@ -12,13 +12,12 @@ from html import escape
 from typing import NamedTuple
 
 from reconcile import pageparts
-from reconcile.drift import Drift, Meter, OfKind, Past, SweepReport
+from reconcile.drift import DRIFTS, Drift, Meter, OfKind, Past, SweepReport
 from reconcile.human import duration, label, number, size, visible
 from reconcile.pageparts import dot, figure, minute, safe, small, stacked, time_of
 from reconcile.sweeppictures import PAST, counts, history
 from reconcile.sweepreport import (
     COMPLETE,
-    DRIFTS,
     TOTALS,
     advice,
     at_stake_bytes,

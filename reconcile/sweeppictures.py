@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconcile.drift import Count, Past
+from reconcile.drift import DRIFTS, Count, Past
 from reconcile.human import size
 from reconcile.pageparts import Bar, Caption, Column, bars, minute, panel, safe, time_of
-from reconcile.sweepreport import COMPLETE, DRIFTS, counted
+from reconcile.sweepreport import COMPLETE, counted
 
 PAST = DRIFTS[:4]
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reconcile.drift import Class, Count, Drift, OfKind, Past, SweepReport
+from reconcile.drift import DRIFTS, Class, Count, Drift, OfKind, Past, SweepReport
 from reconcile.human import Value
 from reconcile.report import Brief, Section, Table
 
 COMPLETE, HELD, INCOMPLETE = "complete", "held", "incomplete"
 TOP = 20
-DRIFTS = tuple(str(kind) for kind in Class if kind is not Class.HEALED)
 PLURALS = {"mismatch": "mismatches", "orphan": "orphans", "leftover": "leftovers", "lookalike": "lookalikes"}
 TOTALS = {"still": "still_there"}
 NAMED = (

@@ -22,8 +22,8 @@ SELECT count(DISTINCT h.subject) FROM reconciler.history AS h WHERE h.act = ANY 
 -- Of each bucket's last complete sweep what the loss meter says, by kind and by age at its end, as in its report; a
 -- listing that a person brought may be of any time.
 SELECT s.bucket, d.kind,
-       CASE WHEN d.since IS NULL THEN 'unknown' WHEN s.finished_at - d.since < interval '1 day' THEN 'today'
-            WHEN s.finished_at - d.since < interval '7 days' THEN 'this week' ELSE 'older' END,
+       CASE WHEN d.since IS NULL THEN 'unknown' WHEN s.finished_at - d.since < %(today)s THEN 'today'
+            WHEN s.finished_at - d.since < %(week)s THEN 'this week' ELSE 'older' END,
        d.meter, count(*)
 FROM (SELECT DISTINCT ON (bucket) bucket, id, finished_at FROM reconciler.sweep
       WHERE kind = 'sweep' AND state = 'complete' AND prefix = '' AND NOT facts ? 'listing'
