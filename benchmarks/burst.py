@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import Any
 
 import psycopg
 from confluent_kafka import Consumer as Driver
@@ -25,6 +24,7 @@ from benchmarks import filling, minio_py
 from benchmarks.figures import Table, about
 from benchmarks.serving import loop, until_sigterm
 from benchmarks.stream import BUCKET, Place
+from benchmarks.waiting import until
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 
@@ -32,6 +32,8 @@ ROWS = 300_000
 FRESH_EVERY_S = 0.1
 FRESH = 200
 ASKED = 5_000
+PATIENCE_S = 600.0
+SUSPECTED = "SELECT count(*) FROM reconciler.finding"
 LABELS = {
     "drain.ratio": "ratio of the drain to minio-py's bare HEADs (goal 0.8)",
     "fresh_max_s": "slowest fresh upload to be settled, s (goal 2)",
@@ -79,15 +81,6 @@ def committed(watcher: Driver, place: TopicPartition) -> int:
         return -1
 
 
-def drained(connection: psycopg.Connection[Any], removals: int) -> None:
-    """Wait until every removal is a suspected finding."""
-    deadline = time.monotonic() + 600
-    while connection.execute("SELECT count(*) FROM reconciler.finding").fetchall() != [(removals,)]:
-        if time.monotonic() > deadline:
-            raise RuntimeError("the burst did not drain within ten minutes")
-        time.sleep(0.5)
-
-
 def one(servers: Servers, removals: int) -> dict[str, float]:
     """Fill, burst, watch, and return what it came to."""
     minio = servers.minio
@@ -114,7 +107,7 @@ def one(servers: Servers, removals: int) -> dict[str, float]:
             )
             began = time.perf_counter()
             delays = fresh_delays(place, group, removals)
-            drained(connection, removals)
+            until(lambda: connection.execute(SUSPECTED).fetchall() == [(removals,)], "the burst is drained", PATIENCE_S)
             rate = removals / (time.perf_counter() - began)
         finally:
             consumer.send_signal(signal.SIGTERM)

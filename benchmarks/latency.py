@@ -22,6 +22,7 @@ from confluent_kafka import Consumer as Driver
 from confluent_kafka import TopicPartition
 
 from benchmarks.figures import Table, about
+from benchmarks.waiting import until
 from deploy.local.application import Application
 from deploy.local.demo import prepare
 from deploy.local.stack import Servers, stack
@@ -56,12 +57,12 @@ def deletions(application: Application, count: int) -> dict[str, float]:
 
 def committed(connection: psycopg.Connection[Any], count: int) -> list[tuple[Any, ...]]:
     """Wait for the findings and return key, commit time, partition and offset of each."""
-    deadline = time.monotonic() + 60
-    while len(found := connection.execute(COMMITTED).fetchall()) < count:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{len(found)} of {count} deletions were found within a minute")
-        time.sleep(0.2)
-    return found
+
+    def all_found() -> list[tuple[Any, ...]] | None:
+        found = connection.execute(COMMITTED).fetchall()
+        return found if len(found) >= count else None
+
+    return until(all_found, f"{count} deletions are found")
 
 
 def one_lane(servers: Servers, count: int, *, express: bool) -> tuple[list[float], list[float]]:

@@ -12,7 +12,6 @@ import argparse
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ from minio.deleteobjects import DeleteObject
 from benchmarks import minio_py, sweep
 from benchmarks.figures import Table, about
 from benchmarks.filling import FILES, INSERT_FILES
+from benchmarks.waiting import until
 from deploy.local.control import Native
 from deploy.local.demo import prepare
 from deploy.local.progress import Trouble
@@ -97,16 +97,6 @@ def count(place: Demo, query: str) -> int:
     return int(row["number"]) if row else 0
 
 
-def until(true: Callable[[], bool], what: str) -> float:
-    """Wait, and return when it was so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {PATIENCE_S:.0f} s")
-        time.sleep(0.2)
-    return time.perf_counter()
-
-
 def one(servers: Servers, number: int) -> dict[str, float]:
     """Delete, wait until all is held, release, and wait until all is flagged."""
     with TemporaryDirectory() as directory:
@@ -118,14 +108,16 @@ def one(servers: Servers, number: int) -> dict[str, float]:
             asked = time.perf_counter()
             began = delete(place, number)
             deleted = time.perf_counter() - asked
-            known = until(lambda: count(place, FLAGGED) + count(place, HELD) == number, "all are held") - asked
+            until(lambda: count(place, FLAGGED) + count(place, HELD) == number, "all are held", PATIENCE_S)
+            known = time.perf_counter() - asked
             flagged = count(place, FLAGGED)
             [brake] = place.onlooker.execute(BRAKE).fetchall()
             alone = {"bare": bare(place, number), "minio_py": by_minio_py(place, number)}
             released = time.perf_counter()
             command = [PROGRAM, "--config", str(place.directory / "reconciler.toml"), "brake", "release", "--apply"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            drained = until(lambda: count(place, FLAGGED) == number, "all are flagged") - released
+            until(lambda: count(place, FLAGGED) == number, "all are flagged", PATIENCE_S)
+            drained = time.perf_counter() - released
         finally:
             place.stop()
     rate = (number - flagged) / drained
