@@ -74,6 +74,9 @@ up: $(READY)  ## start PostgreSQL, Kafka and MinIO, leave them running, say how 
 down: $(READY)  ## end what `make up` started
 	@$(BIN)/python -m deploy.local.stack down
 
+# what a server in a container takes cannot be seen, nor its objects be copied in place
+bench-%: export RECONCILER_SERVERS ?= native
+
 bench-stream: $(READY)  ## events through Kafka to the database, a second
 	@$(BIN)/python -m benchmarks.stream
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+import shutil
 import statistics
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
 
 import psycopg
 
-from benchmarks.machine import machine
+from benchmarks.machine import Moment, machine, meanwhile, moment
 from deploy.local import kafka, minio
 from deploy.local.stack import Servers
 
 WHOLE = 20  # from here on a figure is shown without decimals
 ONLY = ""
+DAY_AND_VERSION = "SELECT current_date::text, current_setting('server_version')"
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})")
 
 
 @dataclass
@@ -28,6 +34,7 @@ class Table:
     labels: Mapping[str, str]
     about: str
     found: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    began: Moment = field(default_factory=moment)
 
     def note(self, figure: str, value: float, way: str = ONLY) -> None:
         """Keep what a round came to."""
@@ -40,21 +47,23 @@ class Table:
                 self.note(figure, value, way)
 
     def show(self) -> None:
-        """Print the table, what it was measured on, and the medians as RESULT lines."""
-        print(f"\n{self.name}: {self.about}\n")
-        print(f"| | {' | '.join(way or 'median (least - most)' for way in self.found)} |")
+        """Print the table in Markdown, what it was measured on, and the medians as RESULT lines."""
+        rows = [row for row in self.labels if any(row in figures for figures in self.found.values())]
+        print(f"\n{self.name}: {self.about}; {meanwhile(self.began, moment())}\n")
+        print(line("", *(way or "median (least - most)" for way in self.found)))
         print(f"|---|{'---|' * len(self.found)}")
-        rows = [figure for figure in self.labels if any(figure in of_way for of_way in self.found.values())]
-        for figure in rows:
-            cells = [cell(of_way.get(figure, [])) for of_way in self.found.values()]
-            print(f"| {self.labels[figure]} | {' | '.join(cells)} |")
+        for row in rows:
+            print(line(self.labels[row], *(cell(figures.get(row, [])) for figures in self.found.values())))
         print()
-        for way, figure, values in [(way, row, self.found[way].get(row)) for way in self.found for row in rows]:
-            if values:
-                print(
-                    f"RESULT {'.'.join(filter(None, (self.name, word(way), figure)))}={statistics.median(values):.4g}"
-                )
-        print(end="", flush=True)
+        for way, figures in self.found.items():
+            for row in filter(figures.get, rows):
+                name = ".".join(filter(None, (self.name, word(way), row)))
+                print(f"RESULT {name}={statistics.median(figures[row]):.4g}", flush=True)
+
+
+def line(*cells: str) -> str:
+    """Return a line of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def cell(values: Sequence[float]) -> str:
@@ -77,13 +86,35 @@ def word(text: str) -> str:
     return re.sub(r"\W+", "_", text.replace(",", "")).strip("_")
 
 
-def about(servers: Servers, work: str) -> str:
-    """Print and return the work, the machine, the servers' versions and the day, as the database tells it."""
+def about(servers: Servers, work: str, *parts: str) -> str:
+    """Print and return the work, the machine, the versions of servers and parts, and the day by the database."""
     with psycopg.connect(servers.postgres.url) as connection:
-        [(day, version)] = connection.execute("SELECT current_date::text, current_setting('server_version')").fetchall()
-    release = minio.SOURCE.rsplit("-", 2)[1][:8]
-    said = (
-        f"{work}; {machine()}, Kafka {kafka.VERSION}, MinIO of {release}, PostgreSQL {str(version).split()[0]}; {day}"
-    )
+        [(day, postgres)] = connection.execute(
+            "SELECT current_date::text, current_setting('server_version')"
+        ).fetchall()
+    named = [f"Kafka {kafka.VERSION}", f"MinIO of {day_of(minio.SOURCE)}", f"PostgreSQL {str(postgres).split()[0]}"]
+    named += [f"{part} {VERSIONS[part]()}" for part in parts]
+    said = f"{THOUSANDS.sub(' ', work)}; {machine()}, {', '.join(named)}; {day}"
     print(said, flush=True)
     return said
+
+
+def day_of(source: str) -> str:
+    """Return the day of a source in Go that is pinned to a commit, as 20250907."""
+    return source.rsplit("-", 2)[1][:8]
+
+
+def of_rclone() -> str:
+    """Return the version of the rclone that is installed, if any is."""
+    if shutil.which("rclone") is None:
+        return "not installed"
+    told = subprocess.run(["rclone", "version"], check=True, stdout=subprocess.PIPE, text=True)  # noqa: S607 - wherever it is
+    return told.stdout.split()[1]
+
+
+VERSIONS: Mapping[str, Callable[[], str]] = {
+    "confluent-kafka": partial(version, "confluent-kafka"),
+    "minio-py": partial(version, "minio"),
+    "mc": lambda: f"of {day_of(minio.CLIENT_SOURCE)}",
+    "rclone": of_rclone,
+}

@@ -114,7 +114,11 @@ MEASUREMENTS = {"plain": healthy, "metered": metered}
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
     place = filled(servers, events)
-    table = Table("metrics", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, a scrape each {SCRAPE_S} s"))
+    table = Table(
+        "metrics",
+        LABELS,
+        about(servers, f"{ROWS:,} rows, {events:,} events, a scrape each {SCRAPE_S} s", "confluent-kafka"),
+    )
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events, ROWS))
     for number in range(rounds):
         print(f"round {number + 1}")

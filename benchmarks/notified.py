@@ -166,7 +166,7 @@ def run(servers: Servers, uploads: int, deletions: int, rounds: int) -> None:
     """Measure each way in turn, and print the table."""
     sizes = {"rate": uploads, "latency": deletions, "outage": deletions, "falsely": 0}
     work = f"{uploads:,} uploads, {deletions} deletions a round"
-    table = Table("rivals.notified", LABELS, about(servers, work))
+    table = Table("rivals.notified", LABELS, about(servers, work, "minio-py"))
     with TemporaryDirectory() as directory:
         place = prepare(servers, Path(directory))
         create_mirrors(place)

@@ -45,7 +45,11 @@ def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
     place = filled(servers, events)
-    table = Table("poison", LABELS, about(servers, f"{ROWS:,} rows, {events:,} records, every second one poison"))
+    table = Table(
+        "poison",
+        LABELS,
+        about(servers, f"{ROWS:,} rows, {events:,} records, every second one poison", "confluent-kafka"),
+    )
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
     for number in range(rounds):
         print(f"round {number + 1}")

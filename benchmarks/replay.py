@@ -63,7 +63,11 @@ def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
     place = filled(servers, events)
-    table = Table("replay", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
+    table = Table(
+        "replay",
+        LABELS,
+        about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions", "confluent-kafka"),
+    )
     began = time.perf_counter()
     filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
     print(f"  filled: {events / (time.perf_counter() - began):,.0f} events/s", flush=True)

@@ -113,7 +113,7 @@ def run(servers: Servers, number: int, rounds: int) -> None:
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     sweep.fill(servers, sweep.Place(database, minio.url, minio.user, minio.password, number))
     work = f"{number:,} objects, {2 * number:,} rows, {number:,} events, {PARTITIONS} partitions"
-    measured_on = about(servers, work)
+    measured_on = about(servers, work, "confluent-kafka", "minio-py")
     tables = [Table(f"rivals.{word(mix)}", LABELS, measured_on) for mix in MIXES]
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # their files are there: nothing looks for each

@@ -186,7 +186,11 @@ def filled(servers: Servers, events: int) -> Place:
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
     there = filled(servers, events)
-    table = Table("stream", LABELS, about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions"))
+    table = Table(
+        "stream",
+        LABELS,
+        about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions", "confluent-kafka"),
+    )
     with psycopg.connect(there.database, autocommit=True) as connection:
         filling.produce(there.bootstrap, there.topic, records(there.prefix, events, ROWS))
         for number in range(rounds):

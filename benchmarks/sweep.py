@@ -222,7 +222,9 @@ def run(servers: Servers, number: int, rounds: int, lines: int, *, indexed: bool
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     place = Place(database, minio.url, minio.user, minio.password, number or lines)
-    table, alone = tables(about(servers, f"{number:,} objects, {place.number:,} rows, {lines:,} lines"))
+    table, alone = tables(
+        about(servers, f"{number:,} objects, {place.number:,} rows, {lines:,} lines", "mc", "rclone", "minio-py")
+    )
     began = time.perf_counter()
     fill(servers, place, number)
     if indexed:

@@ -110,7 +110,7 @@ def run(servers: Servers, number: int, lines: int, rounds: int) -> None:
     place = Place(database, minio.url, minio.user, minio.password, lines or number)
     work = f"{lines:,} rows and a listing file" if lines else f"{number:,} objects and rows"
     name = "rivals.listing" if lines else "rivals.sweep"
-    table = Table(name, LABELS, about(servers, f"{work}, {2 * PLANTED} of them in drift"))
+    table = Table(name, LABELS, about(servers, f"{work}, {2 * PLANTED} of them in drift", "mc", "rclone", "minio-py"))
     sweep.fill(servers, place, 1 if lines else number)
     plant(place)
     minios.client()  # it may have to be built

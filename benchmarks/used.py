@@ -20,8 +20,7 @@ MB = 2**20
 
 @contextmanager
 def watched(servers: Servers, directory: Path, process: int) -> Iterator[dict[str, float]]:
-    """Yield what holds, at the end, the highest of each that was seen of a process and of the database."""
-    seen = {"client_mb": 0.0, "database_mb": 0.0, "client_disk_mb": 0.0, "database_disk_mb": 0.0}
+    """Yield what holds, at the end, the highest of each that could be seen of a process and of the database."""
     looks: dict[str, Callable[[], float]] = {
         "client_mb": lambda: sum(memory_mb(one, "VmRSS") for one in descent(process)),
         "client_disk_mb": lambda: (
@@ -33,6 +32,7 @@ def watched(servers: Servers, directory: Path, process: int) -> Iterator[dict[st
         postmaster, kept = control.pid, control.launch.directory / "data" / "base"
         looks["database_mb"] = lambda: sum(memory_mb(one, "RssAnon") for one in descent(postmaster)[1:])
         looks["database_disk_mb"] = lambda: temporary(kept) / MB
+    seen = dict.fromkeys(looks, 0.0)
     ended = threading.Event()
 
     def look() -> None:
