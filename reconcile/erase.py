@@ -43,12 +43,13 @@ class Erasing:
     erasures: dict[int, Erasure] = field(default_factory=dict)
     below: dict[int, str | None] = field(default_factory=dict)
     versioning: dict[str, str] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)
 
     def planned(self, world: World, batch: Sequence[Named]) -> Iterator[Outcome]:
         """Yield what would become of each, over a world that writes nothing."""
         self._read(batch)
         for one in carried_out(world, self._beginning(), batch, "orphans delete"):
-            yield one._replace(told=self.erasures[_id(one.named)].told()) if one.done else one
+            yield one._replace(told=self.erasures[_id(one.named)].told()) if one.done else self._left(one)
 
     def erased(self, batch: Sequence[Named]) -> Iterator[Outcome]:
         """Delete each, and yield what became of it; everything is in the history."""
@@ -64,7 +65,7 @@ class Erasing:
             if one.done:
                 going.append(one.named)
             else:
-                yield self._told(one)
+                yield self._told(self._left(one))
         gone: list[Named] = []
         for begun in going:
             if why := self._taken(begun):
@@ -124,8 +125,14 @@ class Erasing:
             return f"its copy would be an orphan, too; begin trash.prefix with {OURS!r}, or name another trash.bucket"
         way = erasure(ref, side, self._versioning(ref.bucket), self.trash, subject.finding.id)
         self.erasures[subject.finding.id] = replace(way, below=self.below.get(subject.finding.id))
-        refused = way.how is How.OBJECT and ref.bucket not in self.unversioned
-        return NO_CONSENT.format(ref.bucket) if refused else ""
+        if way.how is How.OBJECT and ref.bucket not in self.unversioned:
+            self.refused.add(subject.finding.id)
+            return NO_CONSENT.format(ref.bucket)
+        return ""
+
+    def _left(self, one: Outcome) -> Outcome:
+        """Return that one was left alone; without the consent that it lacks it is still to be deleted."""
+        return one._replace(again=one.again or _id(one.named) in self.refused)
 
     def _below(self, ref: ObjectRef) -> str | None:
         """Return what will come to light below an object; None where MinIO does not say, as its look will tell."""

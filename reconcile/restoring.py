@@ -22,8 +22,8 @@ from reconcile.world import LiveWorld
 
 TOGETHER = 20  # are looked at right after they were brought back
 DEADLINE_S = 10.0
-NOT_TRIED = NoWay("not tried", again=True)
-BROKE_OFF = NoWay("it broke off; findings show tells whether it was done", again=True)
+NOT_TRIED = NoWay("not tried")
+BROKE_OFF = NoWay("it broke off; findings show tells whether it was done")
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Ways:
         if not isinstance(side, Absent):
             return unproven(side)
         if not claimed(ref, known):
-            return NoWay("no row claims the object any more")
+            return NoWay("no row claims the object any more", settled=True)
         if ref.s3_version:
             return NoWay("its row names an S3 version that is gone for good, and no copy would be that version")
         if side.delete_marker and not self.wanted.is_named:
@@ -68,7 +68,7 @@ class Ways:
         try:
             listed = self.storing.versions(ref.bucket, ref.key)
         except (Unavailable, Misconfigured) as error:
-            return NoWay(self.of_it_alone(ref, error), again=True)
+            return NoWay(self.of_it_alone(ref, error))
         return unhidden(ref, known, marker, listed, self.wanted)
 
     def of_it_alone(self, ref: ObjectRef, error: Unavailable | Misconfigured) -> str:
@@ -110,7 +110,7 @@ class Restoring:
         """Look at both sides of each, writing nothing, and find its way."""
         refs = list(dict.fromkeys(one.ref for one in batch))
         ways = self.ways.find(self.ways.look(refs))
-        return {ref: ways.get(ref, NoWay("it is being written; try again", again=True)) for ref in refs}
+        return {ref: ways.get(ref, NoWay("it is being written; try again")) for ref in refs}
 
     def _put_down(self, batch: Sequence[Named], ways: Mapping[ObjectRef, Way]) -> None:
         """Put down what is about to be done, of each finding."""
@@ -138,9 +138,9 @@ class Restoring:
                 try:
                     lost = self._bring_back(ref, way)
                 except Gone as error:
-                    lost = NoWay(str(error), again=True)
+                    lost = NoWay(str(error))
                 except (Unavailable, Misconfigured) as error:
-                    lost = NoWay(self.ways.of_it_alone(ref, error), again=True)
+                    lost = NoWay(self.ways.of_it_alone(ref, error))
                 del left[ref]
                 if lost is None:
                     done[ref] = way
@@ -156,7 +156,7 @@ class Restoring:
             case Unhide(marker):
                 now = self.ways.find(self.ways.look([ref])).get(ref)
                 if now != way:
-                    return now if isinstance(now, NoWay) else NoWay("it changed in the same moment", again=True)
+                    return now if isinstance(now, NoWay) else NoWay("it changed in the same moment")
                 self.ways.storing.remove(ref._replace(s3_version=marker))
             case Bring(source, seen, _, sha256):
                 self.ways.storing.bring(source, seen, ref, sha256)
@@ -177,7 +177,7 @@ class Restoring:
 
 
 def _left(one: Named, way: NoWay, became: str | None) -> Outcome:
-    return Outcome(one, done=False, told=f"{way.why}; {became}" if became else way.why, again=way.again)
+    return Outcome(one, done=False, told=f"{way.why}; {became}" if became else way.why, again=not way.settled)
 
 
 def _done(one: Named, way: Way, became: str | None) -> Outcome:
@@ -187,7 +187,7 @@ def _done(one: Named, way: Way, became: str | None) -> Outcome:
 
 def _planned(one: Named, way: Way) -> Outcome:
     if isinstance(way, NoWay):
-        return Outcome(one, done=False, told=way.why, again=way.again)
+        return Outcome(one, done=False, told=way.why, again=not way.settled)
     return Outcome(one, done=True, told=str(way), beside=way.beside())
 
 

@@ -57,7 +57,9 @@ class Named(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one: done, or why not, in words for a person; `again` where another try may do it.
+    """What became of one: done, or why not, in words for a person; `again` where it is still to be done.
+
+    Another try may do it, or one that is given what the words ask for; anything else needs nothing more.
 
     `beside` is what a person should know of this one, such as the version that supersedes it.
     """

@@ -62,14 +62,14 @@ class Bring(NamedTuple):
 
 
 class NoWay(NamedTuple):
-    """Nothing can be done about it, and why; `again` where another try may."""
+    """Nothing was done about it, and why; `settled` where nothing has to be, else it is still missing."""
 
     why: str
-    again: bool = False
+    settled: bool = False
 
 
 Way = Unhide | Bring | NoWay
-THERE = NoWay("the object is there")
+THERE = NoWay("the object is there", settled=True)
 
 
 class Wanted(NamedTuple):
@@ -89,7 +89,7 @@ def unhidden(ref: ObjectRef, known: Known, marker: str, listed: Sequence[Stored]
     if hid and not any(one.startswith(f"{HIDDEN}{marker}:") for one in hid) and wanted.marker != marker:
         return NoWay(f"another delete marker hides it than when it was found; --marker {marker} means this one")
     if not listed or not listed[0].is_marker or listed[0].s3_version != marker:
-        return NoWay(f"the delete marker {marker} is not the latest any more", again=True)
+        return NoWay(f"the delete marker {marker} is not the latest any more")
     below = listed[1] if len(listed) > 1 else None
     if below is None:
         return NoWay("nothing is left below its delete marker")
@@ -115,9 +115,9 @@ def brought(ref: ObjectRef, known: Known, source: ObjectRef, side: ObjectSide) -
         case Absent():
             return NoWay(f"there is no backup at {where}")
         case Unknown(reason):
-            return NoWay(f"the backup at {where} cannot be read: {reason}", again=True)
+            return NoWay(f"the backup at {where} cannot be read: {reason}")
         case NotAsked():
-            return NoWay("there was no time to look at its backup", again=True)
+            return NoWay("there was no time to look at its backup")
         case Present() as seen:
             return _compared(claimed(ref, known), source, seen)
 
@@ -164,6 +164,6 @@ def unproven(side: Present | Unknown | NotAsked) -> NoWay:
         case Present():
             return THERE
         case Unknown(reason):
-            return NoWay(f"nothing could be proven: {reason}", again=True)
+            return NoWay(f"nothing could be proven: {reason}")
         case NotAsked():
-            return NoWay("there was no time to look at it", again=True)
+            return NoWay("there was no time to look at it")

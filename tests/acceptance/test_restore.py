@@ -73,7 +73,7 @@ def test_only_the_marker_that_hid_it_is_removed_and_only_over_what_the_row_descr
     versions = app.objects.list_objects(bucket_name=app.bucket, prefix="nothing", include_version=True)
     [content] = [one.version_id for one in versions if not one.is_delete_marker]
     app.objects.remove_object(bucket_name=app.bucket, object_name="nothing", version_id=content)
-    told = details(app.program.json("restore", "--all", "--apply"))
+    told = details(app.program.json("restore", "--all", "--apply", status=5))
     marker = found["later"][0]
     assert told["later"] == f"another delete marker hides it than when it was found; --marker {marker} means this one"
     assert told["other"] == "what lies below its delete marker is another content (size: row 3, object 5)"
@@ -94,7 +94,7 @@ def test_a_backup_is_copied_after_it_was_compared(app, backups, prefix):
         app.put(prefix + key, content, backups)
     app.flagged("e")
     app.program.environ["RECONCILER_MAPPING__VERSION__ETAG"] = "etag"
-    told = app.program.json("restore", "--all", "--from", f"{backups}/{prefix}", "--apply")
+    told = app.program.json("restore", "--all", "--from", f"{backups}/{prefix}", "--apply", status=5)
     became = details(told)
     assert became["a"].startswith("copied from the backup, compared by size and ETag; given back;")
     assert became["b"].startswith("copied from the backup, compared by size alone; given back;")
@@ -126,7 +126,7 @@ def test_without_a_way_nothing_is_done_and_what_is_there_heals(app):
     app.flagged("gone")
     app.flagged("there")
     app.put("there", b"AAA")
-    told = details(app.program.json("restore", "--all", "--apply"))
+    told = details(app.program.json("restore", "--all", "--apply", status=5))
     assert told == {
         "gone": "no delete marker hides it, and no backup is named (--from)",
         "there": "the object is there; given back",
@@ -163,7 +163,7 @@ def test_what_cannot_be_restored_takes_no_place_within_the_limit(app, backups, a
     app.flagged("a")
     app.flagged("b")
     app.put("b", b"AAA", backups)
-    told = app.program.json("restore", "--all", "--from", backups, "--limit", "1", *apply)
+    told = app.program.json("restore", "--all", "--from", backups, "--limit", "1", *apply, status=5 if apply else 0)
     assert (told["done" if apply else "planned"], told["left_alone"]) == (1, 1)
     assert next(iter(details(told))) == "b"
 

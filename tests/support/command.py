@@ -68,10 +68,10 @@ class Program:
         structlog.reset_defaults()
         return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
-    def json(self, *words: str) -> Any:
-        """Run one command that must succeed, and return its result."""
+    def json(self, *words: str, status: int = 0) -> Any:
+        """Run one command that must end with this status, and return its result."""
         ended = self.run(*words, "-o", "json")
-        assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == status, ended.stderr
         return json.loads(ended.stdout)
 
     @contextmanager
