@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconcile import acts, orphans
-from reconcile.erasing import Erasure, How, changed, erasure, erasure_of
+from reconcile.erasing import Erasure, How, changed, erasure, erasure_of, withdrawn
 from reconcile.filters import OURS
 from reconcile.human import duration
 from reconcile.life import Input, Subject
@@ -158,7 +158,8 @@ class Erasing:
     def _taken(self, one: Named) -> str:
         """Remove one object and read its rows once more; returns `''` if it is gone, or why it is there."""
         try:
-            return self.bin.take(one.ref, self.erasures[_id(one)]) or self._undone(one)
+            taken = self.bin.take(one.ref, self.erasures[_id(one)], lambda: self._withdrawn(one))
+            return taken or self._undone(one)
         except Misconfigured as refused:
             return str(refused)
         except Unavailable as silent:  # of this object alone, or it ends the run
@@ -177,17 +178,29 @@ class Erasing:
 
     def _is_noted(self, one: Named) -> bool:
         """Tell whether somebody else's look saw the removal first, as the consumer's often does."""
+        return self._now(one).state == State.DELETED
+
+    def _withdrawn(self, one: Named) -> str:
+        """Say that its approval was taken back since its deletion was begun, `''` where it was not."""
+        kept = self._now(one)
+        return withdrawn(kept.state, begun=kept.erasing is not None)
+
+    def _now(self, one: Named) -> Kept:
         with self.bin.live.database.use() as connection:
-            return orphans.evidence(connection, [_id(one)])[_id(one)].state == State.DELETED
+            return orphans.evidence(connection, [_id(one)])[_id(one)]
 
     def _undone(self, one: Named) -> str:
-        """Bring an object back if a row appeared; returns `''` if none did, or if the row has a later object by now."""
+        """Bring an object back if a row appeared, or nobody approves of it any more; returns `''` if neither is so.
+
+        Also where a later object is there by now.
+        """
         way = self.erasures[_id(one)]
         row = self.bin.claimed(one.ref, way.seen)
-        if not row or self.bin.is_taken(one.ref, way):
+        why = f"row {row} appeared" if row else self._withdrawn(one)
+        if not why or self.bin.is_taken(one.ref, way):
             return ""
         lost = "" if self.bin.uncover(one.ref, way) else self.bin.bring_back(one.ref, way)
-        told = f"row {row} appeared: " + (f"{LOST}: {lost}" if lost else "it was brought back")
+        told = f"{why}: " + (f"{LOST}: {lost}" if lost else "it was brought back")
         self._note(one, "undo failed" if lost else "deletion undone", told)
         reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
         return told
@@ -195,7 +208,7 @@ class Erasing:
     def _came_to_light(self, one: Named) -> Outcome:
         """Keep that an upload which a removal hid is there again: once, since what hides it later hides it rightly."""
         self._note(one, "deletion undone", ANEW)
-        _withdrawn(self.bin, self.kept[_id(one)], self.why, "orphans delete")
+        _withdraw(self.bin, self.kept[_id(one)], self.why, "orphans delete")
         reconcile(self.bin.live, [Hint(one.ref, named_by="orphans delete")])
         return Outcome(one, done=False, told=ANEW)
 
@@ -217,7 +230,7 @@ def undone(bin_: Bin, one: Kept, why: str, *, apply: bool) -> Outcome:
     way = erasure_of(one.erasing)
     lacking = bin_.cannot_return(one.ref, way)
     if apply and not lacking:
-        _withdrawn(bin_, one, why, "orphans undo")
+        _withdraw(bin_, one, why, "orphans undo")
         lacking = bin_.bring_back(one.ref, way)
     if lacking or not apply:
         return Outcome(named, done=not lacking, told=lacking or "brought back")
@@ -226,7 +239,7 @@ def undone(bin_: Bin, one: Kept, why: str, *, apply: bool) -> Outcome:
     return Outcome(named, done=True, told="brought back")
 
 
-def _withdrawn(bin_: Bin, one: Kept, why: str, by: str) -> None:
+def _withdraw(bin_: Bin, one: Kept, why: str, by: str) -> None:
     """Withdraw the approval of what is to be there again, or the next run would remove it."""
     if one.state == State.APPROVED:
         deed = Deed(Input.REOPEN, why, as_it_is, through=unasked)

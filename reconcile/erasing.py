@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from reconcile.lookalike import LONGEST_BYTES
-from reconcile.model import Facts, ObjectRef, Present
+from reconcile.model import Facts, ObjectRef, Present, State
 from reconcile.settings import Trash
 from reconcile.verdict import version_of
 
@@ -103,6 +103,13 @@ class Erasure:
                 return f"its version removed{kept}"
             case How.OBJECT:
                 return f"removed{kept}"
+
+
+def withdrawn(state: str, *, begun: bool) -> str:
+    """Say that an approval holds no longer since a deletion began, `''` where it does, or where that has ended."""
+    if state == State.DELETED or (state == State.APPROVED and begun):
+        return ""
+    return "its approval was withdrawn" + (" and given anew" if state == State.APPROVED else "")
 
 
 def erasure_of(facts: Facts) -> Erasure:

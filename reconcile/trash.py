@@ -50,8 +50,10 @@ class Bin:
             return ""
         return others[0].s3_version
 
-    def take(self, ref: ObjectRef, erasure: Erasure) -> str:
+    def take(self, ref: ObjectRef, erasure: Erasure, withdrawn: Callable[[], str] = lambda: "") -> str:
         """Copy an object where that is needed, look once more, remove it; returns `''`, or why it is still there.
+
+        `withdrawn` says why it may not be removed after all, and is asked last: a copy may have taken minutes.
 
         The copy stays in any case: the removal of a run that stalled may be under way, and it may be the last there is.
         """
@@ -62,7 +64,7 @@ class Bin:
             side = self.head(ref)
             if isinstance(side, Absent) and self.is_gone(ref, erasure):
                 return ANEW if self.uncover(ref, erasure) else ""
-            return self._not_as_seen(ref, side, erasure) or self._removed(ref, erasure)
+            return self._not_as_seen(ref, side, erasure) or withdrawn() or self._removed(ref, erasure)
         except Gone:
             return ANEW
 

@@ -37,6 +37,7 @@ TOGETHER = 200
 TRIES = 3
 MOVED = "a look changed it"
 HELD = "held by"  # the brake, or a window
+BEGUN = "; its deletion had begun already: orphans undo brings back what is gone"
 NOBODY = -1  # has counted the asks of a look: so it may be brought forward, and neither ended nor put off
 T = TypeVar("T")
 
@@ -205,7 +206,8 @@ def _committed(named: Named, change: Change | None, held_by: str | None) -> Outc
         by = change.held_by if change else held_by
         return Outcome(named, done=False, told=f"{HELD} {'the brake' if by in {'brake', 'released'} else by}")
     refused = change.act == "refused"
-    return Outcome(named, not refused, change.why if refused else change.act, again=refused)
+    was_begun = change.act == "approval withdrawn" and change.before is not None and change.before.erasing
+    return Outcome(named, not refused, change.why if refused else change.act + BEGUN * was_begun, again=refused)
 
 
 def _not_in_its_life(finding: Finding | None) -> str:

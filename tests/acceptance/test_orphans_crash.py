@@ -100,6 +100,51 @@ def test_a_row_that_is_committed_meanwhile_has_its_object(office, versioned, mom
 
 
 @pytest.mark.invariant(6)
+@both
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("after_copy", ("orphans", "approve", "--withdraw")),
+        ("before_removal", ("findings", "reopen")),
+        ("after_removal", ("orphans", "approve", "--withdraw")),
+    ],
+)
+def test_an_approval_that_is_withdrawn_meanwhile_holds_no_longer(office, versioned, moment, words):
+    """Before the removal it is left, in its very moment it is brought back; who withdraws is told that it had begun."""
+    if versioned:
+        office.keep_versions()
+        office.program.environ["RECONCILER_TRASH__ALWAYS"] = str(moment == "after_copy").lower()
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+
+    def withdraw() -> None:
+        """Take it back, and see what is told of that."""
+        told = office.program.json(*words, str(number), "--apply")
+        assert (told["done"], "its deletion had begun" in told["acts"][0]["detail"]) == (1, True)
+
+    with deleting(office, number, "a", **{moment: withdraw}) as outcome:
+        assert (outcome.done, "its approval was withdrawn" in outcome.told) == (False, True)
+    assert ("it was brought back" in outcome.told) is (moment in {"before_removal", "after_removal"})
+    assert (office.content("a"), office.state(number)) == (b"AAA", "open")
+
+
+@pytest.mark.invariant(6)
+def test_an_approval_that_is_withdrawn_and_given_anew_meanwhile_is_for_another_deletion(office):
+    """What is approved now was looked at now; the next run begins with that."""
+    [number] = office.find({"a": b"AAA"})
+    office.approve(number)
+
+    def anew() -> None:
+        """Take it back, and give it again."""
+        office.program.json("orphans", "approve", str(number), "--withdraw", "--apply")
+        office.approve(number)
+
+    with deleting(office, number, "a", after_copy=anew) as outcome:
+        assert (outcome.done, outcome.told) == (False, "its approval was withdrawn and given anew")
+    assert (office.content("a"), office.state(number)) == (b"AAA", "approved")
+
+
+@pytest.mark.invariant(6)
 @pytest.mark.parametrize(("versioned", "moment"), [(True, "after_copy"), (True, "before_removal"), (False, "hold")])
 def test_what_is_written_anew_meanwhile_is_not_touched(office, versioned, moment):
     """In a versioned bucket not even in the very moment of the removal; elsewhere until right before it."""

@@ -32,6 +32,7 @@ INVARIANTS = {
     "invariant 4: opened after its grace",
     "invariant 5: a status was given back",
     "invariant 6: a deletion rested on an approval",
+    "invariant 6: withdrawn before the removal",
     "invariant 7: held by a window",
     "invariant 7: held by the brake",
     "invariant 7: missing counted by its brake",

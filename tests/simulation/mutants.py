@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from consumer import hold, loop
-from reconcile import compare, life, reconciler, restraint, sweep, verdict
+from reconcile import compare, erasing, life, reconciler, restraint, sweep, verdict
 from reconcile.model import Absent, Drift, Foreign, Kind, State, Undecided, Unknown
 from reconcile.steps import GiveBack, Tally
 from reconcile.triage import Deed
@@ -212,6 +212,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "5: a flag of others is taken for ours": patched(life, "judge_row", foreign_is_ours),
     "5: flagged again": patched(life, "_late_flag", flagged_again),
     "6: deleted as it was approved": patched(Deed, "_changed", as_approved),
+    "6: a withdrawal comes too late": patched(erasing, "withdrawn", lambda _: lambda *_, **__: ""),
     "6: an approval outlives its reason": patched(life, "LIFE", without((State.APPROVED, life.Input.HEALTHY))),
     "7: there is no brake": patched(reconciler, "restrain", lambda _: lambda steps, *__: (list(steps), [])),
     "7: flags have no brake": patched(restraint, "braked", unbraked(Kind.MISSING)),

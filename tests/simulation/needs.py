@@ -36,6 +36,7 @@ NEEDS: dict[str, Callable[[Story], bool]] = {
     "5: another status is given back": needs(("status", None)),
     "5: flagged again": needs(("status", None)),
     "6: deleted as it was approved": needs(("person", "approve"), ("person", "delete")),
+    "6: a withdrawal comes too late": needs(("person", "approve"), ("person", "delete")),
     "6: an approval outlives its reason": needs(("person", "approve")),
     "7: there is no brake": needs(brake="few"),
     "7: flags have no brake": needs(brake="few"),

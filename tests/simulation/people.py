@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconcile import erasing
 from reconcile.life import Input, Subject
 from reconcile.model import FINAL, Finding, Kind, ObjectSide, RowState, State
 from reconcile.steps import Purge
@@ -91,7 +92,16 @@ def end_rules(servers: Servers, world: Callable[[], MemoryWorld]) -> bool:
 
 
 def told(play: "Play", what: str, outcome: Outcome) -> None:
-    """Delete what was to be deleted."""
-    ref = outcome.named.ref
-    if outcome.done and what == "delete" and not ref.s3_version:
-        play.files.remove(ref.key, "told")
+    """Delete what was to be deleted, after whatever happens until then, if the approval of it still holds."""
+    ref, number = outcome.named.ref, outcome.named.finding or 0
+    if not outcome.done or what != "delete" or ref.s3_version:
+        return
+    play.between()
+    kept = play.servers.answer().findings[number].finding
+    if erasing.withdrawn(kept.state, begun=kept.erasing):
+        play.counts["invariant 6: withdrawn before the removal"] += 1
+        return
+    if any(row.state != RowState.EXPECTS_ABSENCE for row in play.servers.tables.known(ref).rows):
+        return
+    play.watch.removing(number)
+    play.files.remove(ref.key, "told")

@@ -218,8 +218,8 @@ class Play:
         self.between()
 
     def person(self, what: str, number: int) -> None:
-        """Let a person act."""
-        self.process("person", lambda: act(self, what, number))
+        """Let a person act; whoever deletes is another than who withdraws meanwhile."""
+        self.process("deleter" if what == "delete" else "person", lambda: act(self, what, number))
 
     def quiet(self) -> None:
         """End all trouble, and let come whatever still comes."""

@@ -187,6 +187,11 @@ class Watch:
             raise Violated(f"invariant 6: {one} was to be deleted, and {claiming or 'nobody had approved it'}")
         self.counts["invariant 6: a deletion rested on an approval"] += 1
 
+    def removing(self, number: int) -> None:
+        """Ask for an approval that still holds, in the moment of a removal."""
+        if number not in self.approved:
+            raise Violated(f"invariant 6: finding {number} is removed, and its approval was withdrawn")
+
     def committing(self, offsets: Mapping[Partition, int]) -> None:
         """Whatever is passed by a commit has its outcome: a letter, or nothing wrong that is not kept."""
         for place, offset in self.poison:
