@@ -27,9 +27,9 @@ from deploy.local.demo import prepare
 from deploy.local.progress import Trouble
 from deploy.local.stack import Servers, stack
 from deploy.local.story import PROGRAM, Demo
+from reconcile.config.settings import load
 from reconcile.model import ObjectRef
 from reconcile.opening import objects
-from reconcile.settings import load
 
 ASKED = 5_000
 AT_ONCE = 400

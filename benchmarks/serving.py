@@ -13,8 +13,8 @@ from consumer.hold import Hold
 from consumer.loop import Consumer
 from consumer.service import Service, settle_memory, stream_of
 from consumer.topic import Topic
+from reconcile.config.settings import Settings
 from reconcile.opening import objects
-from reconcile.settings import Settings
 from reconcile.steps import Tally
 
 

@@ -30,8 +30,8 @@ from consumer.events import decode_minio
 from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
+from reconcile.config.settings import Settings, load
 from reconcile.model import Undecodable
-from reconcile.settings import Settings, load
 
 BUCKET = "uploads"
 ROWS = 1_000_000

@@ -34,10 +34,10 @@ from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
 from deploy.local.control import Native
 from deploy.local.stack import Servers, stack
+from reconcile.config.settings import Settings, load
 from reconcile.database import Database
 from reconcile.listing import ahead, listed
 from reconcile.opening import objects
-from reconcile.settings import Settings, load
 
 BUCKET = "swept"
 SIZE = 10

@@ -29,9 +29,9 @@ from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
 from deploy.local import minio as minios
 from deploy.local.stack import Servers, stack
+from reconcile.config.settings import Settings, load
 from reconcile.database import Database
 from reconcile.opening import objects
-from reconcile.settings import Settings, load
 
 PLANTED = 100
 GONE, LOST = "gone/", "lost/"

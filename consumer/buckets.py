@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from consumer import duties
 from reconcile import inquiry, opening
+from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.mapping import Mapping
-from reconcile.settings import Settings
 
 
 def open_to_any(settings: Settings) -> bool:

@@ -16,11 +16,11 @@ import structlog
 from msgspec import Struct
 
 from consumer.duties import Duty, Turn, each
+from reconcile.config.filters import OURS
+from reconcile.config.settings import Canary as Wanted
+from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database, queries, sql_file
-from reconcile.filters import OURS
 from reconcile.model import Misconfigured, ObjectRef
-from reconcile.settings import Canary as Wanted
-from reconcile.settings import Settings
 from reconcile.storing import Storing
 
 log = structlog.get_logger("canary")

@@ -14,12 +14,13 @@ from consumer.duties import Duty
 from consumer.kafka_positions import positions
 from consumer.kafka_settings import Settings as Kafka
 from consumer.passed import Figures, figures_of_store, held
-from reconcile import bucketrules, inquiry, opening, renewal
+from reconcile import bucketrules, inquiry, opening
+from reconcile.config import renewal
+from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.eventrules import EVENTS, lacking
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.objects import Objects
-from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.world import LiveWorld
 

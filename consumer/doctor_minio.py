@@ -13,8 +13,8 @@ from consumer.check import Check, bad, ok, unseen, warn
 from consumer.passed import figures_of_store
 from consumer.patient import KEYS, Patient
 from reconcile import administration, bucketrules, inquiry
+from reconcile.config.filters import OURS, watched
 from reconcile.eventrules import KAFKA, covers, lacking, state, target_name
-from reconcile.filters import OURS, watched
 from reconcile.model import Misconfigured, ObjectRef, Unavailable, Unknown
 from reconcile.targets import Target, is_synchronous, targets
 

@@ -16,12 +16,12 @@ import msgspec
 import structlog
 
 from reconcile import ignoring, inquiry, ledger, rows, windows
-from reconcile.daily import Pruned
+from reconcile.config.settings import Retention
 from reconcile.database import Busy, Connection
 from reconcile.mapping import Mapping
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
-from reconcile.settings import Retention
+from reconcile.reports.daily import Pruned
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from reconcile.values import Unfit, moment
+from reconcile.config.values import Unfit, moment
 
 WORDS = ("earliest", "latest")
 RULE = "must be an offset (1200), a time (2025-01-31T12:00, in UTC), a duration ago (7d), earliest or latest"

@@ -14,8 +14,8 @@ import structlog
 
 from consumer.events import Sighting, aim, decode_minio_listen, hint_of
 from reconcile import ledger
+from reconcile.config.filters import OURS
 from reconcile.database import Busy
-from reconcile.filters import OURS
 from reconcile.model import Action, Hint, Misconfigured, ObjectRef, Unavailable, Undecodable
 from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.reconciler import reconcile

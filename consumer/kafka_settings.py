@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconcile.rules import OURS_TO_SET
+from reconcile.config.checks import OURS_TO_SET
 
 Settings = Mapping[str, object]  # a user's [kafka] and [kafka.topic] in one
 

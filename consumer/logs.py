@@ -12,8 +12,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from reconcile.config.values import MASK
 from reconcile.human import visible
-from reconcile.values import MASK
 
 log = structlog.get_logger("driver")
 LEVELS = ("debug", "info", "warning", "error")

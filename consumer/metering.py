@@ -8,11 +8,11 @@ from functools import partial
 
 from consumer.passed import passed
 from reconcile import meter
+from reconcile.config.renewal import Kafka
+from reconcile.config.settings import Settings
 from reconcile.keeping import Kept
 from reconcile.model import Unavailable
 from reconcile.objects import Objects
-from reconcile.renewal import Kafka
-from reconcile.settings import Settings
 from reconcile.triage import batches
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from consumer import edges
-from reconcile import values
-from reconcile.values import Unfit
+from reconcile.config import values
+from reconcile.config.values import Unfit
 
 FORMATS = ("table", "json", "jsonl", "csv", "html")
 LEVELS = ("debug", "info", "warning", "error")

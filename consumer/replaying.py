@@ -16,6 +16,7 @@ from consumer.replay import Records, Replay, only, within
 from consumer.rights import may_read
 from consumer.seen import Seen
 from consumer.service import Service, stream_of
+from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
 from reconcile.feeding import drain
@@ -24,7 +25,6 @@ from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, RowState, Stat
 from reconcile.opening import objects
 from reconcile.patience import patiently
 from reconcile.reconciler import World, reconcile
-from reconcile.settings import Settings
 from reconcile.steps import Change, Step, Tally
 from reconcile.sums import Sums
 from reconcile.trial import Trial

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from psycopg.conninfo import conninfo_to_dict
 
 from consumer.kafka_settings import CONSUMER_DEFAULTS, NO_GROUP
-from reconcile.filters import OURS
+from reconcile.config.filters import OURS
+from reconcile.config.settings import Settings
 from reconcile.grants import Level, grants, owning, role
-from reconcile.settings import Settings
 
 CANARY = f"{OURS}canary/"
 READ = (

@@ -15,17 +15,17 @@ from consumer.beginning import Leased
 from consumer.rights import rights
 from consumer.sweeping import LOOK_S
 from reconcile import cycle, opening
+from reconcile.config.filters import watched
+from reconcile.config.settings import Settings
 from reconcile.cycle import Cycle
 from reconcile.database import Database
 from reconcile.feeding import drain, held_back
-from reconcile.filters import watched
 from reconcile.hashing import Hashing, Pace
 from reconcile.keeping import Lost
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.objects import Objects
+from reconcile.reports.scrubreport import ScrubReport
 from reconcile.scrub import Bounds, Scrub
-from reconcile.scrubreport import ScrubReport
-from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.sweep import Held
 from reconcile.trial import Trial

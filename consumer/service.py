@@ -30,12 +30,13 @@ from consumer.pages import site as pages
 from consumer.pages.troubles import Process
 from consumer.topic import Topic
 from consumer.web import Probes, Site, Web
-from reconcile import opening, renewal
+from reconcile import opening
+from reconcile.config import renewal
+from reconcile.config.filters import watched
+from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.filters import watched
 from reconcile.mapping import Mapping
 from reconcile.objects import Objects
-from reconcile.settings import Settings
 from reconcile.steps import Tally
 from reconcile.world import LiveWorld
 

@@ -10,7 +10,7 @@ from consumer.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, a
 from consumer.latency import Sample, stride
 from consumer.notification import Event, share
 from reconcile.batch import Batch, Columns, plain_size
-from reconcile.filters import OURS
+from reconcile.config.filters import OURS
 from reconcile.model import Action, Hint, ObjectRef, Undecodable
 
 SHORT = KEY_MOST_BYTES // 4  # characters; whatever they are, they fit

@@ -20,16 +20,16 @@ from consumer.rights import STANDBY, rights
 from consumer.sides import Sides, Wanted, facts_of, opened
 from reconcile import belief, ignoring, keeping, meter, opening
 from reconcile.compare import Facts
+from reconcile.config.filters import watched
+from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.drift import Class, SweepReport
 from reconcile.feeding import feed, held_back, keep_as_known
-from reconcile.filters import watched
 from reconcile.heartbeat import Heartbeat
 from reconcile.keeping import Kept, Lost
 from reconcile.looker import Looker
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.objects import Objects
-from reconcile.settings import Settings
 from reconcile.steps import Tally
 from reconcile.sums import KINDS, Sums, summed, within
 from reconcile.sweep import Held, Keeper, Sweep

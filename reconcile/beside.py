@@ -19,8 +19,8 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from reconcile import rows
+from reconcile.config.filters import Watched
 from reconcile.database import Busy, Connection, queries, sql_file
-from reconcile.filters import Watched
 from reconcile.inquiry import explaining
 from reconcile.lending import Worlds
 from reconcile.life import grace, step

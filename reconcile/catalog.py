@@ -12,10 +12,10 @@ from psycopg import sql
 
 from reconcile import expressions, fitness, plans
 from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
+from reconcile.config.settings import MappingSettings
 from reconcile.database import Connection, queries, sql_file
 from reconcile.mapping import HIGHEST_KEY, Mapping, compile_mapping, in_order_parameters
 from reconcile.selection import Parameters
-from reconcile.settings import MappingSettings
 from reconcile.template import Ref
 
 SQL = queries(sql_file("catalog.sql"))

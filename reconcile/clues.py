@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from reconcile import orphans, rows
 from reconcile.causes import Clues, Suggestion, suggested
+from reconcile.config.settings import Backup
 from reconcile.database import Connection
 from reconcile.lookalike import normal_forms
 from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import Kind, Misconfigured, Row, Unavailable
 from reconcile.orphans import Orphan
-from reconcile.settings import Backup
 from reconcile.storing import Storing
 from reconcile.template import is_template
 

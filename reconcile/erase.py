@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconcile import acts, orphans
+from reconcile.config.filters import OURS
+from reconcile.config.settings import Trash
 from reconcile.erasing import Erasure, How, changed, erasure, erasure_of, withdrawn
-from reconcile.filters import OURS
 from reconcile.human import duration
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Hint, Misconfigured, ObjectRef, ObjectSide, Present, State, Unavailable
 from reconcile.orphans import Kept
 from reconcile.reconciler import World, reconcile
-from reconcile.settings import Trash
 from reconcile.trash import ANEW, Bin
 from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, still_drifting, unasked
 

@@ -26,7 +26,7 @@ from reconcile.model import (
     Undecided,
     Unknown,
 )
-from reconcile.report import Section, Table
+from reconcile.reports.forms import Section, Table
 
 ROWS = (
     "version_id",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from reconcile.columns import Catalog, Column, Family, Table
+from reconcile.config.settings import MappingSettings
 from reconcile.model import RowState
-from reconcile.settings import MappingSettings
 from reconcile.template import Ref, Template, is_template, parse, reference
 
 ALIASES = {"version": "v", "file": "f"}

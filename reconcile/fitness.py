@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from reconcile.columns import Catalog, Column, Family, Table, fits
-from reconcile.settings import MappingSettings
+from reconcile.config.settings import MappingSettings
 from reconcile.template import Ref, is_template, parse, reference
 
 MOST_FREE = 2

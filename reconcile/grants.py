@@ -8,8 +8,8 @@ from enum import IntEnum
 from psycopg import sql
 
 from reconcile.columns import split_name
+from reconcile.config.settings import MappingSettings
 from reconcile.fitness import uses
-from reconcile.settings import MappingSettings
 
 NEW_ROLE = sql.SQL(
     "DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) "

@@ -18,14 +18,14 @@ import structlog
 from reconcile import opening, rows, voice
 from reconcile.beside import Beside
 from reconcile.callers import Content, Transaction, driver_of
-from reconcile.configured import document, located, read_file
+from reconcile.config.configured import document, located, read_file
+from reconcile.config.filters import watched
+from reconcile.config.settings import Settings, load
 from reconcile.database import UNAVAILABLE, first_line
-from reconcile.filters import watched
 from reconcile.handed import File, FileMissing, StorageUnavailable, Stored, UploadFailed, VersionNotFound
 from reconcile.lending import Worlds
 from reconcile.model import Absent, ObjectRef, Row, RowState, Unavailable
 from reconcile.objects import Objects
-from reconcile.settings import Settings, load
 from reconcile.storing import Arriving, Storing
 from reconcile.uploading import Upload, Uploader
 

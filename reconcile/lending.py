@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from reconcile import opening, renewal
+from reconcile import opening
+from reconcile.config import renewal
+from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.inquiry import is_installed
 from reconcile.mapping import Mapping
 from reconcile.model import Unavailable
 from reconcile.objects import Objects
-from reconcile.settings import Settings
 from reconcile.world import LiveWorld
 
 LEND_S = 5.0

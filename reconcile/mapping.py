@@ -14,11 +14,11 @@ from psycopg import sql
 
 from reconcile import expressions, selection, tending
 from reconcile.columns import Catalog, fits
+from reconcile.config.settings import MappingSettings
 from reconcile.expressions import Tables
 from reconcile.fitness import misfits
 from reconcile.model import Misconfigured, RowState
 from reconcile.selection import Lists, Parameters
-from reconcile.settings import MappingSettings
 from reconcile.template import Ref
 
 HIGHEST_KEY = "\U0010ffff" * 4

@@ -8,15 +8,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reconcile import renewal, rows
+from reconcile import rows
 from reconcile.catalog import compiled
+from reconcile.config import renewal
+from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database
 from reconcile.inquiry import explaining
 from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
 from reconcile.objects import Objects
 from reconcile.server import Keys, Server
-from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.world import LiveWorld
 

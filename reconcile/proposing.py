@@ -12,11 +12,11 @@ from psycopg import sql
 
 from reconcile import catalog, proposal
 from reconcile.columns import Column, Family, Table
+from reconcile.config.settings import MappingSettings, load
 from reconcile.database import Connection, queries, sql_file
 from reconcile.fitness import STATUSES, quoted, unholdable
 from reconcile.model import Misconfigured
 from reconcile.proposal import KEYS, Candidate, Choice, Guess, Proposed, Reference
-from reconcile.settings import MappingSettings, load
 
 SQL = queries(sql_file("generate.sql"))
 SAMPLE, MOST_VALUES, SMALL = 10_000, 20, 100_000

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from reconcile.filters import matching
+from reconcile.config.filters import matching
 from reconcile.heads import NO_NAME
 from reconcile.life import LIFE, OPENING, Input
 from reconcile.model import (

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from reconcile import acts, ledger
 from reconcile.acts import Who
+from reconcile.config.filters import matching
 from reconcile.database import BRAKE_LOCK, Connection, Database, queries, sql_file
-from reconcile.filters import matching
 from reconcile.inquiry import Record, explaining
 from reconcile.model import Hint, ObjectRef
 from reconcile.restraint import SUPPRESS

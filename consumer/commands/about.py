@@ -11,7 +11,7 @@ import shtab
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call
-from reconcile.report import Section
+from reconcile.reports.forms import Section
 
 PACKAGES = ("confluent-kafka", "minio", "msgspec", "psycopg")
 

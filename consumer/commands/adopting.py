@@ -10,10 +10,10 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.triage import FIRST, Told, carried, opened_world, require_choice
 from reconcile import rows
+from reconcile.config.settings import MappingSettings
 from reconcile.fitness import unholdable
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, Row, RowState
-from reconcile.settings import MappingSettings
 from reconcile.template import Ref
 from reconcile.triage import Deed, Named, Outcome
 from reconcile.world import LiveWorld

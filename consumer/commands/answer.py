@@ -11,7 +11,7 @@ from consumer.beginning import Leased
 from reconcile.database import Busy, Refused
 from reconcile.heads import FULL
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.report import Shown, Table
+from reconcile.reports.forms import Shown, Table
 
 EXPECTED = (Misconfigured, Unavailable, Busy, Refused, Leased)
 

@@ -19,12 +19,12 @@ from consumer.commands.triage import Told, by_id, carried, is_current, named, op
 from consumer.parsing import identity
 from reconcile import inquiry, opening, orphans
 from reconcile.clues import Surroundings
+from reconcile.config.settings import NEEDED as SERVERS
 from reconcile.erasing import changed, facts_of
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, State
 from reconcile.orphans import Orphan
-from reconcile.settings import NEEDED as SERVERS
 from reconcile.storing import Storing
 from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, still_drifting, unasked
 from reconcile.world import LiveWorld

@@ -10,7 +10,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from reconcile import acts, inquiry
-from reconcile.report import Section, Table
+from reconcile.reports.forms import Section, Table
 
 BRAKES = ("brake", "bucket", "since_at", "why", "set_by")
 HELD = ("bucket", "kind", "findings")

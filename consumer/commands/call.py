@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconcile import renewal
-from reconcile.configured import document, located, read_file
+from reconcile.config import renewal
+from reconcile.config.configured import document, located, read_file
+from reconcile.config.settings import Settings, load
 from reconcile.database import Database
-from reconcile.settings import Settings, load
 
 
 @dataclass(frozen=True, slots=True)

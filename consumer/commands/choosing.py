@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import datetime, timedelta
 
+from reconcile.config.values import before
 from reconcile.inquiry import Filter
 from reconcile.model import State
-from reconcile.values import before
 
 
 def wanted_by(options: argparse.Namespace, now: datetime) -> Filter:

@@ -6,10 +6,10 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from reconcile import condition
 from reconcile.catalog import check as mapping_faults
+from reconcile.config.settings import NEEDED
+from reconcile.config.settings import show as effective
 from reconcile.model import Misconfigured
-from reconcile.report import Table
-from reconcile.settings import NEEDED
-from reconcile.settings import show as effective
+from reconcile.reports.forms import Table
 
 COLUMNS = ("key", "value", "source")
 

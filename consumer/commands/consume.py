@@ -16,10 +16,10 @@ from consumer.rights import may_write
 from consumer.service import serve, words
 from reconcile import inquiry
 from reconcile.catalog import check
+from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import pending
 from reconcile.model import Misconfigured
-from reconcile.report import Section
-from reconcile.settings import NEEDED, Settings
+from reconcile.reports.forms import Section
 
 log = structlog.get_logger("consumer")
 END_WITHIN_S = 4.5  # whatever still runs then is cut off, which is no different from a crash: nothing is lost by it

@@ -22,13 +22,13 @@ from consumer.register import Register
 from consumer.replaying import Chosen as Everything
 from consumer.replaying import must_keep, replaying, stream_as_configured
 from reconcile.acts import Who
+from reconcile.config.renewal import Kafka
+from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import Database
 from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
 from reconcile.human import Value
 from reconcile.model import Misconfigured
-from reconcile.renewal import Kafka
-from reconcile.report import Section, Table
-from reconcile.settings import NEEDED, Settings
+from reconcile.reports.forms import Section, Table
 from reconcile.triage import batches
 
 LISTED = ("id", "reason", "detail", "at", "size_bytes", "decision")

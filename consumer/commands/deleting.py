@@ -12,10 +12,10 @@ from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice, until
 from reconcile import ledger, opening, orphans
+from reconcile.config.settings import Settings
 from reconcile.erase import TOGETHER, Erasing, undone
 from reconcile.model import State
 from reconcile.opening import ourselves
-from reconcile.settings import Settings
 from reconcile.trash import Bin
 from reconcile.triage import TOGETHER as ALIKE
 from reconcile.triage import Named, Outcome, batches

@@ -10,9 +10,9 @@ from consumer.commands.answer import Answer, Exit, Failure
 from consumer.commands.call import Call, database
 from consumer.doctor import Told, examine
 from consumer.patient import Patient
+from reconcile.config.settings import NEEDED
 from reconcile.opening import objects
-from reconcile.report import Brief, Table
-from reconcile.settings import NEEDED
+from reconcile.reports.forms import Brief, Table
 
 COLUMNS = ("mark", "check", "found", "fix")
 NAMES = {Mark.OK: "as it should be", Mark.WARN: "to know", Mark.BAD: "to mend", Mark.UNSEEN: "not seen"}

@@ -11,12 +11,12 @@ from consumer.commands import remedies
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from reconcile import inquiry, rows
+from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import Connection
 from reconcile.explain import Kept, Seen, drifts, explained
 from reconcile.model import Known, Misconfigured, ObjectRef, Row, Unknown
 from reconcile.opening import mapping, named_buckets, objects, storing, world
-from reconcile.report import Section
-from reconcile.settings import NEEDED, Settings
+from reconcile.reports.forms import Section
 from reconcile.superseded import beside
 from reconcile.world import LiveWorld
 

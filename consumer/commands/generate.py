@@ -8,10 +8,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
-from reconcile.configured import read_file
+from reconcile.config.configured import read_file
+from reconcile.config.settings import Settings, load
 from reconcile.proposed import Servers, toml
 from reconcile.proposing import propose
-from reconcile.settings import Settings, load
 
 MAPPING = "RECONCILER_MAPPING__"
 FLAGGING = "RECONCILER_FLAGGING"

@@ -14,7 +14,7 @@ from consumer import clocks
 from consumer.clock import Ahead
 from reconcile.human import Value
 from reconcile.inquiry import Record
-from reconcile.report import Table
+from reconcile.reports.forms import Table
 
 PATHS = ("path", "found", "p50_ms", "p99_ms", "most_ms")
 TITLE = "From the event's time to the finding, last 24 h"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.metrics import CATALOGUE, Metric
-from reconcile.report import Table
+from reconcile.reports.forms import Table
 
 COLUMNS = ("name", "type", "unit", "labels", "exported_by", "meaning")
 NOTES = (

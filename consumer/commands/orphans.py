@@ -16,6 +16,7 @@ from consumer.commands.choosing import wanted_by
 from reconcile import inquiry, mc, opening, orphans, rows
 from reconcile.causes import Cause, Suggestion
 from reconcile.clues import Surroundings
+from reconcile.config.settings import NEEDED, Backup, Settings
 from reconcile.database import Connection
 from reconcile.erasing import changed
 from reconcile.explain import object_facts
@@ -24,8 +25,7 @@ from reconcile.human import size as in_words
 from reconcile.inquiry import Filter
 from reconcile.model import FINAL, Misconfigured, ObjectSide, Present, RowState, State, Unavailable
 from reconcile.orphans import KINDS, Kept, Orphan, Place
-from reconcile.report import Brief, Section, Table
-from reconcile.settings import NEEDED, Backup, Settings
+from reconcile.reports.forms import Brief, Section, Table
 from reconcile.storing import Storing
 from reconcile.superseded import Superseded
 from reconcile.triage import batches

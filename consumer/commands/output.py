@@ -12,8 +12,8 @@ from pathlib import Path
 
 from consumer.commands.answer import Answer
 from reconcile.model import Misconfigured
-from reconcile.page import as_html
-from reconcile.report import Format, as_csv, as_json, as_jsonl, plain, text
+from reconcile.reports.forms import Format, as_csv, as_json, as_jsonl, plain, text
+from reconcile.reports.page import as_html
 
 
 def rendered(answer: Answer, form: Format) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from consumer.commands.answer import EXPECTED, Answer, Failure, failure_of
-from reconcile.report import Section, Table
+from reconcile.reports.forms import Section, Table
 
 COLUMNS = ("act", "subject", "detail", "status")
 HOW = "nothing was changed; --apply does it"

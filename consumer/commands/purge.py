@@ -11,10 +11,10 @@ from consumer.commands.choosing import wanted_by
 from consumer.commands.plan import ended_by
 from consumer.commands.triage import Told, by_id, is_current, opened_world
 from reconcile import inquiry
+from reconcile.config.settings import Settings
 from reconcile.inquiry import Filter
 from reconcile.life import Input
 from reconcile.purging import Aims, Candidate, Purging
-from reconcile.settings import Settings
 from reconcile.triage import MOVED, Outcome
 
 

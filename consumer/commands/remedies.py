@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.commands.answer import EXPECTED
 from reconcile import orphans
+from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.erasing import erasure_of
 from reconcile.model import Finding, Kind, Known, ObjectRef, ObjectSide
@@ -13,7 +14,6 @@ from reconcile.opening import mapping, objects, storing, world
 from reconcile.purging import action
 from reconcile.remedies import Case, remedies
 from reconcile.restoring import Ways
-from reconcile.settings import Settings
 from reconcile.storing import Storing
 from reconcile.superseded import good, has_others, in_words
 from reconcile.trash import Bin

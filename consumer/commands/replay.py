@@ -13,14 +13,15 @@ from consumer.commands.suppress import require_bucket
 from consumer.edges import is_before
 from consumer.kafka_range import Range, RangeReader
 from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
-from reconcile import acts, replayreport
+from reconcile import acts
 from reconcile.acts import Who
+from reconcile.config.renewal import Kafka
+from reconcile.config.settings import NEEDED
+from reconcile.config.values import before, shown
 from reconcile.drift import HELD_BY_BRAKE
 from reconcile.human import duration
 from reconcile.model import Misconfigured
-from reconcile.renewal import Kafka
-from reconcile.settings import NEEDED
-from reconcile.values import before, shown
+from reconcile.reports import replayreport
 
 
 def replay(call: Call) -> Answer:

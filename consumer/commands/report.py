@@ -15,17 +15,19 @@ from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.deadletters import DECISIONS
 from consumer.kafka_range import RangeReader
 from consumer.losswatch import wanted
-from reconcile import chronicle, inquiry, values
-from reconcile.daily import Around, Daily, Span
-from reconcile.dailypage import page
-from reconcile.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS, lines, shown
+from reconcile import inquiry
+from reconcile.config import values
+from reconcile.config.settings import Settings
 from reconcile.database import Connection
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.pageparts import minute
-from reconcile.report import Brief, Table
-from reconcile.settings import Settings
+from reconcile.reports import chronicle
+from reconcile.reports.daily import Around, Daily, Span
+from reconcile.reports.dailypage import page
+from reconcile.reports.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS, lines, shown
+from reconcile.reports.forms import Brief, Table
+from reconcile.reports.pageparts import minute
 
 TOP = 15
 BRIEF_SWEEPS = (

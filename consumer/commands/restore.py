@@ -10,11 +10,11 @@ from consumer.commands.plan import ended_by
 from consumer.commands.remedies import backup
 from consumer.commands.triage import Told, chosen, is_current, named, opened_world, require_choice, until
 from reconcile.acts import Who
+from reconcile.config.settings import Settings
 from reconcile.inquiry import Record
 from reconcile.model import Kind, Misconfigured
 from reconcile.opening import storing
 from reconcile.restoring import TOGETHER, Restoring, Ways
-from reconcile.settings import Settings
 from reconcile.triage import TOGETHER as ALIKE
 from reconcile.triage import Outcome
 from reconcile.ways import Place, Wanted

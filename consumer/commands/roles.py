@@ -24,10 +24,10 @@ from consumer.roles import (
     policy,
     script,
 )
+from reconcile.config.settings import Settings
 from reconcile.grants import Level
 from reconcile.opening import named_buckets
-from reconcile.report import Table
-from reconcile.settings import Settings
+from reconcile.reports.forms import Table
 
 COLUMNS = ("role", "for", "commands", "postgresql", "minio", "kafka")
 DATABASE = {

@@ -16,13 +16,13 @@ from consumer.commands.suppress import end, require_bucket
 from consumer.commands.triage import Told, carried, named, opened_world
 from reconcile import ignoring, inquiry
 from reconcile.acts import Who
-from reconcile.filters import BadPattern, below, expression, matching
+from reconcile.config.filters import BadPattern, below, expression, matching
 from reconcile.human import Value
 from reconcile.ignoring import Rule
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input
 from reconcile.model import Kind, Misconfigured, State
-from reconcile.report import Section, Table
+from reconcile.reports.forms import Section, Table
 from reconcile.restraint import RULE
 from reconcile.triage import Deed, Named, as_it_is, unasked
 from reconcile.world import LiveWorld

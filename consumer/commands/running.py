@@ -18,7 +18,7 @@ from consumer.commands import output
 from consumer.commands.answer import EXPECTED, Answer, Exit, Failure, exit_status, failure_of
 from consumer.commands.call import Call
 from reconcile.human import visible
-from reconcile.report import Format
+from reconcile.reports.forms import Format
 
 Command = Callable[[Call], Answer]
 

@@ -15,13 +15,13 @@ from consumer.commands.streaming import canary_of, rules_of
 from consumer.kafka_positions import Position, positions
 from consumer.losswatch import LossWindow, wanted
 from reconcile import inquiry
+from reconcile.config.settings import Settings
 from reconcile.database import Connection
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import named_buckets
-from reconcile.report import Section, Table
-from reconcile.settings import Settings
+from reconcile.reports.forms import Section, Table
 
 DRIFT = ("kind", "suspected", "open", "flagged", "held", "refused", "set_aside", "size_bytes", "oldest_at")
 GROUPS = ("group", "missing", "mismatch", "findings")

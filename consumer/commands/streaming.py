@@ -9,7 +9,7 @@ from consumer import rulewatch
 from consumer.canary import Canary
 from reconcile.human import Value
 from reconcile.inquiry import Record
-from reconcile.report import Table
+from reconcile.reports.forms import Table
 
 CANARY = ("bucket", "lane", "canary", "took_ms", "told_at", "why")
 RULES = ("bucket", "rules", "lacking", "changed_at")

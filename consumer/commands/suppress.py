@@ -11,14 +11,14 @@ from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from reconcile import inquiry, windows
 from reconcile.acts import Who
+from reconcile.config.filters import below
+from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.filters import below
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured
 from reconcile.opening import named_buckets
-from reconcile.report import Table
-from reconcile.settings import Settings
+from reconcile.reports.forms import Table
 from reconcile.windows import Window
 
 COLUMNS = ("id", "bucket", "keys", "since_at", "until_at", "set_by", "why", "state")

@@ -17,13 +17,13 @@ from consumer.commands.dismissing import dismiss
 from consumer.commands.display import Display
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
+from reconcile.config.settings import NEEDED, Settings
 from reconcile.drift import SweepReport
 from reconcile.model import Misconfigured
 from reconcile.opening import objects
-from reconcile.settings import NEEDED, Settings
-from reconcile.sweepmetrics import metrics
-from reconcile.sweeppage import page
-from reconcile.sweepreport import drifts, shown
+from reconcile.reports.sweepmetrics import metrics
+from reconcile.reports.sweeppage import page
+from reconcile.reports.sweepreport import drifts, shown
 
 ENTRY = "import sys; from consumer.cli import main; sys.exit(main())"
 

@@ -14,15 +14,15 @@ from consumer.commands.call import Call, database
 from consumer.commands.choosing import wanted_by
 from consumer.commands.plan import Act, acts_table, carry_out, ended_by
 from reconcile import acts, inquiry
+from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import Database
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.model import FINAL, Hint, Misconfigured, ObjectRef, ObjectSide, State
 from reconcile.opening import mapping, objects, world
 from reconcile.reconciler import reconcile
-from reconcile.report import Section, Table
+from reconcile.reports.forms import Section, Table
 from reconcile.restraint import RULE
-from reconcile.settings import NEEDED, Settings
 from reconcile.triage import HELD, Deed, Named, Outcome, batches, carried_out, unasked
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld

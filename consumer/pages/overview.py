@@ -14,9 +14,9 @@ from consumer.losswatch import wanted
 from consumer.pages.troubles import Level, Process, Sight, Trouble, troubles
 from consumer.rulewatch import NAME as RULES
 from reconcile import inquiry
+from reconcile.config.settings import Settings
 from reconcile.database import Connection
 from reconcile.opening import named_buckets
-from reconcile.settings import Settings
 
 EFFECTS = ["brake", "unreadable", "suppress", "ignore"]
 MEANT = {

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from reconcile.human import age, duration, label, size, visible
-from reconcile.pageparts import house_style, minute
-from reconcile.report import iso
+from reconcile.reports.forms import iso
+from reconcile.reports.pageparts import house_style, minute
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from consumer.commands import remedies
 from reconcile import inquiry
+from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database
 from reconcile.human import visible
 from reconcile.inquiry import Record
 from reconcile.model import FINAL, Kind, ObjectRef, State
 from reconcile.remedies import PLANS
-from reconcile.settings import Settings
 from reconcile.superseded import beside
 
 FACTS = (

@@ -18,10 +18,10 @@ from consumer.pages import listing, overview, rendering, single, sweeps
 from consumer.pages.asking import Desk
 from consumer.pages.troubles import Process, of_process
 from reconcile import inquiry
+from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import named_buckets
-from reconcile.settings import Settings
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

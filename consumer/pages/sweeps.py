@@ -12,8 +12,8 @@ from reconcile import inquiry, keeping
 from reconcile.database import Connection, queries, sql_file
 from reconcile.drift import Past
 from reconcile.inquiry import Record
-from reconcile.pageparts import Caption, Column, panel
-from reconcile.sweeppictures import history
+from reconcile.reports.pageparts import Caption, Column, panel
+from reconcile.reports.sweeppictures import history
 
 SQL = queries(sql_file("pages.sql"))
 DAYS, MOST_CHANGES, MOST_PLACES, MOST_SWEEPS = 30, 30_000, 8, 50

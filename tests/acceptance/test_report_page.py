@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from reconcile.daily import Around, Cell, Daily, Flow, Pruned, Span, slots
-from reconcile.dailypage import page
-from reconcile.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS
-from reconcile.report import Table
+from reconcile.reports.daily import Around, Cell, Daily, Flow, Pruned, Span, slots
+from reconcile.reports.dailypage import page
+from reconcile.reports.dailyreport import DEEDS, LATENCY, LOSSES, RESTRAINTS, SWEEPS
+from reconcile.reports.forms import Table
 from tests.support.browser import browser
 
 NOW = datetime(2025, 6, 3, tzinfo=UTC)

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 
 from consumer.duties import all_duties, do_one
+from reconcile.config.settings import Retention
 from reconcile.model import Hint, ObjectRef
 from reconcile.reconciler import reconcile
-from reconcile.settings import Retention
 from tests.support import consuming
 
 IGNORE = ("findings", "ignore", "--who", "ann", "--why", "a migration's copies")

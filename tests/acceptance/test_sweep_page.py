@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconcile.drift import Class, Count, Drift, Metered, OfKind, Past, SweepReport
-from reconcile.sweeppage import page
+from reconcile.reports.sweeppage import page
 from tests.support.browser import browser
 
 NOW = datetime(2025, 6, 1, 2, tzinfo=UTC)

@@ -16,8 +16,8 @@ from consumer.check import Mark
 from consumer.kafka_letters import Letterbox
 from consumer.kafka_positions import Asker
 from reconcile import opening
+from reconcile.config.renewal import Kafka
 from reconcile.model import ObjectRef, Unavailable, Unknown
-from reconcile.renewal import Kafka
 from reconcile.storing import Storing
 from tests.support import consuming, examining, scraping, secured
 from tests.support import works as building

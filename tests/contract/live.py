@@ -16,11 +16,11 @@ from minio.versioningconfig import VersioningConfig
 
 from reconcile import acts, ignoring, ledger, windows
 from reconcile.catalog import compiled
+from reconcile.config.settings import BucketOf, FileTable, MappingSettings, StatusWords, VersionTable
 from reconcile.database import Database, migrate
 from reconcile.model import Brake, Kind, ObjectRef, Policy, State
 from reconcile.objects import Objects
 from reconcile.server import Server
-from reconcile.settings import BucketOf, FileTable, MappingSettings, StatusWords, VersionTable
 from reconcile.world import LiveWorld
 from tests.contract.stages import BRAKE, FLAGGING, Planned, Seen
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile.filters import below
+from reconcile.config.filters import below
 from reconcile.model import Kind, ObjectRef, State
 from tests.contract.stages import FLAGGING, GRACE, HOUR, MINUTE, THREE, Meanwhile, flag, look, look_again, suspect
 

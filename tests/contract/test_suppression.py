@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from reconcile import windows
+from reconcile.config.filters import below
 from reconcile.database import Busy, Database
-from reconcile.filters import below
 from reconcile.model import Kind, ObjectRef, State
 from tests.contract.live import PERSON
 from tests.contract.stages import FLAGGING, GRACE, HOUR, MINUTE, THREE, Meanwhile, flag, look, look_again, suspect

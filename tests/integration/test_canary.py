@@ -22,10 +22,10 @@ from consumer.duties import do_one
 from consumer.figures import canary_figures
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
+from reconcile.config.settings import Canary
 from reconcile.model import ObjectRef, Unavailable
 from reconcile.objects import Objects
 from reconcile.server import Server
-from reconcile.settings import Canary
 from reconcile.storing import Storing
 from tests.support import consuming, proxy, storage
 from tests.support.configuration import faults

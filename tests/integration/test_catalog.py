@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from reconcile import catalog
+from reconcile.config.settings import MappingSettings, load
 from reconcile.model import Misconfigured
-from reconcile.settings import MappingSettings, load
 from tests.support.shapes import NO_STATUS, REST, SEED
 
 TABLES = """

@@ -11,8 +11,8 @@ from consumer import duties
 from consumer.duties import PAGE, all_duties, attend, do_one, let_go
 from consumer.service import Service, passengers_of
 from reconcile import ledger
+from reconcile.config.settings import Retention
 from reconcile.reconciler import reconcile
-from reconcile.settings import Retention
 from tests.support import consuming, proxy
 from tests.support.waiting import until
 

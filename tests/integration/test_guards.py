@@ -17,9 +17,9 @@ from psycopg.rows import dict_row, tuple_row
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from reconcile import acts
+from reconcile.config.settings import Filters
 from reconcile.database import Database
 from reconcile.guards import FileMissing, Storage, StorageUnavailable, VersionNotFound
-from reconcile.settings import Filters
 from tests.support import proxy
 from tests.support.guarding import CONTENT, application
 from tests.support.proxy import Cut

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile import acts, chronicle, ignoring, inquiry, windows
+from reconcile import acts, ignoring, inquiry, windows
 from reconcile.database import Database, migrate, pending
 from reconcile.model import Misconfigured, Unavailable
+from reconcile.reports import chronicle
 
 QUESTIONS = sorted(set(inquiry.SQL) - {"matching", "principal", "cause"})
 SET = [(of, name) for of in (ignoring.SQL, windows.SQL, chronicle.SQL) for name in sorted(of)]

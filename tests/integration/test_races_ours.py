@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from reconcile.config.settings import Trash
 from reconcile.database import BRAKE_LOCK
 from reconcile.erase import Erasing
 from reconcile.erasing import facts_of as approved_as
@@ -15,7 +16,6 @@ from reconcile.inquiry import Filter
 from reconcile.life import Input
 from reconcile.model import Action, Kind, ObjectRef, Policy
 from reconcile.purging import Aims, Purging
-from reconcile.settings import Trash
 from reconcile.storing import Storing
 from reconcile.trash import Bin
 from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked

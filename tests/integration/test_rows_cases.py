@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from reconcile import catalog, rows
+from reconcile.config.settings import load
 from reconcile.model import RowState
-from reconcile.settings import load
 from tests.support.shapes import REST
 
 TABLES = """

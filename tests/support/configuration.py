@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
+from reconcile.config.settings import Settings, load
 from reconcile.model import Misconfigured
-from reconcile.settings import Settings, load
 
 SECRET = "s3cr3t-word"
 LEAST = f"""

@@ -10,9 +10,9 @@ from typing import Any
 from consumer.check import Check
 from consumer.doctor import CHECKS, examine
 from consumer.patient import Patient
+from reconcile.config.settings import Settings, load
 from reconcile.database import Database
 from reconcile.opening import objects
-from reconcile.settings import Settings, load
 from tests.support.command import MAPPING
 
 NOWHERE = {"endpoint": "http://127.0.0.1:1", "access_key": "x", "secret_key": "x"}

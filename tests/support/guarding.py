@@ -25,10 +25,10 @@ from structlog.testing import LogCapture
 
 from deploy.local.minio import Minio
 from reconcile import opening
+from reconcile.config.settings import Settings, load
 from reconcile.database import Database, migrate
 from reconcile.guards import Storage
 from reconcile.reconciler import reconcile
-from reconcile.settings import Settings, load
 from tests.support import command, storage
 
 FILE = "INSERT INTO storage_files (bucket_type) VALUES ('user') RETURNING id"

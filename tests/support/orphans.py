@@ -18,10 +18,10 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from reconcile import opening
+from reconcile.config.settings import Settings, load
 from reconcile.database import Database
 from reconcile.model import Hint, ObjectRef
 from reconcile.reconciler import reconcile
-from reconcile.settings import Settings, load
 from reconcile.world import LiveWorld
 from tests.support.command import ROOT, Program
 

@@ -15,8 +15,8 @@ from consumer.counting import Counting
 from consumer.pages import site
 from consumer.pages.troubles import Process
 from consumer.web import Probes, Site, Web
+from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.settings import Settings
 from tests.support import consuming
 from tests.support.scraping import Page
 

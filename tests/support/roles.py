@@ -21,8 +21,8 @@ from psycopg import sql
 
 from consumer.roles import FIGURES, ROLES, policy
 from deploy.local.minio import Minio
+from reconcile.config.settings import load
 from reconcile.grants import grants, role
-from reconcile.settings import load
 from tests.support.command import Program
 
 

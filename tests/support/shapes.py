@@ -12,7 +12,7 @@ from datetime import datetime
 
 import psycopg
 
-from reconcile.settings import MappingSettings, load
+from reconcile.config.settings import MappingSettings, load
 
 REST = {"database": {"url": "postgresql://x"}, "minio": {"endpoint": "http://x", "access_key": "x", "secret_key": "x"}}
 

@@ -20,7 +20,7 @@ from consumer.commands.answer import Answer, Exit, Failure, exit_status
 from consumer.commands.call import Call
 from reconcile.database import Busy
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.report import Format, Section, Table
+from reconcile.reports.forms import Format, Section, Table
 
 EMPTY = Table("t", ("a",), [])
 
@@ -251,7 +251,7 @@ def test_any_key_leaves_by_any_locale(form):
     """What a machine reads is UTF-8, and a terminal without a letter has it spelled out."""
     probe = (
         "from consumer.commands import output; from consumer.commands.answer import Answer\n"
-        "from reconcile.report import Format, Section\n"
+        "from reconcile.reports.forms import Format, Section\n"
         f"output.deliver(Answer(Section('s', 'S', {{'key': '\\u00e9\\U0001f9ff'}})), Format('{form}'), None)"
     )
     environ = {"PYTHONIOENCODING": "ascii"}

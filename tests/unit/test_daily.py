@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.daily import MOST_SLOTS, Around, Cell, Daily, Flow, Pruned, Slot, Span, by, slots, total
-from reconcile.dailyreport import headline, notes, shown
-from reconcile.report import plain, text
+from reconcile.reports.daily import MOST_SLOTS, Around, Cell, Daily, Flow, Pruned, Slot, Span, by, slots, total
+from reconcile.reports.dailyreport import headline, notes, shown
+from reconcile.reports.forms import plain, text
 
 NOW = datetime(2025, 6, 3, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from reconcile import mc
 from reconcile.causes import Cause, Clues, suggested
+from reconcile.config.settings import Trash
 from reconcile.erasing import Erasure, How, changed, copy_of, erasure, erasure_of, facts_of
 from reconcile.model import ObjectRef, Present
 from reconcile.orphans import Orphan
-from reconcile.settings import Trash
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 REF = ObjectRef("b", "k")

@@ -17,7 +17,7 @@ from consumer.events import (
     references,
 )
 from consumer.sheet import Decoded, decode_all
-from reconcile import rules
+from reconcile.config import checks
 from reconcile.model import Action, Hint, ObjectRef, Undecodable
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=200)
@@ -58,7 +58,7 @@ def reason(raw) -> str:
 
 def test_the_configuration_may_name_every_dialect():
     """And no other: the names are written twice, since a rule of the settings knows no decoder."""
-    assert tuple(DIALECTS) == rules.DIALECTS
+    assert tuple(DIALECTS) == checks.DIALECTS
 
 
 @given(st.binary() | st.text().map(str.encode))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from reconcile.filters import MOST_CHOICES, BadPattern, watched
+from reconcile.config.filters import MOST_CHOICES, BadPattern, watched
 
 MATCHES = [
     ("*.part", "x.part", True),

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile.columns import FREE, SEGMENT, SHAPES, Catalog, Column, Family, Index, Table, fits, split_name
+from reconcile.config.settings import BucketOf, FileTable, MappingSettings, VersionTable
 from reconcile.mapping import compile_mapping
 from reconcile.model import Misconfigured, Row
 from reconcile.plans import scanned
-from reconcile.settings import BucketOf, FileTable, MappingSettings, VersionTable
 from reconcile.template import BadTemplate, Ref, compose, inverse, parse, reference
 
 UUIDS = st.uuids().map(str)

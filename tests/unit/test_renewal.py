@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from reconcile import renewal
-from reconcile.configured import read_file
-from reconcile.renewal import Kafka, current
-from reconcile.settings import Settings, load
+from reconcile.config import renewal
+from reconcile.config.configured import read_file
+from reconcile.config.renewal import Kafka, current
+from reconcile.config.settings import Settings, load
 
 URL = "postgresql://app:{}@db/app"
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile import human, page, report
-from reconcile.report import Section, Table
+from reconcile import human
+from reconcile.reports import forms, page
+from reconcile.reports.forms import Section, Table
 
 NOW = datetime(2025, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 TABLE = Table(
@@ -25,7 +26,7 @@ SECTION = Section("status", "Status", {"lag": 1200, "p50_ms": 12.3, "brake": "on
 
 def test_text_table_is_aligned_and_humanised():
     """Numbers are right-aligned, sizes and ages humanised, control characters visible."""
-    assert report.plain(report.text(TABLE, NOW)).splitlines() == [
+    assert forms.plain(forms.text(TABLE, NOW)).splitlines() == [
         "id  key             size  suspected",
         " 7  users/é.pdf   20 MiB  3 m ago",
         "12  a\\x1b[31mb\\n       -  -",
@@ -35,24 +36,24 @@ def test_text_table_is_aligned_and_humanised():
 
 def test_text_section_shows_facts_then_parts():
     """Facts stand in two columns, with a blank line before each part."""
-    lines = report.plain(report.text(SECTION, NOW)).splitlines()
+    lines = forms.plain(forms.text(SECTION, NOW)).splitlines()
     assert lines[:7] == ["Status", "lag    1,200", "p50    12.3 ms", "brake  on", "held   yes", "a note", ""]
 
 
 def test_text_says_so_where_there_are_no_rows():
     """A table without rows says what that means instead of showing bare headings."""
-    assert report.plain(report.text(Table("findings", ("id",), [], none="no finding"))) == "no finding\n"
+    assert forms.plain(forms.text(Table("findings", ("id",), [], none="no finding"))) == "no finding\n"
 
 
 def test_styles_follow_the_word():
     """What is bad stands out; a style belongs to a span and never enters the text."""
-    [_, line, *_] = list(report.text(Table("t", ("kind", "id"), [("missing", 1)])))
-    assert line[0] == report.Span("missing  ", "red")
+    [_, line, *_] = list(forms.text(Table("t", ("kind", "id"), [("missing", 1)])))
+    assert line[0] == forms.Span("missing  ", "red")
 
 
 def test_json_keeps_names_units_and_times():
     """JSON holds exact values under stable names: bytes, ISO times in UTC, null."""
-    first, second = json.loads(report.as_json(TABLE))
+    first, second = json.loads(forms.as_json(TABLE))
     assert first == {
         "id": 7,
         "key": "users/é.pdf",
@@ -65,7 +66,7 @@ def test_json_keeps_names_units_and_times():
 
 def test_json_of_a_section_nests_its_parts_by_name():
     """A section is one object: its facts, each part under its name, and its notes."""
-    found = json.loads(report.as_json(SECTION))
+    found = json.loads(forms.as_json(SECTION))
     assert found["lag"] == 1200
     assert found["held"] is True
     assert [row["id"] for row in found["findings"]] == [7, 12]
@@ -74,25 +75,25 @@ def test_json_of_a_section_nests_its_parts_by_name():
 
 def test_jsonl_is_a_line_a_row():
     """JSONL is one object a line; a section is one line."""
-    lines = report.as_jsonl(TABLE).splitlines()
+    lines = forms.as_jsonl(TABLE).splitlines()
     assert [json.loads(line)["id"] for line in lines] == [7, 12]
-    assert json.loads(report.as_jsonl(SECTION))["brake"] == "on"
+    assert json.loads(forms.as_jsonl(SECTION))["brake"] == "on"
 
 
 @given(st.lists(st.text(), min_size=2, max_size=2))
 def test_csv_reads_back_as_it_was_written(cells):
     """Whatever is in a cell: quotes, delimiters, line ends of every kind."""
-    table = report.Table("t", ("a", "b"), [cells])
-    [_, read] = csv.reader(io.StringIO(report.as_csv(table), newline=""))
+    table = forms.Table("t", ("a", "b"), [cells])
+    [_, read] = csv.reader(io.StringIO(forms.as_csv(table), newline=""))
     assert read == cells
 
 
 def test_csv_of_a_table_and_of_a_section():
     """A table is a table with a header; a section is names and values, nested names joined by dots."""
-    rows = list(csv.reader(io.StringIO(report.as_csv(TABLE))))
+    rows = list(csv.reader(io.StringIO(forms.as_csv(TABLE))))
     assert rows[0] == ["id", "key", "size_bytes", "suspected_at"]
     assert rows[2] == ["12", "a\x1b[31mb\n", "", ""]
-    named = dict(csv.reader(io.StringIO(report.as_csv(SECTION))))
+    named = dict(csv.reader(io.StringIO(forms.as_csv(SECTION))))
     assert named["findings.1.id"] == "12"
     assert named["held"] == "true"
 
@@ -110,10 +111,10 @@ def test_html_is_one_page_and_escapes():
 def test_nothing_that_a_terminal_obeys_leaves(text):
     """Whatever a key holds, no control or direction-changing character reaches a terminal, in text or JSON."""
     table = Table("t", ("key",), [(text,)])
-    for shown in (report.plain(report.text(table)), report.as_json(table)):
+    for shown in (forms.plain(forms.text(table)), forms.as_json(table)):
         assert not set(re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown))
     if text.isprintable():
-        assert json.loads(report.as_json(table)) == [{"key": text}]
+        assert json.loads(forms.as_json(table)) == [{"key": text}]
 
 
 @given(st.text(max_size=80), st.integers(3, 40))
@@ -125,7 +126,7 @@ def test_shortened_text_fits(text, cells):
 def test_wide_columns_give_way_first():
     """On a narrow terminal the widest column loses its middle, the others keep their words."""
     table = Table("t", ("kind", "key"), [("missing", "users/0123456789/documents/2024/report.pdf")])
-    [_, row] = report.plain(report.text(table, cells=30)).splitlines()
+    [_, row] = forms.plain(forms.text(table, cells=30)).splitlines()
     assert row == "missing  users/0…24/report.pdf"
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconcile.config.settings import KNOWN, load, show
+from reconcile.config.values import duration, duration_text, masked_url
 from reconcile.model import Brake, Misconfigured, Policy
-from reconcile.settings import KNOWN, load, show
-from reconcile.values import duration, duration_text, masked_url
 from tests.support.configuration import LEAST, SECRET, faults, loaded, no_file
 
 ROOT = Path(__file__).parents[2]

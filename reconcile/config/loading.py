@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-from reconcile.values import MASK, Unfit, fit, within
+from reconcile.config.values import MASK, Unfit, fit, within
 
 PREFIX = "RECONCILER_"
 ELSEWHERE = re.compile(r"RECONCILER_(CONFIG|SERVERS|TOOLS|TEST_.*|KAFKA__.*)")  # read elsewhere

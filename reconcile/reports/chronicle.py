@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from reconcile.daily import Cell, Flow, Pruned, Slot, Span, slots
 from reconcile.database import Connection, queries, sql_file
 from reconcile.inquiry import Record, filled
+from reconcile.reports.daily import Cell, Flow, Pruned, Slot, Span, slots
 
 SQL = queries(sql_file("daily.sql"))
 DEEDS = (

@@ -14,11 +14,11 @@ from time import monotonic
 
 import structlog
 
-from reconcile.configured import read_file
-from reconcile.loading import text_of
-from reconcile.openkeys import Scalar
-from reconcile.rules import unfit_url
-from reconcile.settings import Settings
+from reconcile.config.checks import unfit_url
+from reconcile.config.configured import read_file
+from reconcile.config.loading import text_of
+from reconcile.config.openkeys import Scalar
+from reconcile.config.settings import Settings
 
 log = structlog.get_logger("settings")
 REREAD_S = 1.0

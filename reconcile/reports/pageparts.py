@@ -19,7 +19,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from reconcile.human import NOTHING, Value, human, label, visible
-from reconcile.report import Table, iso
+from reconcile.reports.forms import Table, iso
 
 TOP, SLOTS = 20, 14
 LEAST_PERCENT = 0.8
@@ -71,7 +71,7 @@ def house_style() -> str:
 
 @cache
 def _file(name: str) -> str:
-    return (resources.files("reconcile") / "templates" / name).read_text("utf-8")
+    return (resources.files("reconcile.reports") / "templates" / name).read_text("utf-8")
 
 
 def _script_hash(text: str) -> str:

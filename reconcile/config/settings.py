@@ -12,12 +12,12 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
-from reconcile import rules
-from reconcile.filters import OURS
-from reconcile.loading import INTERNAL, Leaf, Place, ReadFile, Written, build, leaves, typed, variable, written
+from reconcile.config import checks
+from reconcile.config.filters import OURS
+from reconcile.config.loading import INTERNAL, Leaf, Place, ReadFile, Written, build, leaves, typed, variable, written
+from reconcile.config.openkeys import Scalar, is_secret, open_keys, scalar
+from reconcile.config.values import MASK, masked_url, shown
 from reconcile.model import Brake, Misconfigured, Policy
-from reconcile.openkeys import Scalar, is_secret, open_keys, scalar
-from reconcile.values import MASK, masked_url, shown
 
 SERVERS = ("database.url", "minio.endpoint", "minio.access_key", "minio.secret_key")
 NEEDED = (*SERVERS, "mapping.version.table", "mapping.version.key")
@@ -245,7 +245,7 @@ def load(
     values: dict[str, object] = {**typed(KNOWN, found, faults), "kafka": kafka}
     settings = _assemble(values, found, kafka, topic)
     faults += [_unset(key) for key in needed if not values.get(key, key in found)]
-    faults += rules.broken(settings)
+    faults += checks.broken(settings)
     if faults:
         raise Misconfigured(*dict.fromkeys(faults))
     return settings
@@ -280,7 +280,7 @@ def _assemble(
 
 def _unset(key: str) -> str:
     if key == "kafka":
-        return rules.NO_KAFKA
+        return checks.NO_KAFKA
     section, _, name = key.rpartition(".")
     return f"{key}: is needed and has no value; set {name} under [{section}], or {variable(key)}"
 

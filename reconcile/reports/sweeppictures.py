@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from reconcile.drift import DRIFTS, Count, Past
 from reconcile.human import size
-from reconcile.pageparts import Bar, Caption, Column, bars, minute, panel, safe, time_of
-from reconcile.sweepreport import COMPLETE, counted
+from reconcile.reports.pageparts import Bar, Caption, Column, bars, minute, panel, safe, time_of
+from reconcile.reports.sweepreport import COMPLETE, counted
 
 PAST = DRIFTS[:4]
 

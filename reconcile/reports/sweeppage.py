@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
-from reconcile import pageparts
 from reconcile.drift import DRIFTS, Drift, Meter, OfKind, Past, SweepReport
 from reconcile.human import duration, label, number, size, visible
-from reconcile.pageparts import dot, figure, minute, safe, small, stacked, time_of
-from reconcile.sweeppictures import PAST, counts, history
-from reconcile.sweepreport import (
+from reconcile.reports import pageparts
+from reconcile.reports.pageparts import dot, figure, minute, safe, small, stacked, time_of
+from reconcile.reports.sweeppictures import PAST, counts, history
+from reconcile.reports.sweepreport import (
     COMPLETE,
     TOTALS,
     advice,

@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 
 from reconcile.human import Value, human, label
-from reconcile.report import TONES, Section, Shown, Table, iso
+from reconcile.reports.forms import TONES, Section, Shown, Table, iso
 
 HTML_HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

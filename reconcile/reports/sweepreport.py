@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from reconcile.drift import DRIFTS, Class, Count, Drift, OfKind, Past, SweepReport
 from reconcile.human import Value
-from reconcile.report import Brief, Section, Table
+from reconcile.reports.forms import Brief, Section, Table
 
 COMPLETE, HELD, INCOMPLETE = "complete", "held", "incomplete"
 TOP = 20

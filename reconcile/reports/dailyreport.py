@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconcile.daily import Around, Cell, Daily, Flow, Line, Span, by, total
 from reconcile.human import Value, duration, label
-from reconcile.pageparts import minute
-from reconcile.report import Brief, Section, Table
+from reconcile.reports.daily import Around, Cell, Daily, Flow, Line, Span, by, total
+from reconcile.reports.forms import Brief, Section, Table
+from reconcile.reports.pageparts import minute
 
 MEASURES = {
     "suspected": "seen for the first time",

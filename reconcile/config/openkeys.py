@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from reconcile.loading import PREFIX, Place, Written, from_file, overridden, variable
-from reconcile.values import MASK
+from reconcile.config.loading import PREFIX, Place, Written, from_file, overridden, variable
+from reconcile.config.values import MASK
 
 Scalar: TypeAlias = str | int | float | bool
 SECRETIVE = re.compile(

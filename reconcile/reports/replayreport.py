@@ -7,9 +7,9 @@ from datetime import datetime
 
 from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, SweepReport
 from reconcile.human import Value
-from reconcile.report import Section, Table
+from reconcile.reports.forms import Section, Table
+from reconcile.reports.sweepreport import counted, counts, drifts
 from reconcile.sums import Sums
-from reconcile.sweepreport import counted, counts, drifts
 
 RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention", "beyond_the_end")
 CHANGES = ("change", "findings", "of_them_known")

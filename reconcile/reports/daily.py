@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from reconcile.report import Table
+from reconcile.reports.forms import Table
 
 STEPS = (*(timedelta(minutes=n) for n in (1, 5, 15, 60, 360)), timedelta(days=1), timedelta(days=7))
 MOST_SLOTS = 31

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from reconcile import pageparts
-from reconcile.daily import Daily, Flow, Line, Slot, total
-from reconcile.dailyreport import KINDS, around, changes, headline, notes, ordered, table_of, warnings
 from reconcile.human import duration, label
-from reconcile.pageparts import Bar, Caption, Column, bars, figure, minute, panel, safe, table, time_of
-from reconcile.report import Table, shortened
-from reconcile.sweepreport import counted
+from reconcile.reports import pageparts
+from reconcile.reports.daily import Daily, Flow, Line, Slot, total
+from reconcile.reports.dailyreport import KINDS, around, changes, headline, notes, ordered, table_of, warnings
+from reconcile.reports.forms import Table, shortened
+from reconcile.reports.pageparts import Bar, Caption, Column, bars, figure, minute, panel, safe, table, time_of
+from reconcile.reports.sweepreport import counted
 
 FIGURES = ("opened", "resolved", "flagged", "given_back", "suspected")
 ENDED = frozenset({"resolved", "given_back"})

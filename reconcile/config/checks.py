@@ -11,12 +11,12 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from reconcile.columns import split_name
-from reconcile.filters import OURS, BadPattern, expression
+from reconcile.config.filters import OURS, BadPattern, expression
+from reconcile.config.values import shown
 from reconcile.template import BadTemplate, is_template, parse, reference
-from reconcile.values import shown
 
 if TYPE_CHECKING:
-    from reconcile.settings import MappingSettings, Settings
+    from reconcile.config.settings import MappingSettings, Settings
 
 ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 URLS = ("postgresql://", "postgres://")

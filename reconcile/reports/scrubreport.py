@@ -9,9 +9,9 @@ from datetime import datetime
 from reconcile.contents import Fault
 from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Drift
 from reconcile.human import Value
-from reconcile.report import Brief, Section, Table
-from reconcile.sweepmetrics import Sample, families
-from reconcile.sweepreport import BRIEF_DRIFT, DRIFT, TOP
+from reconcile.reports.forms import Brief, Section, Table
+from reconcile.reports.sweepmetrics import Sample, families
+from reconcile.reports.sweepreport import BRIEF_DRIFT, DRIFT, TOP
 
 COUNTED = (
     "rows", "objects", "read_bytes", "agreed", "mismatch", "missing", "healed", "changed_meanwhile", "without_checksum",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from reconcile.drift import DRIFTS, SweepReport
-from reconcile.sweepreport import COMPLETE, elapsed_s, of_drifts
+from reconcile.reports.sweepreport import COMPLETE, elapsed_s, of_drifts
 
 ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 METER = ("lost_or_silent", "never_an_event", "unmeasured")
