@@ -12,9 +12,9 @@ from reconcile import keeping
 from reconcile.database import Connection, Database
 from reconcile.keeping import Kept, Run
 from reconcile.listing import split
-from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
+from reconcile.tables.mapping import Mapping
 
 log = structlog.get_logger("sweep")
 RANGES_A_WORKER = 4

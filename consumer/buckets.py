@@ -8,7 +8,7 @@ from consumer import duties
 from reconcile import inquiry, opening
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.mapping import Mapping
+from reconcile.tables.mapping import Mapping
 
 
 def open_to_any(settings: Settings) -> bool:

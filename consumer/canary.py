@@ -21,7 +21,7 @@ from reconcile.config.settings import Canary as Wanted
 from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.model import Misconfigured, ObjectRef
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 
 log = structlog.get_logger("canary")
 SQL = queries(sql_file("canary.sql"))

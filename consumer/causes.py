@@ -14,14 +14,15 @@ from consumer.duties import Duty
 from consumer.kafka_positions import positions
 from consumer.kafka_settings import Settings as Kafka
 from consumer.passed import Figures, figures_of_store, held
-from reconcile import bucketrules, inquiry, opening
+from reconcile import inquiry, opening
 from reconcile.config import renewal
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.eventrules import EVENTS, lacking
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects
-from reconcile.storing import Storing
+from reconcile.store import bucketrules
+from reconcile.store.eventrules import EVENTS, lacking
+from reconcile.store.objects import Objects
+from reconcile.store.storing import Storing
 from reconcile.world import LiveWorld
 
 PATIENCE_S = 5.0

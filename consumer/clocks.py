@@ -17,7 +17,7 @@ from consumer.clock import Ahead, narrowed, told
 from consumer.duties import Duty, Turn
 from reconcile.database import Connection
 from reconcile.model import Unavailable
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
 
 INTERVAL_S = 10.0
 NAME = "clock"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from consumer import rights as allowed
 from consumer.check import Check, bad, ok, unseen, warn
 from consumer.patient import Patient
-from reconcile import condition
 from reconcile.database import Migration, migrations, pending
-from reconcile.fitness import quoted
+from reconcile.tables import condition
+from reconcile.tables.fitness import quoted
 
 MIGRATE = "storage-reconciler migrate --apply"
 ROLES = "storage-reconciler roles list"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from consumer.check import Check, Mark, of_fault, ok, warn
 from consumer.patient import Patient
 from consumer.sides import PAGED
-from reconcile import catalog, condition
-from reconcile.columns import Index
-from reconcile.fitness import quoted, quoted_name
-from reconcile.template import is_template
+from reconcile.tables import catalog, condition
+from reconcile.tables.columns import Index
+from reconcile.tables.fitness import quoted, quoted_name
+from reconcile.tables.template import is_template
 
 MANY_ROWS = 1_000_000
 

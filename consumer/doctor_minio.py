@@ -12,11 +12,12 @@ from consumer import clock, rulewatch
 from consumer.check import Check, bad, ok, unseen, warn
 from consumer.passed import figures_of_store
 from consumer.patient import KEYS, Patient
-from reconcile import administration, bucketrules, inquiry
+from reconcile import inquiry
 from reconcile.config.filters import OURS, watched
-from reconcile.eventrules import KAFKA, covers, lacking, state, target_name
 from reconcile.model import Misconfigured, ObjectRef, Unavailable, Unknown
-from reconcile.targets import Target, is_synchronous, targets
+from reconcile.store import administration, bucketrules
+from reconcile.store.eventrules import KAFKA, covers, lacking, state, target_name
+from reconcile.store.targets import Target, is_synchronous, targets
 
 PROBE = f"{OURS}doctor"
 ACCESSED = "s3:ObjectAccessed:*"

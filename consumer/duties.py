@@ -18,11 +18,11 @@ import structlog
 from reconcile import ignoring, inquiry, ledger, rows, windows
 from reconcile.config.settings import Retention
 from reconcile.database import Busy, Connection
-from reconcile.mapping import Mapping
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
 from reconcile.reconciler import reconcile
 from reconcile.reports.daily import Pruned
 from reconcile.steps import Tally
+from reconcile.tables.mapping import Mapping
 from reconcile.world import LiveWorld
 
 log = structlog.get_logger("duties")

@@ -17,9 +17,9 @@ from reconcile import ledger
 from reconcile.config.filters import OURS
 from reconcile.database import Busy
 from reconcile.model import Action, Hint, Misconfigured, ObjectRef, Unavailable, Undecodable
-from reconcile.objects import REMOVALS, Objects, Silent
 from reconcile.reconciler import reconcile
 from reconcile.steps import Tally
+from reconcile.store.objects import REMOVALS, Objects, Silent
 from reconcile.verdict import settled
 from reconcile.world import LiveWorld
 

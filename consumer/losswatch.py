@@ -27,7 +27,7 @@ from reconcile import inquiry
 from reconcile.acts import Who, note
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
 
 log = structlog.get_logger("losses")
 SQL = queries(sql_file("losses.sql"))

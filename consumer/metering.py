@@ -12,7 +12,7 @@ from reconcile.config.renewal import Kafka
 from reconcile.config.settings import Settings
 from reconcile.keeping import Kept
 from reconcile.model import Unavailable
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
 from reconcile.triage import batches
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from consumer import losses
 from reconcile import meter
 from reconcile.drift import DRIFTS, Meter
-from reconcile.eventrules import EVENTS
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Action, Kind, State
+from reconcile.store.eventrules import EVENTS
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 OPEN = None  # a label's values that nobody can list

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from consumer.kafka_positions import Position, positions
 from consumer.kafka_settings import Settings
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
 
 PATIENCE_S = 25.0  # two of MinIO's figures, each kept for ten seconds, and what the group needs
 KEPT_S = 10.5  # the age that MinIO's figures may have, and a margin

@@ -11,13 +11,13 @@ from functools import cached_property
 from consumer.kafka_broker import Broker
 from consumer.kafka_settings import for_consumer
 from reconcile import opening, rows
-from reconcile.catalog import compiled
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database
-from reconcile.mapping import Mapping
 from reconcile.model import Unavailable
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
+from reconcile.tables.catalog import compiled
+from reconcile.tables.mapping import Mapping
 
 WAYS_OUT = (  # what the drivers say, whatever the server: the name, the certificate, the word, the way
     (

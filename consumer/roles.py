@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from consumer.kafka_settings import CONSUMER_DEFAULTS, NO_GROUP
 from reconcile.config.filters import OURS
 from reconcile.config.settings import Settings
-from reconcile.grants import Level, grants, owning, role
+from reconcile.tables.grants import Level, grants, owning, role
 
 CANARY = f"{OURS}canary/"
 READ = (

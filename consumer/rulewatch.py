@@ -13,11 +13,12 @@ import msgspec
 import structlog
 
 from consumer.duties import Duty, Turn, each
-from reconcile import bucketrules, inquiry
+from reconcile import inquiry
 from reconcile.database import Connection
-from reconcile.eventrules import EVENTS, lacking, state
 from reconcile.model import Misconfigured
-from reconcile.objects import Objects
+from reconcile.store import bucketrules
+from reconcile.store.eventrules import EVENTS, lacking, state
+from reconcile.store.objects import Objects
 
 log = structlog.get_logger("rules")
 NAME = "rules"

@@ -23,10 +23,10 @@ from reconcile.feeding import drain, held_back
 from reconcile.hashing import Hashing, Pace
 from reconcile.keeping import Lost
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects
 from reconcile.reports.scrubreport import ScrubReport
 from reconcile.scrub import Bounds, Scrub
-from reconcile.storing import Storing
+from reconcile.store.objects import Objects
+from reconcile.store.storing import Storing
 from reconcile.sweep import Held
 from reconcile.trial import Trial
 from reconcile.walk import Walk, walked

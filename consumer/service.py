@@ -35,9 +35,9 @@ from reconcile.config import renewal
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.mapping import Mapping
-from reconcile.objects import Objects
 from reconcile.steps import Tally
+from reconcile.store.objects import Objects
+from reconcile.tables.mapping import Mapping
 from reconcile.world import LiveWorld
 
 log = structlog.get_logger("service")

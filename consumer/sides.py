@@ -9,18 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconcile import spool
-from reconcile.catalog import InOrder, in_order
 from reconcile.compare import Blocks, Facts, lines_of
 from reconcile.database import Connection, Database
 from reconcile.drift import Entry
 from reconcile.listfile import from_file
 from reconcile.listing import ahead, listed
-from reconcile.mapping import Mapping
-from reconcile.objects import Objects
 from reconcile.patience import patiently
 from reconcile.rowpages import Pages
 from reconcile.spool import Spool
+from reconcile.store.objects import Objects
 from reconcile.sweep import Source
+from reconcile.tables.catalog import InOrder, in_order
+from reconcile.tables.mapping import Mapping
 
 PAGED = "the rows were read by pages, from an index that serves byte order; nothing was copied out"
 

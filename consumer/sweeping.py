@@ -29,8 +29,8 @@ from reconcile.heartbeat import Heartbeat
 from reconcile.keeping import Kept, Lost
 from reconcile.looker import Looker
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
-from reconcile.objects import Objects
 from reconcile.steps import Tally
+from reconcile.store.objects import Objects
 from reconcile.sums import KINDS, Sums, summed, within
 from reconcile.sweep import Held, Keeper, Sweep
 from reconcile.trial import Trial

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, LiteralString
 
-from reconcile.catalog import SQL
 from reconcile.database import Database
 from reconcile.patience import patiently
+from reconcile.tables.catalog import SQL
 
 Rows = list[tuple[Any, ...]]
 

@@ -14,11 +14,11 @@ from reconcile.causes import Clues, Suggestion, suggested
 from reconcile.config.settings import Backup
 from reconcile.database import Connection
 from reconcile.lookalike import normal_forms
-from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import Kind, Misconfigured, Row, Unavailable
 from reconcile.orphans import Orphan
-from reconcile.storing import Storing
-from reconcile.template import is_template
+from reconcile.store.storing import Storing
+from reconcile.tables.mapping import Mapping as RowMapping
+from reconcile.tables.template import is_template
 
 AT_ONCE = 4
 

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from reconcile import drift as words
 from reconcile.drift import Class
-from reconcile.heads import NO_NAME
 from reconcile.life import Subject, grace, subjects
 from reconcile.model import (
     Drift,
@@ -25,6 +24,7 @@ from reconcile.model import (
     RowState,
     Undecided,
 )
+from reconcile.store.heads import NO_NAME
 
 ROWS = "rows"  # names a hint: a row told of it, and the listing had nothing of its key
 DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have a counterpart in another form

@@ -21,8 +21,8 @@ from reconcile import ledger, rows
 from reconcile.arrays import bigints, same_texts, texts
 from reconcile.batch import Unsettled, apart, columns_of
 from reconcile.database import SQL, Connection
-from reconcile.mapping import Mapping
 from reconcile.model import NOTHING_KNOWN, Hint, Known, ObjectRef, Row
+from reconcile.tables.mapping import Mapping
 
 Kept = tuple[str, str, str, str, str, str]  # 'finding' or 'look', bucket, key, S3 version, row id, JSON
 

@@ -25,8 +25,8 @@ from reconcile.database import UNAVAILABLE, first_line
 from reconcile.handed import File, FileMissing, StorageUnavailable, Stored, UploadFailed, VersionNotFound
 from reconcile.lending import Worlds
 from reconcile.model import Absent, ObjectRef, Row, RowState, Unavailable
-from reconcile.objects import Objects
-from reconcile.storing import Arriving, Storing
+from reconcile.store.objects import Objects
+from reconcile.store.storing import Arriving, Storing
 from reconcile.uploading import Upload, Uploader
 
 __all__ = ["File", "FileMissing", "Storage", "StorageUnavailable", "Stored", "UploadFailed", "VersionNotFound"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 from reconcile.model import ObjectRef, Row, Unavailable
-from reconcile.storing import Arriving
+from reconcile.store.storing import Arriving
 
 CHUNK = 2**18
 NOT_FOUND, NOT_NOW = 404, 503

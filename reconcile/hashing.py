@@ -11,9 +11,9 @@ from threading import Event, Lock
 from time import monotonic
 from typing import NamedTuple
 
-from reconcile.heads import NO_NAME
 from reconcile.model import Absent, Hashed, NotAsked, ObjectRef, Unavailable, Unknown
-from reconcile.storing import Arriving, Storing
+from reconcile.store.heads import NO_NAME
+from reconcile.store.storing import Arriving, Storing
 
 AT_ONCE = 4  # objects that are read at the same time
 TRIES, TRY_AGAIN_S = 3, 0.5

@@ -15,9 +15,9 @@ from reconcile.config import renewal
 from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.inquiry import is_installed
-from reconcile.mapping import Mapping
 from reconcile.model import Unavailable
-from reconcile.objects import Objects
+from reconcile.store.objects import Objects
+from reconcile.tables.mapping import Mapping
 from reconcile.world import LiveWorld
 
 LEND_S = 5.0

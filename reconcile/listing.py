@@ -17,11 +17,11 @@ from urllib.parse import unquote_plus
 from lxml import etree
 
 from reconcile.drift import Entry
-from reconcile.heads import path_of
 from reconcile.listfile import from_file
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
-from reconcile.objects import Objects
 from reconcile.patience import patiently
+from reconcile.store.heads import path_of
+from reconcile.store.objects import Objects
 
 __all__ = ["ahead", "from_file", "listed", "split"]
 

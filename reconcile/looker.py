@@ -15,11 +15,11 @@ from typing import TypeVar
 from reconcile.batch import Unsettled
 from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
 from reconcile.drift import Class, Drift
-from reconcile.heads import NO_NAME
 from reconcile.lookalike import normal_forms
 from reconcile.model import Absent, Hint, ObjectRef, ObjectSide, Present, RowState
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
+from reconcile.store.heads import NO_NAME
 from reconcile.trial import Trial
 
 T = TypeVar("T")

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reconcile import rows
-from reconcile.catalog import compiled
 from reconcile.config import renewal
 from reconcile.config.settings import Settings
 from reconcile.database import Connection, Database
 from reconcile.inquiry import explaining
-from reconcile.mapping import Mapping
 from reconcile.model import Misconfigured
-from reconcile.objects import Objects
-from reconcile.server import Keys, Server
-from reconcile.storing import Storing
+from reconcile.store.objects import Objects
+from reconcile.store.server import Keys, Server
+from reconcile.store.storing import Storing
+from reconcile.tables.catalog import compiled
+from reconcile.tables.mapping import Mapping
 from reconcile.world import LiveWorld
 
 

@@ -14,7 +14,7 @@ from reconcile.acts import Who
 from reconcile.model import Absent, Hint, Known, Misconfigured, ObjectRef, ObjectSide, Told, Unavailable
 from reconcile.reconciler import reconcile
 from reconcile.steps import Step
-from reconcile.storing import Gone, Storing
+from reconcile.store.storing import Gone, Storing
 from reconcile.triage import Named, Outcome, batches
 from reconcile.trial import Trial
 from reconcile.ways import THERE, Bring, NoWay, Unhide, Wanted, Way, brought, claimed, unhidden, unproven

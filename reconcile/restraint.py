@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconcile.config.filters import matching
-from reconcile.heads import NO_NAME
 from reconcile.life import LIFE, OPENING, Input
 from reconcile.model import (
     Absent,
@@ -27,6 +26,7 @@ from reconcile.model import (
     Unknown,
 )
 from reconcile.steps import Change, Flag, Look, Purge, Step
+from reconcile.store.heads import NO_NAME
 
 ALL_BUCKETS = ""
 PURGES = "purge"  # a brake of its own, beside those of the kinds MISSING and ORPHAN

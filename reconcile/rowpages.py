@@ -12,8 +12,8 @@ from functools import partial
 from reconcile import spool
 from reconcile.compare import Blocks, Facts, Lines, key_of
 from reconcile.database import Database
-from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.patience import patiently
+from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 
 PAGE = 10_000
 NEXT = "\x01"  # the least that can be behind a key: PostgreSQL has no NUL

@@ -14,10 +14,10 @@ from psycopg import sql
 
 from reconcile.checksum import hex_of
 from reconcile.database import Connection
-from reconcile.mapping import Mapping, young_parameters
 from reconcile.model import Row, RowState
 from reconcile.pooled import Cursor
-from reconcile.selection import Lists, Parameters
+from reconcile.tables.mapping import Mapping, young_parameters
+from reconcile.tables.selection import Lists, Parameters
 
 
 class Sibling(NamedTuple):

@@ -17,7 +17,6 @@ from reconcile.contents import Fault, Found, believe, count, differing_in, refs_
 from reconcile.cycle import Cycle
 from reconcile.drift import Drift
 from reconcile.hashing import BEAT_S, Hashing, Nothing, Reading
-from reconcile.heads import NO_NAME
 from reconcile.model import (
     Hashed,
     Known,
@@ -29,6 +28,7 @@ from reconcile.model import (
 )
 from reconcile.reconciler import World
 from reconcile.steps import Tally
+from reconcile.store.heads import NO_NAME
 from reconcile.sweep import Held
 from reconcile.telling import Telling
 from reconcile.triage import batches

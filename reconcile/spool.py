@@ -17,13 +17,13 @@ from typing import IO
 
 from psycopg import sql
 
-from reconcile.catalog import SQL as CATALOG
 from reconcile.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
 from reconcile.database import Connection
 from reconcile.drift import Entry
-from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.model import Misconfigured, RowState
-from reconcile.selection import Parameters
+from reconcile.tables.catalog import SQL as CATALOG
+from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters
+from reconcile.tables.selection import Parameters
 
 BLOCK_BYTES = 1 << 19
 NO_ROOM = "has no room for a copy"

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconcile import inquiry, rows
-from reconcile.catalog import compiled
 from reconcile.config.settings import MappingSettings
 from reconcile.database import Connection, Database
 from reconcile.inquiry import explaining
-from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import Misconfigured, RowState, Unavailable
 from reconcile.rows import Sibling
+from reconcile.tables.catalog import compiled
+from reconcile.tables.mapping import Mapping as RowMapping
 
 PATIENCE = "3s"  # for a list that tells it besides; whoever purges waits longer
 

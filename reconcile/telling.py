@@ -9,7 +9,6 @@ from datetime import datetime
 from reconcile.confirm import told_of
 from reconcile.contents import Fault, Found
 from reconcile.drift import Class
-from reconcile.heads import NO_NAME
 from reconcile.life import Subject, step, subjects
 from reconcile.model import Drift as Drifting
 from reconcile.model import (
@@ -25,6 +24,7 @@ from reconcile.model import (
 )
 from reconcile.reconciler import World, reconcile
 from reconcile.steps import Step, Tally
+from reconcile.store.heads import NO_NAME
 from reconcile.triage import TRIES
 
 

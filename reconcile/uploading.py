@@ -14,7 +14,7 @@ from reconcile.beside import Beside, Intent
 from reconcile.callers import Content, Counted, Transaction, driver_of, flush
 from reconcile.handed import StorageUnavailable, Stored, UploadFailed, VersionNotFound
 from reconcile.model import Misconfigured, ObjectRef, Row, Unavailable
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 
 log = structlog.get_logger("reconcile.guards")
 AT_ONCE = timedelta(0)

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from reconcile import rows, spool
-from reconcile.catalog import in_order
 from reconcile.compare import Facts, key_of
 from reconcile.database import Database
-from reconcile.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.spool import Spool
+from reconcile.tables.catalog import in_order
+from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 
 PAGE = 200
 NEXT = "\x01"  # the least that can be behind a key: PostgreSQL has no NUL

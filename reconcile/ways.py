@@ -13,7 +13,7 @@ from reconcile.checksum import hex_of
 from reconcile.erasing import NULL
 from reconcile.human import size
 from reconcile.model import Absent, Known, NotAsked, ObjectRef, ObjectSide, Present, Row, RowState, Unknown
-from reconcile.storing import Stored
+from reconcile.store.storing import Stored
 from reconcile.verdict import difference, rows_of
 
 HIDDEN = "hidden by delete marker "  # how such a finding's cause begins (verdict.py)

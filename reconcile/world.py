@@ -17,8 +17,6 @@ from reconcile import ledger, rows
 from reconcile.batch import Unsettled
 from reconcile.database import Connection, Database, Refused, refusing
 from reconcile.glance import Glance
-from reconcile.heads import FULL
-from reconcile.mapping import Mapping as RowMapping
 from reconcile.model import (
     Brake,
     Hint,
@@ -28,11 +26,13 @@ from reconcile.model import (
     Policy,
     Unavailable,
 )
-from reconcile.objects import Objects
 from reconcile.reconciler import SOON, Look
 from reconcile.restraint import IGNORE, Restraint, Restraints, Trip
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
+from reconcile.store.heads import FULL
+from reconcile.store.objects import Objects
 from reconcile.superseded import good, has_others
+from reconcile.tables.mapping import Mapping as RowMapping
 
 log = structlog.get_logger("reconciler")
 

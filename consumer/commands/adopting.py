@@ -11,10 +11,10 @@ from consumer.commands.call import Call
 from consumer.commands.triage import FIRST, Told, carried, opened_world, require_choice
 from reconcile import rows
 from reconcile.config.settings import MappingSettings
-from reconcile.fitness import unholdable
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, Row, RowState
-from reconcile.template import Ref
+from reconcile.tables.fitness import unholdable
+from reconcile.tables.template import Ref
 from reconcile.triage import Deed, Named, Outcome
 from reconcile.world import LiveWorld
 

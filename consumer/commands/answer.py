@@ -9,9 +9,9 @@ from enum import IntEnum
 
 from consumer.beginning import Leased
 from reconcile.database import Busy, Refused
-from reconcile.heads import FULL
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.reports.forms import Shown, Table
+from reconcile.store.heads import FULL
 
 EXPECTED = (Misconfigured, Unavailable, Busy, Refused, Leased)
 

@@ -25,7 +25,7 @@ from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, State
 from reconcile.orphans import Orphan
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, still_drifting, unasked
 from reconcile.world import LiveWorld
 

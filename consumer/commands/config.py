@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
-from reconcile import condition
-from reconcile.catalog import check as mapping_faults
 from reconcile.config.settings import NEEDED
 from reconcile.config.settings import show as effective
 from reconcile.model import Misconfigured
 from reconcile.reports.forms import Table
+from reconcile.tables import condition
+from reconcile.tables.catalog import check as mapping_faults
 
 COLUMNS = ("key", "value", "source")
 

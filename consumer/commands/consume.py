@@ -15,11 +15,11 @@ from consumer.commands.call import Call, database
 from consumer.rights import may_write
 from consumer.service import serve, words
 from reconcile import inquiry
-from reconcile.catalog import check
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import pending
 from reconcile.model import Misconfigured
 from reconcile.reports.forms import Section
+from reconcile.tables.catalog import check
 
 log = structlog.get_logger("consumer")
 END_WITHIN_S = 4.5  # whatever still runs then is cut off, which is no different from a crash: nothing is lost by it

@@ -10,8 +10,8 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from reconcile.config.configured import read_file
 from reconcile.config.settings import Settings, load
-from reconcile.proposed import Servers, toml
-from reconcile.proposing import propose
+from reconcile.tables.proposed import Servers, toml
+from reconcile.tables.proposing import propose
 
 MAPPING = "RECONCILER_MAPPING__"
 FLAGGING = "RECONCILER_FLAGGING"

@@ -26,7 +26,7 @@ from reconcile.inquiry import Filter
 from reconcile.model import FINAL, Misconfigured, ObjectSide, Present, RowState, State, Unavailable
 from reconcile.orphans import KINDS, Kept, Orphan, Place
 from reconcile.reports.forms import Brief, Section, Table
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.superseded import Superseded
 from reconcile.triage import batches
 from reconcile.world import LiveWorld

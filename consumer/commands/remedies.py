@@ -14,7 +14,7 @@ from reconcile.opening import mapping, objects, storing, world
 from reconcile.purging import action
 from reconcile.remedies import Case, remedies
 from reconcile.restoring import Ways
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.superseded import good, has_others, in_words
 from reconcile.trash import Bin
 from reconcile.ways import Place, Wanted

@@ -25,9 +25,9 @@ from consumer.roles import (
     script,
 )
 from reconcile.config.settings import Settings
-from reconcile.grants import Level
 from reconcile.opening import named_buckets
 from reconcile.reports.forms import Table
+from reconcile.tables.grants import Level
 
 COLUMNS = ("role", "for", "commands", "postgresql", "minio", "kafka")
 DATABASE = {

@@ -14,16 +14,17 @@ from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.kafka import WantedTopic, create_topics, missing_topics
 from consumer.rulewatch import RULE_ADDED
-from reconcile import acts, bucketrules, inquiry
+from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.config.settings import Settings
 from reconcile.database import Database, Migration, migrations, pending
-from reconcile.eventrules import RulePlan
-from reconcile.grants import grants
 from reconcile.model import Misconfigured
-from reconcile.objects import Objects
 from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
 from reconcile.reports.forms import Section
+from reconcile.store import bucketrules
+from reconcile.store.eventrules import RulePlan
+from reconcile.store.objects import Objects
+from reconcile.tables.grants import grants
 
 ARN = "arn:minio:sqs::RECON:kafka"
 QUEUE_DIR = "/var/lib/minio-events"

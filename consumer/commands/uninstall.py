@@ -10,13 +10,14 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.commands.setup import DATABASE, arn_of, counted
-from reconcile import acts, bucketrules, inquiry
+from reconcile import acts, inquiry
 from reconcile.config.settings import Settings
 from reconcile.database import Database, migrations, pending
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects
 from reconcile.opening import named_buckets, objects
 from reconcile.reports.forms import Section
+from reconcile.store import bucketrules
+from reconcile.store.objects import Objects
 
 
 def uninstall(call: Call) -> Answer:

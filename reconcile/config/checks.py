@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from reconcile.columns import split_name
 from reconcile.config.filters import OURS, BadPattern, expression
 from reconcile.config.values import shown
-from reconcile.template import BadTemplate, is_template, parse, reference
+from reconcile.tables.columns import split_name
+from reconcile.tables.template import BadTemplate, is_template, parse, reference
 
 if TYPE_CHECKING:
     from reconcile.config.settings import MappingSettings, Settings

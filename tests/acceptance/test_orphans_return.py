@@ -8,7 +8,7 @@ from minio.versioningconfig import SUSPENDED
 from reconcile import opening, orphans
 from reconcile.erase import LOST, undone
 from reconcile.model import ObjectRef
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.trash import Bin
 from tests.support.orphans import killed
 

@@ -7,7 +7,7 @@ import pytest
 
 from reconcile import ledger, opening, orphans
 from reconcile.erasing import erasure_of
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.trash import ANEW, Bin
 from tests.acceptance.test_orphans_crash import deleting
 from tests.support.orphans import hidden, killed

@@ -18,7 +18,7 @@ from consumer.kafka_positions import Asker
 from reconcile import opening
 from reconcile.config.renewal import Kafka
 from reconcile.model import ObjectRef, Unavailable, Unknown
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from tests.support import consuming, examining, scraping, secured
 from tests.support import works as building
 from tests.support.command import Program

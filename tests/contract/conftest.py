@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from reconcile.server import Server
+from reconcile.store.server import Server
 from tests.contract.live import LiveStage, as_application, prepare
 from tests.contract.stages import MemoryStage
 from tests.support import databases, storage

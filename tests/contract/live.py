@@ -15,12 +15,12 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from reconcile import acts, ignoring, ledger, windows
-from reconcile.catalog import compiled
 from reconcile.config.settings import BucketOf, FileTable, MappingSettings, StatusWords, VersionTable
 from reconcile.database import Database, migrate
 from reconcile.model import Brake, Kind, ObjectRef, Policy, State
-from reconcile.objects import Objects
-from reconcile.server import Server
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
+from reconcile.tables.catalog import compiled
 from reconcile.world import LiveWorld
 from tests.contract.stages import BRAKE, FLAGGING, Planned, Seen
 

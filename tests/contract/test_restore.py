@@ -9,7 +9,7 @@ import pytest
 from reconcile.acts import Who
 from reconcile.model import ObjectRef, Unavailable
 from reconcile.restoring import Restoring, Ways
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.triage import Named
 from reconcile.ways import Place, Wanted
 from tests.contract.stages import HOUR, NEVER_A_VERSION, Meanwhile, flag, look, look_again

@@ -13,10 +13,11 @@ from typing import Any
 from consumer import hold, loop
 from consumer.assignment import Assignment
 from consumer.topic import Topic
-from reconcile import objects, rows
-from reconcile.heads import Broken
+from reconcile import rows
 from reconcile.model import Absent, Unavailable
 from reconcile.steps import Tally
+from reconcile.store import objects
+from reconcile.store.heads import Broken
 
 EARLY = "passed before its outcome"
 NEVER_AWAY = "flagged, though its object was never away"

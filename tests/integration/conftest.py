@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from reconcile.guards import Storage
-from reconcile.objects import Objects
-from reconcile.server import Server
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
 from tests.support import guarding
 from tests.support.proxy import Proxy
 

@@ -15,13 +15,13 @@ import psycopg
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
-from reconcile.catalog import compiled
 from reconcile.config.settings import BucketOf, FileTable, MappingSettings, StatusWords, VersionTable
 from reconcile.database import Database, migrate
 from reconcile.model import Action, Brake, Hint, ObjectRef, Policy, Told
-from reconcile.objects import Objects
 from reconcile.reconciler import reconcile
-from reconcile.server import Server
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
+from reconcile.tables.catalog import compiled
 from reconcile.world import LiveWorld
 from tests.support import storage
 from tests.support.waiting import until

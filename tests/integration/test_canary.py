@@ -24,9 +24,9 @@ from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.config.settings import Canary
 from reconcile.model import ObjectRef, Unavailable
-from reconcile.objects import Objects
-from reconcile.server import Server
-from reconcile.storing import Storing
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
+from reconcile.store.storing import Storing
 from tests.support import consuming, proxy, storage
 from tests.support.configuration import faults
 from tests.support.waiting import until

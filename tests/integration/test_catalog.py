@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from reconcile import catalog
 from reconcile.config.settings import MappingSettings, load
 from reconcile.model import Misconfigured
+from reconcile.tables import catalog
 from tests.support.shapes import NO_STATUS, REST, SEED
 
 TABLES = """

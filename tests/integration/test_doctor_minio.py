@@ -27,7 +27,7 @@ from consumer.check import Mark
 from consumer.duties import do_one
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
-from reconcile.eventrules import EVENTS
+from reconcile.store.eventrules import EVENTS
 from tests.support import consuming, storage
 from tests.support.command import MAPPING
 from tests.support.examining import one, settings, told

@@ -13,7 +13,7 @@ from psycopg import errors
 from sqlalchemy.orm import Session
 
 from reconcile.guards import StorageUnavailable, UploadFailed, VersionNotFound
-from reconcile.storing import PARTS
+from reconcile.store.storing import PARTS
 from tests.support import proxy
 from tests.support.guarding import CONTENT, POINTS
 

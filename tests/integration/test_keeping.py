@@ -8,13 +8,14 @@ from functools import partial
 
 import pytest
 
-from reconcile import catalog, keeping, plans
+from reconcile import keeping
 from reconcile.compare import Facts
 from reconcile.confirm import Confirmed
 from reconcile.database import Database, migrate
 from reconcile.drift import Class, Drift
 from reconcile.keeping import Kept, Lost
 from reconcile.model import ObjectRef
+from reconcile.tables import catalog, plans
 
 
 @pytest.fixture

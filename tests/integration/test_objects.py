@@ -14,12 +14,12 @@ from minio.deleteobjects import DeleteObject
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
 from minio.versioningconfig import VersioningConfig
 
-from reconcile import bucketrules
-from reconcile.eventrules import EVENTS
-from reconcile.heads import NO_NAME, unanswered
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
-from reconcile.objects import REMOVALS, Objects, Silent
-from reconcile.server import Server
+from reconcile.store import bucketrules
+from reconcile.store.eventrules import EVENTS
+from reconcile.store.heads import NO_NAME, unanswered
+from reconcile.store.objects import REMOVALS, Objects, Silent
+from reconcile.store.server import Server
 from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Slow, Stall
 
 AAA_MD5 = "e1faffb3e614e6c2fba74296962386b7"

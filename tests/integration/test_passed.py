@@ -21,8 +21,8 @@ from deploy.local import kafka as kafkas
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.model import Unavailable
-from reconcile.objects import Objects
-from reconcile.server import Server
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
 from tests.support import storage
 from tests.support.waiting import until
 

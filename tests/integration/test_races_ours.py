@@ -16,7 +16,7 @@ from reconcile.inquiry import Filter
 from reconcile.life import Input
 from reconcile.model import Action, Kind, ObjectRef, Policy
 from reconcile.purging import Aims, Purging
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 from reconcile.trash import Bin
 from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from tests.contract.conftest import ground  # noqa: F401 - a fixture

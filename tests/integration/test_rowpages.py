@@ -6,11 +6,11 @@ from itertools import pairwise, product
 
 import pytest
 
-from reconcile.catalog import compiled
 from reconcile.compare import Facts, Lines, key_of
 from reconcile.database import Database
-from reconcile.mapping import Mapping
 from reconcile.rowpages import Pages
+from reconcile.tables.catalog import compiled
+from reconcile.tables.mapping import Mapping
 from tests.support.shapes import S3_VERSIONS as SHAPE
 
 KEYS = ["a", "a", "a", "a", "a", "a\tb", "a/b", "a\\b", "b", "b", "c\n", "é", "e\u0301", "\uffff", "\U00010000", "~"]

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile import catalog, rows
-from reconcile.mapping import in_order_parameters
+from reconcile import rows
 from reconcile.model import Row, RowState
+from reconcile.tables import catalog
+from reconcile.tables.mapping import in_order_parameters
 from tests.support.composed import COMPOSED
 from tests.support.shapes import SHAPES, Shape
 

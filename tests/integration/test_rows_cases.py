@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from reconcile import catalog, rows
+from reconcile import rows
 from reconcile.config.settings import load
 from reconcile.model import RowState
+from reconcile.tables import catalog
 from tests.support.shapes import REST
 
 TABLES = """

@@ -9,10 +9,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile import catalog, expressions, rows
+from reconcile import rows
 from reconcile.config.settings import MappingSettings
 from reconcile.model import RowState
 from reconcile.rows import Sibling
+from reconcile.tables import catalog, expressions
 from tests.support.composed import COMPOSED, TEMPLATE_OF_PARENT
 from tests.support.shapes import ENUM, S3_VERSIONS, SEED, SHAPES, Shape
 

@@ -9,10 +9,10 @@ from minio.notificationconfig import NotificationConfig, PrefixFilterRule, Queue
 from consumer import rulewatch
 from consumer.duties import do_one
 from consumer.figures import rule_figures
-from reconcile.eventrules import EVENTS, EventRule, lacking, state
 from reconcile.model import Unavailable
-from reconcile.objects import Objects
-from reconcile.server import Server
+from reconcile.store.eventrules import EVENTS, EventRule, lacking, state
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
 from tests.support import consuming, storage
 from tests.support.proxy import BUSY, Proxy
 

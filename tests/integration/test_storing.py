@@ -9,8 +9,8 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from reconcile.model import ObjectRef, Present
-from reconcile.server import Server
-from reconcile.storing import Gone, Storing
+from reconcile.store.server import Server
+from reconcile.store.storing import Gone, Storing
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from reconcile.heads import Broken
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import REMOVALS, Objects
-from reconcile.server import Server
-from reconcile.transport import Refused, Transport
+from reconcile.store.heads import Broken
+from reconcile.store.objects import REMOVALS, Objects
+from reconcile.store.server import Server
+from reconcile.store.transport import Refused, Transport
 
 FOUND = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: x\r\n\r\n"
 GONE = b"HTTP/1.1 404 Not Found\r\nX-Minio-Error-Code: NoSuchKey\r\n\r\n"

@@ -36,13 +36,13 @@ from consumer.service import Service, stream_of
 from consumer.topic import Topic
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
-from reconcile.catalog import compiled
 from reconcile.config.settings import Settings, load
 from reconcile.database import Database, migrate
-from reconcile.objects import Objects
 from reconcile.opening import named_buckets
-from reconcile.server import Server
 from reconcile.steps import Tally
+from reconcile.store.objects import Objects
+from reconcile.store.server import Server
+from reconcile.tables.catalog import compiled
 from reconcile.world import LiveWorld
 from tests.support import command, storage
 from tests.support.roles import hired

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from consumer.cli import main
-from reconcile.storing import Storing
+from reconcile.store.storing import Storing
 
 POINTS = {
     "begun": (("copy", False), ("hide", False)),

@@ -22,7 +22,7 @@ from psycopg import sql
 from consumer.roles import FIGURES, ROLES, policy
 from deploy.local.minio import Minio
 from reconcile.config.settings import load
-from reconcile.grants import grants, role
+from reconcile.tables.grants import grants, role
 from tests.support.command import Program
 
 

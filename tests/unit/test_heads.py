@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.heads import NO_NAME, Broken, Reply, path_of, reply_of, side, target_of, unanswered
 from reconcile.model import Absent, NotAsked, ObjectRef, Present, Unknown
+from reconcile.store.heads import NO_NAME, Broken, Reply, path_of, reply_of, side, target_of, unanswered
 
 
 @pytest.mark.invariant(1)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.columns import FREE, SEGMENT, SHAPES, Catalog, Column, Family, Index, Table, fits, split_name
 from reconcile.config.settings import BucketOf, FileTable, MappingSettings, VersionTable
-from reconcile.mapping import compile_mapping
 from reconcile.model import Misconfigured, Row
-from reconcile.plans import scanned
-from reconcile.template import BadTemplate, Ref, compose, inverse, parse, reference
+from reconcile.tables.columns import FREE, SEGMENT, SHAPES, Catalog, Column, Family, Index, Table, fits, split_name
+from reconcile.tables.mapping import compile_mapping
+from reconcile.tables.plans import scanned
+from reconcile.tables.template import BadTemplate, Ref, compose, inverse, parse, reference
 
 UUIDS = st.uuids().map(str)
 INTEGERS = st.integers(-(2**63), 2**63 - 1).map(str)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.heads import NO_NAME
 from reconcile.model import (
     Absent,
     Brake,
@@ -34,6 +33,7 @@ from reconcile.restraint import (
     silence,
 )
 from reconcile.steps import Change, Flag, GiveBack, Look, Purge, Step
+from reconcile.store.heads import NO_NAME
 
 BRAKE = Brake()
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from consumer.commands import roles as printed
 from consumer.parsers.roles import NAMES
 from consumer.roles import PREFIX, ROLES, policy, script
-from reconcile.grants import Level
+from reconcile.tables.grants import Level
 from tests.support.command import ROOT
 from tests.support.configuration import loaded
 

@@ -3,7 +3,7 @@
 from itertools import chain, repeat
 from types import SimpleNamespace
 
-from reconcile.storing import PAGE, of_key
+from reconcile.store.storing import PAGE, of_key
 
 
 def test_all_of_a_key_is_read_and_of_what_only_begins_so_a_page():

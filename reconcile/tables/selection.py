@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from psycopg import sql
 
-from reconcile import expressions
-from reconcile.columns import FREE, SEGMENT, SHAPES, Family, fits, is_storable
-from reconcile.expressions import Tables, at
 from reconcile.model import Row
-from reconcile.template import Ref, Template, inverse
+from reconcile.tables import expressions
+from reconcile.tables.columns import FREE, SEGMENT, SHAPES, Family, fits, is_storable
+from reconcile.tables.expressions import Tables, at
+from reconcile.tables.template import Ref, Template, inverse
 
 Parameters = dict[str, object]
 Lists = Mapping[str, Sequence[str]]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from reconcile.proposal import Choice, Proposed
+from reconcile.tables.proposal import Choice, Proposed
 
 SECTIONS = ("", "version", "file", "status", "bucket")
 UNCERTAIN = "UNCERTAIN: "

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from reconcile.columns import Catalog, Column, Family, Table, fits
 from reconcile.config.settings import MappingSettings
-from reconcile.template import Ref, is_template, parse, reference
+from reconcile.tables.columns import Catalog, Column, Family, Table, fits
+from reconcile.tables.template import Ref, is_template, parse, reference
 
 MOST_FREE = 2
 ANY = frozenset(Family)

@@ -12,14 +12,14 @@ from datetime import datetime
 
 from psycopg import sql
 
-from reconcile import expressions, selection, tending
-from reconcile.columns import Catalog, fits
 from reconcile.config.settings import MappingSettings
-from reconcile.expressions import Tables
-from reconcile.fitness import misfits
 from reconcile.model import Misconfigured, RowState
-from reconcile.selection import Lists, Parameters
-from reconcile.template import Ref
+from reconcile.tables import expressions, selection, tending
+from reconcile.tables.columns import Catalog, fits
+from reconcile.tables.expressions import Tables
+from reconcile.tables.fitness import misfits
+from reconcile.tables.selection import Lists, Parameters
+from reconcile.tables.template import Ref
 
 HIGHEST_KEY = "\U0010ffff" * 4
 

@@ -17,9 +17,9 @@ from typing import Generic, TypeVar
 
 import pycurl
 
-from reconcile.heads import Broken, Reply, reply_of
 from reconcile.model import Misconfigured
-from reconcile.server import Keys, Server
+from reconcile.store.heads import Broken, Reply, reply_of
+from reconcile.store.server import Keys, Server
 
 K = TypeVar("K", bound=Hashable)
 Ended = tuple[pycurl.Curl, int, str]  # what came to its end, libcurl's code and words; 0 if it is whole

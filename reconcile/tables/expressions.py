@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from reconcile.columns import Catalog, Column, Family, Table
 from reconcile.config.settings import MappingSettings
 from reconcile.model import RowState
-from reconcile.template import Ref, Template, is_template, parse, reference
+from reconcile.tables.columns import Catalog, Column, Family, Table
+from reconcile.tables.template import Ref, Template, is_template, parse, reference
 
 ALIASES = {"version": "v", "file": "f"}
 EARLIEST = sql.SQL("timestamptz '0001-01-02 00:00:00+00'")  # what Python's datetime can hold, in any zone

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reconcile.columns import unquoted
+from reconcile.tables.columns import unquoted
 
 LAZY = "%"  # in a part's shape: where its repetition may be turned lazy
 PIECE = re.compile(

@@ -23,11 +23,11 @@ from minio.error import S3Error
 from minio.signer import sign_v4_s3
 from minio.time import to_amz_date, utcnow
 
-from reconcile.clients import client, pool
-from reconcile.heads import NO_NAME, Reply, side, target_of
 from reconcile.model import Absent, Misconfigured, NotAsked, ObjectRef, Present, Unavailable, Unknown
-from reconcile.objects import CODE, asking
-from reconcile.server import Server
+from reconcile.store.clients import client, pool
+from reconcile.store.heads import NO_NAME, Reply, side, target_of
+from reconcile.store.objects import CODE, asking
+from reconcile.store.server import Server
 
 PATIENCE_S = 600.0
 EARLIEST = datetime.min.replace(tzinfo=UTC)

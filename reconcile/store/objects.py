@@ -15,12 +15,23 @@ from typing import TYPE_CHECKING, Self
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from reconcile.clients import client, pool
-from reconcile.eventrules import EVENTS
-from reconcile.heads import NO_NAME, Broken, Reply, date_of, path_of, query_of, reason, side, target_of, unanswered
 from reconcile.model import Misconfigured, NotAsked, ObjectRef, ObjectSide, Unavailable
-from reconcile.server import Server
-from reconcile.transport import Refused, Transport
+from reconcile.store.clients import client, pool
+from reconcile.store.eventrules import EVENTS
+from reconcile.store.heads import (
+    NO_NAME,
+    Broken,
+    Reply,
+    date_of,
+    path_of,
+    query_of,
+    reason,
+    side,
+    target_of,
+    unanswered,
+)
+from reconcile.store.server import Server
+from reconcile.store.transport import Refused, Transport
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,13 +10,13 @@ from typing import Any
 
 from psycopg import sql
 
-from reconcile import catalog, proposal
-from reconcile.columns import Column, Family, Table
 from reconcile.config.settings import MappingSettings, load
 from reconcile.database import Connection, queries, sql_file
-from reconcile.fitness import STATUSES, quoted, unholdable
 from reconcile.model import Misconfigured
-from reconcile.proposal import KEYS, Candidate, Choice, Guess, Proposed, Reference
+from reconcile.tables import catalog, proposal
+from reconcile.tables.columns import Column, Family, Table
+from reconcile.tables.fitness import STATUSES, quoted, unholdable
+from reconcile.tables.proposal import KEYS, Candidate, Choice, Guess, Proposed, Reference
 
 SQL = queries(sql_file("generate.sql"))
 SAMPLE, MOST_VALUES, SMALL = 10_000, 20, 100_000

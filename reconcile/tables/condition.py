@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from psycopg import errors, sql
 
-from reconcile import expressions, selection
-from reconcile.columns import Family, Index
 from reconcile.database import Connection, queries, sql_file
-from reconcile.expressions import Tables
-from reconcile.fitness import quoted, quoted_name, uses
 from reconcile.model import RowState
-from reconcile.template import Ref, is_template
+from reconcile.tables import expressions, selection
+from reconcile.tables.columns import Family, Index
+from reconcile.tables.expressions import Tables
+from reconcile.tables.fitness import quoted, quoted_name, uses
+from reconcile.tables.template import Ref, is_template
 
 SQL = queries(sql_file("doctor.sql"))
 COUNTING = "20s"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from reconcile import expressions, selection
-from reconcile.expressions import Tables
 from reconcile.model import RowState
-from reconcile.template import Ref, is_template
+from reconcile.tables import expressions, selection
+from reconcile.tables.expressions import Tables
+from reconcile.tables.template import Ref, is_template
 
 SIDE = 3
 

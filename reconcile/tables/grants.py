@@ -7,9 +7,9 @@ from enum import IntEnum
 
 from psycopg import sql
 
-from reconcile.columns import split_name
 from reconcile.config.settings import MappingSettings
-from reconcile.fitness import uses
+from reconcile.tables.columns import split_name
+from reconcile.tables.fitness import uses
 
 NEW_ROLE = sql.SQL(
     "DO $role$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) "

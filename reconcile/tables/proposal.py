@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from reconcile.columns import Column, Family, Table
-from reconcile.fitness import DELETIONS, MOMENTS, NAMES, STATUSES
+from reconcile.tables.columns import Column, Family, Table
+from reconcile.tables.fitness import DELETIONS, MOMENTS, NAMES, STATUSES
 
 TEXT, WHOLE = frozenset({Family.TEXT}), frozenset({Family.INTEGER})
 KEYS = (

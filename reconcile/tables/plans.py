@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from reconcile.columns import Table
-from reconcile.expressions import Tables
-from reconcile.fitness import quoted, quoted_name
-from reconcile.template import Ref
+from reconcile.tables.columns import Table
+from reconcile.tables.expressions import Tables
+from reconcile.tables.fitness import quoted, quoted_name
+from reconcile.tables.template import Ref
 
 
 def scanned(plan: dict[str, Any], alias: str = "") -> Iterator[str]:

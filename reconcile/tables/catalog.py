@@ -10,13 +10,13 @@ from typing import Any, LiteralString, NamedTuple, cast
 
 from psycopg import sql
 
-from reconcile import expressions, fitness, plans
-from reconcile.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
 from reconcile.config.settings import MappingSettings
 from reconcile.database import Connection, queries, sql_file
-from reconcile.mapping import HIGHEST_KEY, Mapping, compile_mapping, in_order_parameters
-from reconcile.selection import Parameters
-from reconcile.template import Ref
+from reconcile.tables import expressions, fitness, plans
+from reconcile.tables.columns import FAMILIES, Catalog, Column, Family, Index, Table, split_name
+from reconcile.tables.mapping import HIGHEST_KEY, Mapping, compile_mapping, in_order_parameters
+from reconcile.tables.selection import Parameters
+from reconcile.tables.template import Ref
 
 SQL = queries(sql_file("catalog.sql"))
 

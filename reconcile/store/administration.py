@@ -16,10 +16,10 @@ from minio.lifecycleconfig import Rule
 from minio.signer import sign_v4_s3
 from minio.time import to_amz_date, utcnow
 
-from reconcile.clients import pool
 from reconcile.model import Misconfigured, Unavailable
-from reconcile.objects import Objects, asking
-from reconcile.server import Server
+from reconcile.store.clients import pool
+from reconcile.store.objects import Objects, asking
+from reconcile.store.server import Server
 
 CONFIG = "/minio/admin/v3/get-config-kv"
 _OK, _SERVER_ERRORS = 200, 500

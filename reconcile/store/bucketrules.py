@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 
 from minio.notificationconfig import NotificationConfig, QueueConfig
 
-from reconcile.eventrules import EVENTS, EventRule, RulePlan, covers, target_name
 from reconcile.model import Misconfigured
-from reconcile.objects import Objects, asking
+from reconcile.store.eventrules import EVENTS, EventRule, RulePlan, covers, target_name
+from reconcile.store.objects import Objects, asking
 
 RULE_ID = "storage-reconciler"
 

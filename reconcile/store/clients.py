@@ -7,7 +7,7 @@ from minio import Minio
 from minio.credentials.credentials import Credentials
 from minio.credentials.providers import Provider
 
-from reconcile.server import Server
+from reconcile.store.server import Server
 
 
 def client(server: Server, connections: urllib3.PoolManager) -> Minio:
