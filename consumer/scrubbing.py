@@ -14,22 +14,23 @@ import structlog
 from consumer.beginning import Leased
 from consumer.rights import rights
 from consumer.sweeping import LOOK_S
-from reconcile import cycle, opening
+from reconcile import opening
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings
-from reconcile.cycle import Cycle
 from reconcile.database import Database
 from reconcile.feeding import drain, held_back
-from reconcile.hashing import Hashing, Pace
 from reconcile.keeping import Lost
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.reports.scrubreport import ScrubReport
-from reconcile.scrub import Bounds, Scrub
+from reconcile.scrubs import cycle
+from reconcile.scrubs.cycle import Cycle
+from reconcile.scrubs.hashing import Hashing, Pace
+from reconcile.scrubs.scrub import Bounds, Scrub
+from reconcile.scrubs.walk import Walk, walked
 from reconcile.store.objects import Objects
 from reconcile.store.storing import Storing
 from reconcile.sweep import Held
 from reconcile.trial import Trial
-from reconcile.walk import Walk, walked
 
 log = structlog.get_logger("scrub")
 PATIENCE_S = 30.0

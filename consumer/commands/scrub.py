@@ -15,13 +15,13 @@ from consumer.commands.call import Call, database
 from consumer.commands.display import Display
 from consumer.scrubbing import Scrubbing, Wanted
 from consumer.sweeping import Progress
-from reconcile import cycle
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.human import size as in_words
 from reconcile.model import Misconfigured
 from reconcile.opening import objects
 from reconcile.reports.scrubreport import ScrubReport, drifts, metrics, shown
-from reconcile.scrub import Bounds
+from reconcile.scrubs import cycle
+from reconcile.scrubs.scrub import Bounds
 
 
 def scrub(call: Call) -> Answer:

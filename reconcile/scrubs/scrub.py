@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from reconcile import belief
-from reconcile.contents import Fault, Found, believe, count, differing_in, refs_of, sums_of
-from reconcile.cycle import Cycle
 from reconcile.drift import Drift
-from reconcile.hashing import BEAT_S, Hashing, Nothing, Reading
 from reconcile.model import (
     Hashed,
     Known,
@@ -27,13 +24,16 @@ from reconcile.model import (
     Unknown,
 )
 from reconcile.reconciler import World
+from reconcile.scrubs.contents import Fault, Found, believe, count, differing_in, refs_of, sums_of
+from reconcile.scrubs.cycle import Cycle
+from reconcile.scrubs.hashing import BEAT_S, Hashing, Nothing, Reading
+from reconcile.scrubs.telling import Telling
+from reconcile.scrubs.walk import Keys
 from reconcile.steps import Tally
 from reconcile.store.heads import NO_NAME
 from reconcile.sweep import Held
-from reconcile.telling import Telling
 from reconcile.triage import batches
 from reconcile.trial import Trial
-from reconcile.walk import Keys
 
 ADVANCE_S = 5.0
 LISTED = 1_000  # drifts and faults that a report lists; the database has all drifts

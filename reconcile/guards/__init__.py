@@ -15,19 +15,20 @@ from typing import Self
 
 import structlog
 
-from reconcile import opening, rows, voice
-from reconcile.beside import Beside
-from reconcile.callers import Content, Transaction, driver_of
+from reconcile import opening, rows
 from reconcile.config.configured import document, located, read_file
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings, load
 from reconcile.database import UNAVAILABLE, first_line
-from reconcile.handed import File, FileMissing, StorageUnavailable, Stored, UploadFailed, VersionNotFound
-from reconcile.lending import Worlds
+from reconcile.guards import voice
+from reconcile.guards.beside import Beside
+from reconcile.guards.callers import Content, Transaction, driver_of
+from reconcile.guards.handed import File, FileMissing, StorageUnavailable, Stored, UploadFailed, VersionNotFound
+from reconcile.guards.lending import Worlds
+from reconcile.guards.uploading import Upload, Uploader
 from reconcile.model import Absent, ObjectRef, Row, RowState, Unavailable
 from reconcile.store.objects import Objects
 from reconcile.store.storing import Arriving, Storing
-from reconcile.uploading import Upload, Uploader
 
 __all__ = ["File", "FileMissing", "Storage", "StorageUnavailable", "Stored", "UploadFailed", "VersionNotFound"]
 

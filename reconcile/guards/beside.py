@@ -21,8 +21,8 @@ from psycopg.types.json import Jsonb
 from reconcile import rows
 from reconcile.config.filters import Watched
 from reconcile.database import Busy, Connection, queries, sql_file
+from reconcile.guards.lending import Worlds
 from reconcile.inquiry import explaining
-from reconcile.lending import Worlds
 from reconcile.life import grace, step
 from reconcile.model import (
     Absent,

@@ -10,9 +10,9 @@ from typing import BinaryIO, cast
 import structlog
 
 from reconcile import rows
-from reconcile.beside import Beside, Intent
-from reconcile.callers import Content, Counted, Transaction, driver_of, flush
-from reconcile.handed import StorageUnavailable, Stored, UploadFailed, VersionNotFound
+from reconcile.guards.beside import Beside, Intent
+from reconcile.guards.callers import Content, Counted, Transaction, driver_of, flush
+from reconcile.guards.handed import StorageUnavailable, Stored, UploadFailed, VersionNotFound
 from reconcile.model import Misconfigured, ObjectRef, Row, Unavailable
 from reconcile.store.storing import Storing
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconcile.confirm import told_of
-from reconcile.contents import Fault, Found
 from reconcile.drift import Class
 from reconcile.life import Subject, step, subjects
 from reconcile.model import Drift as Drifting
@@ -23,6 +22,7 @@ from reconcile.model import (
     Undecided,
 )
 from reconcile.reconciler import World, reconcile
+from reconcile.scrubs.contents import Fault, Found
 from reconcile.steps import Step, Tally
 from reconcile.store.heads import NO_NAME
 from reconcile.triage import TRIES
