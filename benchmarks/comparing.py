@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from reconcile.compare import Facts, candidates, compare
-from reconcile.drift import Entry
-from reconcile.listfile import from_file
-from reconcile.spool import Spool, brought
+from reconcile.sweeps.compare import Facts, candidates, compare
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.listfile import from_file
+from reconcile.sweeps.spool import Spool, brought
 
 LABELS = {"keys_per_s": "comparison alone, keys/s of CPU (goal 2 000 000)"}
 FACTS = Facts()

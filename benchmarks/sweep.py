@@ -36,8 +36,8 @@ from deploy.local.control import Native
 from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load
 from reconcile.database import Database
-from reconcile.listing import ahead, listed
 from reconcile.opening import objects
+from reconcile.sweeps.listing import ahead, listed
 
 BUCKET = "swept"
 SIZE = 10

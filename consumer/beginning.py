@@ -8,12 +8,12 @@ from time import monotonic, sleep
 import structlog
 
 from consumer.sides import Wanted, facts_of
-from reconcile import keeping
 from reconcile.database import Connection, Database
-from reconcile.keeping import Kept, Run
-from reconcile.listing import split
 from reconcile.model import Misconfigured
 from reconcile.store.objects import Objects
+from reconcile.sweeps import keeping
+from reconcile.sweeps.keeping import Kept, Run
+from reconcile.sweeps.listing import split
 from reconcile.tables.mapping import Mapping
 
 log = structlog.get_logger("sweep")

@@ -28,10 +28,10 @@ from consumer.metrics import AGES, CAUSES, METERS
 from consumer.rulewatch import Watched
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
-from reconcile.drift import DRIFTS
 from reconcile.inquiry import Record
 from reconcile.model import Misconfigured, State, Unavailable
-from reconcile.sums import TODAY, WEEK
+from reconcile.sweeps.drift import DRIFTS
+from reconcile.sweeps.sums import TODAY, WEEK
 
 log = structlog.get_logger("figures")
 SQL = queries(sql_file("figures.sql"))

@@ -7,12 +7,12 @@ from datetime import datetime
 from functools import partial
 
 from consumer.passed import passed
-from reconcile import meter
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import Settings
-from reconcile.keeping import Kept
 from reconcile.model import Unavailable
 from reconcile.store.objects import Objects
+from reconcile.sweeps import meter
+from reconcile.sweeps.keeping import Kept
 from reconcile.triage import batches
 
 

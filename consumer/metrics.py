@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from consumer import losses
-from reconcile import meter
-from reconcile.drift import DRIFTS, Meter
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Action, Kind, State
 from reconcile.store.eventrules import EVENTS
+from reconcile.sweeps import meter
+from reconcile.sweeps.drift import DRIFTS, Meter
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 OPEN = None  # a label's values that nobody can list

@@ -18,15 +18,15 @@ from consumer.seen import Seen
 from consumer.service import Service, stream_of
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
-from reconcile.feeding import drain
-from reconcile.looker import Looker
 from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, RowState, State
 from reconcile.opening import objects
 from reconcile.patience import patiently
 from reconcile.reconciler import World, reconcile
 from reconcile.steps import Change, Step, Tally
-from reconcile.sums import Sums
+from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
+from reconcile.sweeps.feeding import drain
+from reconcile.sweeps.looker import Looker
+from reconcile.sweeps.sums import Sums
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 

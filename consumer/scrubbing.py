@@ -18,8 +18,6 @@ from reconcile import opening
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.feeding import drain, held_back
-from reconcile.keeping import Lost
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.reports.scrubreport import ScrubReport
 from reconcile.scrubs import cycle
@@ -29,7 +27,9 @@ from reconcile.scrubs.scrub import Bounds, Scrub
 from reconcile.scrubs.walk import Walk, walked
 from reconcile.store.objects import Objects
 from reconcile.store.storing import Storing
-from reconcile.sweep import Held
+from reconcile.sweeps.feeding import drain, held_back
+from reconcile.sweeps.keeping import Lost
+from reconcile.sweeps.sweep import Held
 from reconcile.trial import Trial
 
 log = structlog.get_logger("scrub")

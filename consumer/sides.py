@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from reconcile import spool
-from reconcile.compare import Blocks, Facts, lines_of
 from reconcile.database import Connection, Database
-from reconcile.drift import Entry
-from reconcile.listfile import from_file
-from reconcile.listing import ahead, listed
 from reconcile.patience import patiently
-from reconcile.rowpages import Pages
-from reconcile.spool import Spool
 from reconcile.store.objects import Objects
-from reconcile.sweep import Source
+from reconcile.sweeps import spool
+from reconcile.sweeps.compare import Blocks, Facts, lines_of
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.listfile import from_file
+from reconcile.sweeps.listing import ahead, listed
+from reconcile.sweeps.rowpages import Pages
+from reconcile.sweeps.spool import Spool
+from reconcile.sweeps.sweep import Source
 from reconcile.tables.catalog import InOrder, in_order
 from reconcile.tables.mapping import Mapping
 

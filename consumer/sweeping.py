@@ -18,23 +18,24 @@ from consumer.beginning import Beginning, Leased, as_begun
 from consumer.metering import metered
 from consumer.rights import STANDBY, rights
 from consumer.sides import Sides, Wanted, facts_of, opened
-from reconcile import belief, ignoring, keeping, meter, opening
-from reconcile.compare import Facts
+from reconcile import ignoring, opening
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.drift import Class, SweepReport
-from reconcile.feeding import feed, held_back, keep_as_known
-from reconcile.heartbeat import Heartbeat
-from reconcile.keeping import Kept, Lost
-from reconcile.looker import Looker
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.steps import Tally
 from reconcile.store.objects import Objects
-from reconcile.sums import KINDS, Sums, summed, within
-from reconcile.sweep import Held, Keeper, Sweep
+from reconcile.sweeps import belief, keeping, meter
+from reconcile.sweeps.compare import Facts
+from reconcile.sweeps.drift import Class, SweepReport
+from reconcile.sweeps.feeding import feed, held_back, keep_as_known
+from reconcile.sweeps.heartbeat import Heartbeat
+from reconcile.sweeps.keeping import Kept, Lost
+from reconcile.sweeps.looker import Looker
+from reconcile.sweeps.sums import KINDS, Sums, summed, within
+from reconcile.sweeps.sweep import Held, Keeper, Sweep
+from reconcile.sweeps.unkept import Unkept
 from reconcile.trial import Trial
-from reconcile.unkept import Unkept
 
 log = structlog.get_logger("sweep")
 WAIT_S = 0.5

@@ -13,10 +13,10 @@ from reconcile import orphans, rows
 from reconcile.causes import Clues, Suggestion, suggested
 from reconcile.config.settings import Backup
 from reconcile.database import Connection
-from reconcile.lookalike import normal_forms
 from reconcile.model import Kind, Misconfigured, Row, Unavailable
 from reconcile.orphans import Orphan
 from reconcile.store.storing import Storing
+from reconcile.sweeps.lookalike import normal_forms
 from reconcile.tables.mapping import Mapping as RowMapping
 from reconcile.tables.template import is_template
 

@@ -13,8 +13,8 @@ from enum import StrEnum
 import msgspec
 
 from reconcile.config.settings import Trash
-from reconcile.lookalike import LONGEST_BYTES
 from reconcile.model import Facts, ObjectRef, Present, State
+from reconcile.sweeps.lookalike import LONGEST_BYTES
 from reconcile.verdict import version_of
 
 NULL = "null"  # the S3 version of what was put while there were none

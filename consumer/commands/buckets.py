@@ -10,11 +10,11 @@ from consumer.beginning import Leased
 from consumer.commands.answer import Answer, Failure, failure_of
 from consumer.commands.call import database
 from reconcile.config.settings import Settings
-from reconcile.drift import HELD_BY_BRAKE, SweepReport
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import all_buckets, mapping, named_buckets, objects, world
 from reconcile.reports.forms import Section, Table
 from reconcile.reports.scrubreport import ScrubReport
+from reconcile.sweeps.drift import HELD_BY_BRAKE, SweepReport
 
 Report = TypeVar("Report", SweepReport, ScrubReport)
 

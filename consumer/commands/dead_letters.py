@@ -25,10 +25,10 @@ from reconcile.acts import Who
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import Database
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
 from reconcile.human import Value
 from reconcile.model import Misconfigured
 from reconcile.reports.forms import Section, Table
+from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
 from reconcile.triage import batches
 
 LISTED = ("id", "reason", "detail", "at", "size_bytes", "decision")

@@ -18,10 +18,10 @@ from reconcile.acts import Who
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import NEEDED
 from reconcile.config.values import before, shown
-from reconcile.drift import HELD_BY_BRAKE
 from reconcile.human import duration
 from reconcile.model import Misconfigured
 from reconcile.reports import replayreport
+from reconcile.sweeps.drift import HELD_BY_BRAKE
 
 
 def replay(call: Call) -> Answer:

@@ -18,12 +18,12 @@ from consumer.commands.display import Display
 from consumer.sides import Scope, Wanted
 from consumer.sweeping import Sweeping
 from reconcile.config.settings import NEEDED, Settings
-from reconcile.drift import SweepReport
 from reconcile.model import Misconfigured
 from reconcile.opening import objects
 from reconcile.reports.sweepmetrics import metrics
 from reconcile.reports.sweeppage import page
 from reconcile.reports.sweepreport import drifts, shown
+from reconcile.sweeps.drift import SweepReport
 
 ENTRY = "import sys; from consumer.cli import main; sys.exit(main())"
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from consumer import counted
 from consumer.pages.rendering import markup
-from reconcile import inquiry, keeping
+from reconcile import inquiry
 from reconcile.database import Connection, queries, sql_file
-from reconcile.drift import Past
 from reconcile.inquiry import Record
 from reconcile.reports.pageparts import Caption, Column, panel
 from reconcile.reports.sweeppictures import history
+from reconcile.sweeps import keeping
+from reconcile.sweeps.drift import Past
 
 SQL = queries(sql_file("pages.sql"))
 DAYS, MOST_CHANGES, MOST_PLACES, MOST_SWEEPS = 30, 30_000, 8, 50

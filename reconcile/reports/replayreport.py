@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, SweepReport
 from reconcile.human import Value
 from reconcile.reports.forms import Section, Table
 from reconcile.reports.sweepreport import counted, counts, drifts
-from reconcile.sums import Sums
+from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, SweepReport
+from reconcile.sweeps.sums import Sums
 
 RANGES = ("partition", "from_offset", "to_offset", "records", "eaten_by_retention", "beyond_the_end")
 CHANGES = ("change", "findings", "of_them_known")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Drift
 from reconcile.human import Value
 from reconcile.reports.forms import Brief, Section, Table
 from reconcile.reports.sweepmetrics import Sample, families
 from reconcile.reports.sweepreport import BRIEF_DRIFT, DRIFT, TOP
 from reconcile.scrubs.contents import Fault
+from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Drift
 
 COUNTED = (
     "rows", "objects", "read_bytes", "agreed", "mismatch", "missing", "healed", "changed_meanwhile", "without_checksum",

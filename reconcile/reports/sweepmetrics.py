@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from reconcile.drift import DRIFTS, SweepReport
 from reconcile.reports.sweepreport import COMPLETE, elapsed_s, of_drifts
+from reconcile.sweeps.drift import DRIFTS, SweepReport
 
 ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 METER = ("lost_or_silent", "never_an_event", "unmeasured")

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
-from reconcile.drift import DRIFTS, Drift, Meter, OfKind, Past, SweepReport
 from reconcile.human import duration, label, number, size, visible
 from reconcile.reports import pageparts
 from reconcile.reports.pageparts import dot, figure, minute, safe, small, stacked, time_of
@@ -27,6 +26,7 @@ from reconcile.reports.sweepreport import (
     of_drifts,
     outcome,
 )
+from reconcile.sweeps.drift import DRIFTS, Drift, Meter, OfKind, Past, SweepReport
 
 METER = {"lost": Meter.LOST, "never": Meter.NEVER, "unmeasured": Meter.UNMEASURED}
 MEANT = {

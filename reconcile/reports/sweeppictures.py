@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconcile.drift import DRIFTS, Count, Past
 from reconcile.human import size
 from reconcile.reports.pageparts import Bar, Caption, Column, bars, minute, panel, safe, time_of
 from reconcile.reports.sweepreport import COMPLETE, counted
+from reconcile.sweeps.drift import DRIFTS, Count, Past
 
 PAST = DRIFTS[:4]
 

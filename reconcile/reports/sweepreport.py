@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reconcile.drift import DRIFTS, Class, Count, Drift, OfKind, Past, SweepReport
 from reconcile.human import Value
 from reconcile.reports.forms import Brief, Section, Table
+from reconcile.sweeps.drift import DRIFTS, Class, Count, Drift, OfKind, Past, SweepReport
 
 COMPLETE, HELD, INCOMPLETE = "complete", "held", "incomplete"
 TOP = 20

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from reconcile.checksum import hex_of
-from reconcile.drift import Drift
 from reconcile.model import (
     Hashed,
     ObjectRef,
     Row,
 )
+from reconcile.sweeps.drift import Drift
 
 
 class Fault(NamedTuple):

@@ -15,10 +15,10 @@ from psycopg.types.json import Jsonb
 
 from reconcile import ledger
 from reconcile.database import Connection, Database, queries, sql_file
-from reconcile.drift import Drift
-from reconcile.driftrows import as_json
-from reconcile.keeping import LEASE_S, Lost, let_go
-from reconcile.keeping import SQL as OF_SWEEPS
+from reconcile.sweeps.drift import Drift
+from reconcile.sweeps.driftrows import as_json
+from reconcile.sweeps.keeping import LEASE_S, Lost, let_go
+from reconcile.sweeps.keeping import SQL as OF_SWEEPS
 
 SQL = queries(sql_file("scrub.sql"))
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 
-from reconcile import belief
-from reconcile.drift import Drift
 from reconcile.model import (
     Hashed,
     Known,
@@ -31,7 +29,9 @@ from reconcile.scrubs.telling import Telling
 from reconcile.scrubs.walk import Keys
 from reconcile.steps import Tally
 from reconcile.store.heads import NO_NAME
-from reconcile.sweep import Held
+from reconcile.sweeps import belief
+from reconcile.sweeps.drift import Drift
+from reconcile.sweeps.sweep import Held
 from reconcile.triage import batches
 from reconcile.trial import Trial
 

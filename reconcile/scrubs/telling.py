@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconcile.confirm import told_of
-from reconcile.drift import Class
 from reconcile.life import Subject, step, subjects
 from reconcile.model import Drift as Drifting
 from reconcile.model import (
@@ -25,6 +23,8 @@ from reconcile.reconciler import World, reconcile
 from reconcile.scrubs.contents import Fault, Found
 from reconcile.steps import Step, Tally
 from reconcile.store.heads import NO_NAME
+from reconcile.sweeps.confirm import told_of
+from reconcile.sweeps.drift import Class
 from reconcile.triage import TRIES
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from reconcile import rows, spool
-from reconcile.compare import Facts, key_of
+from reconcile import rows
 from reconcile.database import Database
-from reconcile.spool import Spool
+from reconcile.sweeps import spool
+from reconcile.sweeps.compare import Facts, key_of
+from reconcile.sweeps.spool import Spool
 from reconcile.tables.catalog import in_order
 from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from reconcile import looker, unkept
+from reconcile.sweeps import looker, unkept
 from tests.acceptance.test_commands import add_row, put
 from tests.support.sweeps import AT_ONCE, found, held, swept, told
 

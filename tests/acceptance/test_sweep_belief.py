@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconcile import belief
+from reconcile.sweeps import belief
 from tests.acceptance.test_commands import add_row
 from tests.support.sweeping import put
 from tests.support.sweeps import AT_ONCE, WORDS, found, held, swept, told

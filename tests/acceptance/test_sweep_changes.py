@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile.confirm import Confirmed
-from reconcile.drift import Class, Drift
 from reconcile.model import ObjectRef
-from reconcile.sweep import Range
-from reconcile.unkept import Unkept
+from reconcile.sweeps.confirm import Confirmed
+from reconcile.sweeps.drift import Class, Drift
+from reconcile.sweeps.sweep import Range
+from reconcile.sweeps.unkept import Unkept
 from tests.acceptance.test_commands import add_row
 from tests.support import sweeping
 from tests.support.sweeping import IN_ORDER, Application, put

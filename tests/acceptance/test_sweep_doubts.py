@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconcile import spool
+from reconcile.sweeps import spool
 from tests.acceptance.test_commands import add_row
 from tests.support.proxy import Proxy
 from tests.support.sweeping import FOUND, TOTALS, put

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconcile import sweep
-from reconcile.looker import Looker
+from reconcile.sweeps import sweep
+from reconcile.sweeps.looker import Looker
 from tests.acceptance.test_commands import add_row
 from tests.support.proxy import Slow
 from tests.support.sweeping import put

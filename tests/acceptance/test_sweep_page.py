@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reconcile.drift import Class, Count, Drift, Metered, OfKind, Past, SweepReport
 from reconcile.reports.sweeppage import page
+from reconcile.sweeps.drift import Class, Count, Drift, Metered, OfKind, Past, SweepReport
 from tests.support.browser import browser
 
 NOW = datetime(2025, 6, 1, 2, tzinfo=UTC)

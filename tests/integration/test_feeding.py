@@ -4,9 +4,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
-from reconcile.feeding import Time, drain
 from reconcile.model import Brake, Hint, ObjectRef
 from reconcile.reconciler import reconcile
+from reconcile.sweeps.feeding import Time, drain
 from tests.support import consuming
 
 MANY = 900

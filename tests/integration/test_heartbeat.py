@@ -7,7 +7,7 @@ import pytest
 
 from reconcile import ledger
 from reconcile.database import Database, migrate
-from reconcile.heartbeat import Heartbeat
+from reconcile.sweeps.heartbeat import Heartbeat
 from tests.support.waiting import until
 
 LEASE_S = 1.2

@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from reconcile import keeping
-from reconcile.compare import Facts
-from reconcile.confirm import Confirmed
 from reconcile.database import Database, migrate
-from reconcile.drift import Class, Drift
-from reconcile.keeping import Kept, Lost
 from reconcile.model import ObjectRef
+from reconcile.sweeps import keeping
+from reconcile.sweeps.compare import Facts
+from reconcile.sweeps.confirm import Confirmed
+from reconcile.sweeps.drift import Class, Drift
+from reconcile.sweeps.keeping import Kept, Lost
 from reconcile.tables import catalog, plans
 
 

@@ -12,9 +12,9 @@ from minio.commonconfig import ENABLED
 from minio.deleteobjects import DeleteObject
 from minio.versioningconfig import VersioningConfig
 
-from reconcile.drift import Entry
-from reconcile.listing import PROBES, ahead, listed, split
 from reconcile.model import Misconfigured, Unavailable
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.listing import PROBES, ahead, listed, split
 from tests.support import storage
 from tests.support.proxy import BUSY, FORBIDDEN, NOT_FOUND, Answer, Cut, Pass, Stall
 from tests.support.waiting import until

@@ -3,12 +3,12 @@
 import pytest
 
 from consumer.sides import Scope, facts_of, opened
-from reconcile.looker import Looker
 from reconcile.model import Action, Hint, ObjectRef
 from reconcile.reconciler import reconcile
-from reconcile.sweep import Sweep
+from reconcile.sweeps.looker import Looker
+from reconcile.sweeps.sweep import Sweep
+from reconcile.sweeps.unkept import Unkept
 from reconcile.trial import Trial
-from reconcile.unkept import Unkept
 from tests.contract.conftest import ground  # noqa: F401 - a fixture
 from tests.support.racers import LOOK_STEPS, flagged, looking, quiet, racer, staged, two
 from tests.support.racing import orders, race

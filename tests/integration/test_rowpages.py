@@ -6,9 +6,9 @@ from itertools import pairwise, product
 
 import pytest
 
-from reconcile.compare import Facts, Lines, key_of
 from reconcile.database import Database
-from reconcile.rowpages import Pages
+from reconcile.sweeps.compare import Facts, Lines, key_of
+from reconcile.sweeps.rowpages import Pages
 from reconcile.tables.catalog import compiled
 from reconcile.tables.mapping import Mapping
 from tests.support.shapes import S3_VERSIONS as SHAPE

@@ -1,7 +1,7 @@
 """What a sweep compares in a story: the objects as LIST tells them, which may be wrong, and the rows."""
 
-from reconcile.compare import FLAGGED, NONCURRENT, Blocks, Facts, Lines, escaped
 from reconcile.model import RowState, Unavailable
+from reconcile.sweeps.compare import FLAGGED, NONCURRENT, Blocks, Facts, Lines, escaped
 from tests.simulation.servers import Servers, Stored, Tables
 from tests.simulation.stepped import BUCKET, Faults
 from tests.simulation.storage import Versions

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from consumer import hold, loop
-from reconcile import compare, erasing, life, reconciler, restraint, sweep, verdict
+from reconcile import erasing, life, reconciler, restraint, verdict
 from reconcile.model import Absent, Drift, Foreign, Kind, State, Undecided, Unknown
 from reconcile.steps import GiveBack, Tally
+from reconcile.sweeps import compare, sweep
 from reconcile.triage import Deed
 
 Broken = Callable[..., Any]

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 
-from reconcile.confirm import Confirmed
-from reconcile.drift import Drift
 from reconcile.model import (
     FINAL,
     Brake,
@@ -23,9 +21,11 @@ from reconcile.model import (
 )
 from reconcile.restraint import Restraint as ByHand
 from reconcile.restraint import Restraints
-from reconcile.sweep import Range
+from reconcile.sweeps.confirm import Confirmed
+from reconcile.sweeps.drift import Drift
+from reconcile.sweeps.sweep import Range
+from reconcile.sweeps.unkept import Unkept
 from reconcile.trial import NEVER, Looked, TrialTxn
-from reconcile.unkept import Unkept
 from tests.simulation.memory import MemoryTxn, MemoryWorld
 from tests.simulation.servers import BY_HAND, Restraint, Servers
 from tests.simulation.storage import Versions

@@ -3,11 +3,11 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconcile.compare import Facts
-from reconcile.feeding import Time, feed
-from reconcile.looker import Looker
 from reconcile.model import OutOfOrder
-from reconcile.sweep import Sweep
+from reconcile.sweeps.compare import Facts
+from reconcile.sweeps.feeding import Time, feed
+from reconcile.sweeps.looker import Looker
+from reconcile.sweeps.sweep import Sweep
 from tests.simulation.listing import listing, rows_in_order
 from tests.simulation.stepped import BUCKET, MemoryKeeper, MemoryTrial
 

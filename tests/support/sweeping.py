@@ -26,8 +26,8 @@ from consumer.cli import main as storage_reconciler
 from consumer.sweeping import Sweeping
 from deploy.local.control import Native
 from deploy.local.minio import Minio
-from reconcile import keeping
-from reconcile.keeping import Kept
+from reconcile.sweeps import keeping
+from reconcile.sweeps.keeping import Kept
 from tests.support import command, storage
 
 MANY = 100_000 if os.environ.get("RECONCILER_TEST_LONG") else 6_000

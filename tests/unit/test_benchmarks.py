@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import comparing, sweep
-from reconcile.compare import Facts, lines_of
-from reconcile.drift import Entry
+from reconcile.sweeps.compare import Facts, lines_of
+from reconcile.sweeps.drift import Entry
 
 KEYS = 2_500
 

@@ -6,9 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.compare import FLAGGED, Facts, agreed, candidates, compare, escaped, key_of, lines_of, told, unescaped
-from reconcile.drift import Entry
 from reconcile.model import OutOfOrder
+from reconcile.sweeps.compare import (
+    FLAGGED,
+    Facts,
+    agreed,
+    candidates,
+    compare,
+    escaped,
+    key_of,
+    lines_of,
+    told,
+    unescaped,
+)
+from reconcile.sweeps.drift import Entry
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
 ODD = st.text(st.sampled_from("ab\x01\t\n\\/é€😀"), min_size=1, max_size=4)

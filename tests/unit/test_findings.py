@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile.model import ObjectRef
-from reconcile.sweep import Findings
+from reconcile.sweeps.sweep import Findings
 
 KEYS = st.text("ab", min_size=1, max_size=3)
 

@@ -11,7 +11,7 @@ import yaml
 
 from consumer.cli import parse
 from deploy.local import images
-from reconcile.keeping import LEASE_S
+from reconcile.sweeps.keeping import LEASE_S
 from tests.support.command import ROOT
 from tests.support.waiting import until
 

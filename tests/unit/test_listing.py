@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reconcile.drift import Entry
-from reconcile.listing import Page, ahead, from_file, parse, walk
-from reconcile.lookalike import normal_forms
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.listing import Page, ahead, from_file, parse, walk
+from reconcile.sweeps.lookalike import normal_forms
 
 NS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 WHEN = "2026-11-24T17:18:24.023Z"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconcile.drift import Class, Drift, Meter, Metered
-from reconcile.meter import by_age, metered
 from reconcile.model import Policy
+from reconcile.sweeps.drift import Class, Drift, Meter, Metered
+from reconcile.sweeps.meter import by_age, metered
 
 LAST = datetime(2025, 6, 10, 2, tzinfo=UTC)
 NOW = LAST + timedelta(days=1)

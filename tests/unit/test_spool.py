@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile import spool
-from reconcile.compare import Facts, lines_of, told
-from reconcile.drift import Entry
 from reconcile.model import Misconfigured
-from reconcile.spool import Spool
+from reconcile.sweeps import spool
+from reconcile.sweeps.compare import Facts, lines_of, told
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.spool import Spool
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=5)
 FACTS = Facts()

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from reconcile import sums
-from reconcile.drift import Class, Drift
+from reconcile.sweeps import sums
+from reconcile.sweeps.drift import Class, Drift
 
 NOW = datetime(2025, 9, 7, tzinfo=UTC)
 

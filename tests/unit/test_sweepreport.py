@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.drift import Class, Count, Drift, Meter, Metered, OfKind, Past, SweepReport
 from reconcile.human import visible
 from reconcile.reports import forms
 from reconcile.reports.sweepmetrics import metrics
 from reconcile.reports.sweeppage import page
 from reconcile.reports.sweepreport import drifts, headline, shown
+from reconcile.sweeps.drift import Class, Count, Drift, Meter, Metered, OfKind, Past, SweepReport
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 EMPTY = SweepReport(

@@ -13,13 +13,13 @@ from time import sleep
 from typing import TypeVar
 
 from reconcile.batch import Unsettled
-from reconcile.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
-from reconcile.drift import Class, Drift
-from reconcile.lookalike import normal_forms
 from reconcile.model import Absent, Hint, ObjectRef, ObjectSide, Present, RowState
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
 from reconcile.store.heads import NO_NAME
+from reconcile.sweeps.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
+from reconcile.sweeps.drift import Class, Drift
+from reconcile.sweeps.lookalike import normal_forms
 from reconcile.trial import Trial
 
 T = TypeVar("T")

@@ -14,11 +14,11 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple, Protocol
 
-from reconcile import belief
-from reconcile.compare import Block, Blocks, Candidate, agreed, candidates, compare
-from reconcile.confirm import ROWS, Confirmed
-from reconcile.looker import Looker
 from reconcile.model import Action, Hint, ObjectRef, OutOfOrder, Unavailable
+from reconcile.sweeps import belief
+from reconcile.sweeps.compare import Block, Blocks, Candidate, agreed, candidates, compare
+from reconcile.sweeps.confirm import ROWS, Confirmed
+from reconcile.sweeps.looker import Looker
 
 Source = Callable[[str, str | None], Blocks]  # the lines of keys in (lower, upper]
 PAGE = 2_000  # findings that are looked at before they are kept

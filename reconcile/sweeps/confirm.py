@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconcile import drift as words
-from reconcile.drift import Class
 from reconcile.life import Subject, grace, subjects
 from reconcile.model import (
     Drift,
@@ -25,6 +23,8 @@ from reconcile.model import (
     Undecided,
 )
 from reconcile.store.heads import NO_NAME
+from reconcile.sweeps import drift as words
+from reconcile.sweeps.drift import Class
 
 ROWS = "rows"  # names a hint: a row told of it, and the listing had nothing of its key
 DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have a counterpart in another form

@@ -17,15 +17,15 @@ from psycopg.types.json import Jsonb
 
 from reconcile import ledger
 from reconcile.asking import asked, paged
-from reconcile.compare import Facts
-from reconcile.confirm import Confirmed
 from reconcile.database import Busy, Connection, Database, queries, sql_file
-from reconcile.drift import Drift, Past
-from reconcile.driftrows import as_json, drift_of
-from reconcile.looker import once
 from reconcile.model import ObjectRef, Unavailable
 from reconcile.patience import patiently
-from reconcile.sweep import Range
+from reconcile.sweeps.compare import Facts
+from reconcile.sweeps.confirm import Confirmed
+from reconcile.sweeps.drift import Drift, Past
+from reconcile.sweeps.driftrows import as_json, drift_of
+from reconcile.sweeps.looker import once
+from reconcile.sweeps.sweep import Range
 
 T = TypeVar("T")
 SQL = queries(sql_file("sweep.sql"))

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reconcile.drift import Entry
 from reconcile.model import OutOfOrder
+from reconcile.sweeps.drift import Entry
 
 Lines = list[bytes]
 Blocks = Iterator[Lines]

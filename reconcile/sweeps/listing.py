@@ -16,12 +16,12 @@ from urllib.parse import unquote_plus
 
 from lxml import etree
 
-from reconcile.drift import Entry
-from reconcile.listfile import from_file
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.patience import patiently
 from reconcile.store.heads import path_of
 from reconcile.store.objects import Objects
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.listfile import from_file
 
 __all__ = ["ahead", "from_file", "listed", "split"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from reconcile import spool
-from reconcile.compare import Blocks, Facts, Lines, key_of
 from reconcile.database import Database
 from reconcile.patience import patiently
+from reconcile.sweeps import spool
+from reconcile.sweeps.compare import Blocks, Facts, Lines, key_of
 from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 
 PAGE = 10_000

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from reconcile.drift import Class, Drift, Meter, Metered
 from reconcile.model import Policy
-from reconcile.sums import age_of
+from reconcile.sweeps.drift import Class, Drift, Meter, Metered
+from reconcile.sweeps.sums import age_of
 
 AGES = ("today", "this week", "older", "unknown")
 

@@ -12,12 +12,12 @@ from functools import partial
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from reconcile.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Hint, ObjectRef, ObjectSide, State, Told
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
 from reconcile.steps import Tally
+from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
 from reconcile.triage import TOGETHER, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.world import LiveWorld
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from reconcile.drift import Class, Drift, Meter
+from reconcile.sweeps.drift import Class, Drift, Meter
 
 
 def as_json(drifts: Sequence[Drift]) -> Jsonb:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
-from reconcile.confirm import Confirmed, as_lookalike
-from reconcile.drift import Class, Drift
 from reconcile.model import ObjectRef
-from reconcile.sweep import Range
+from reconcile.sweeps.confirm import Confirmed, as_lookalike
+from reconcile.sweeps.drift import Class, Drift
+from reconcile.sweeps.sweep import Range
 
 ROOM = 100_000  # drifts
 

@@ -17,10 +17,10 @@ from typing import IO
 
 from psycopg import sql
 
-from reconcile.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
 from reconcile.database import Connection
-from reconcile.drift import Entry
 from reconcile.model import Misconfigured, RowState
+from reconcile.sweeps.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
+from reconcile.sweeps.drift import Entry
 from reconcile.tables.catalog import SQL as CATALOG
 from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters
 from reconcile.tables.selection import Parameters

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconcile.drift import Class, Count, Drift, OfKind
+from reconcile.sweeps.drift import Class, Count, Drift, OfKind
 
 SHOWN = 10_000  # drifts that a report lists; the database has all of them
 LARGEST = 50

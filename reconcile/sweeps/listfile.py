@@ -24,9 +24,9 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from reconcile.drift import Entry
-from reconcile.lookalike import LONGEST_BYTES
 from reconcile.model import Misconfigured
+from reconcile.sweeps.drift import Entry
+from reconcile.sweeps.lookalike import LONGEST_BYTES
 
 _PAGE = 10_000
 _LONGEST_LINE = 1 << 20
