@@ -10,10 +10,10 @@ from consumer.passed import passed
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import Settings
 from reconcile.model import Unavailable
+from reconcile.repair.triage import batches
 from reconcile.store.objects import Objects
 from reconcile.sweeps import meter
 from reconcile.sweeps.keeping import Kept
-from reconcile.triage import batches
 
 
 def metered(

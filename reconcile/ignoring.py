@@ -17,8 +17,8 @@ from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.inquiry import Record, explaining
 from reconcile.life import Input
 from reconcile.model import Kind, ObjectRef
+from reconcile.repair.triage import Deed, Named, as_it_is, carried_out, unasked
 from reconcile.restraint import RULE
-from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from reconcile.world import LiveWorld
 
 SQL = queries(sql_file("rules.sql"))

@@ -27,11 +27,11 @@ from reconcile.model import (
     Unavailable,
 )
 from reconcile.reconciler import SOON, Look
+from reconcile.repair.superseded import good, has_others
 from reconcile.restraint import IGNORE, Restraint, Restraints, Trip
 from reconcile.steps import Change, Effect, Flag, GiveBack, Purge, Step
 from reconcile.store.heads import FULL
 from reconcile.store.objects import Objects
-from reconcile.superseded import good, has_others
 from reconcile.tables.mapping import Mapping as RowMapping
 
 log = structlog.get_logger("reconciler")

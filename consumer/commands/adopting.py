@@ -13,9 +13,9 @@ from reconcile import rows
 from reconcile.config.settings import MappingSettings
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, Row, RowState
+from reconcile.repair.triage import Deed, Named, Outcome
 from reconcile.tables.fitness import unholdable
 from reconcile.tables.template import Ref
-from reconcile.triage import Deed, Named, Outcome
 from reconcile.world import LiveWorld
 
 THERE = "its object is there: the status is given back, unless it is not what the row says"

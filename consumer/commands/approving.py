@@ -17,16 +17,17 @@ from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.orphans import spared
 from consumer.commands.triage import Told, by_id, carried, is_current, named, opened_world, require_choice
 from consumer.parsing import identity
-from reconcile import inquiry, opening, orphans
-from reconcile.clues import Surroundings
+from reconcile import inquiry, opening
 from reconcile.config.settings import NEEDED as SERVERS
-from reconcile.erasing import changed, facts_of
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Misconfigured, ObjectRef, ObjectSide, Present, State
-from reconcile.orphans import Orphan
+from reconcile.repair import orphans
+from reconcile.repair.clues import Surroundings
+from reconcile.repair.erasing import changed, facts_of
+from reconcile.repair.orphans import Orphan
+from reconcile.repair.triage import Deed, Named, Outcome, as_it_is, batches, still_drifting, unasked
 from reconcile.store.storing import Storing
-from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, still_drifting, unasked
 from reconcile.world import LiveWorld
 
 FILTERS = ("kind", "bucket", "prefix", "principal", "older_than", "larger_than", "suggested", "since", "held")

@@ -27,9 +27,9 @@ from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import Database
 from reconcile.human import Value
 from reconcile.model import Misconfigured
+from reconcile.repair.triage import batches
 from reconcile.reports.forms import Section, Table
 from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW
-from reconcile.triage import batches
 
 LISTED = ("id", "reason", "detail", "at", "size_bytes", "decision")
 REASONS = ("reason", "letters", "decided")

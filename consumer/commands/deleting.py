@@ -11,14 +11,15 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice, until
-from reconcile import ledger, opening, orphans
+from reconcile import ledger, opening
 from reconcile.config.settings import Settings
-from reconcile.erase import TOGETHER, Erasing, undone
 from reconcile.model import State
 from reconcile.opening import ourselves
-from reconcile.trash import Bin
-from reconcile.triage import TOGETHER as ALIKE
-from reconcile.triage import Named, Outcome, batches
+from reconcile.repair import orphans
+from reconcile.repair.erase import TOGETHER, Erasing, undone
+from reconcile.repair.trash import Bin
+from reconcile.repair.triage import TOGETHER as ALIKE
+from reconcile.repair.triage import Named, Outcome, batches
 from reconcile.trial import Trial
 
 TASK, LEASE_S = "orphans", 120.0

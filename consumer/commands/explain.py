@@ -16,8 +16,8 @@ from reconcile.database import Connection
 from reconcile.explain import Kept, Seen, drifts, explained
 from reconcile.model import Known, Misconfigured, ObjectRef, Row, Unknown
 from reconcile.opening import mapping, named_buckets, objects, storing, world
+from reconcile.repair.superseded import beside
 from reconcile.reports.forms import Section
-from reconcile.superseded import beside
 from reconcile.world import LiveWorld
 
 DEADLINE_S = 10.0

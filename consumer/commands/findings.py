@@ -13,8 +13,8 @@ from consumer.commands.choosing import wanted_by
 from reconcile import inquiry
 from reconcile.inquiry import Page, Record
 from reconcile.model import FINAL, Kind, Misconfigured, ObjectRef, State
+from reconcile.repair.superseded import Superseded, beside
 from reconcile.reports.forms import Section, Table
-from reconcile.superseded import Superseded, beside
 
 LISTED = ("id", "kind", "state", "key", "version_id", "cause", "size_bytes", "suspected_at")
 GROUPED = ("findings", "suspected", "open", "held", "size_bytes", "first_suspected_at", "last_suspected_at")

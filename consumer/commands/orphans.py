@@ -13,22 +13,23 @@ from consumer.commands import findings
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.choosing import wanted_by
-from reconcile import inquiry, mc, opening, orphans, rows
-from reconcile.causes import Cause, Suggestion
-from reconcile.clues import Surroundings
+from reconcile import inquiry, opening, rows
 from reconcile.config.settings import NEEDED, Backup, Settings
 from reconcile.database import Connection
-from reconcile.erasing import changed
 from reconcile.explain import object_facts
 from reconcile.human import Value
 from reconcile.human import size as in_words
 from reconcile.inquiry import Filter
 from reconcile.model import FINAL, Misconfigured, ObjectSide, Present, RowState, State, Unavailable
-from reconcile.orphans import KINDS, Kept, Orphan, Place
+from reconcile.repair import mc, orphans
+from reconcile.repair.causes import Cause, Suggestion
+from reconcile.repair.clues import Surroundings
+from reconcile.repair.erasing import changed
+from reconcile.repair.orphans import KINDS, Kept, Orphan, Place
+from reconcile.repair.superseded import Superseded
+from reconcile.repair.triage import batches
 from reconcile.reports.forms import Brief, Section, Table
 from reconcile.store.storing import Storing
-from reconcile.superseded import Superseded
-from reconcile.triage import batches
 from reconcile.world import LiveWorld
 
 LISTED = ("id", "state", "key", "size_bytes", "modified_at", "suggested_cause", "clue")

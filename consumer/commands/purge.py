@@ -14,8 +14,8 @@ from reconcile import inquiry
 from reconcile.config.settings import Settings
 from reconcile.inquiry import Filter
 from reconcile.life import Input
-from reconcile.purging import Aims, Candidate, Purging
-from reconcile.triage import MOVED, Outcome
+from reconcile.repair.purging import Aims, Candidate, Purging
+from reconcile.repair.triage import MOVED, Outcome
 
 
 def purge(call: Call) -> Answer:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.commands.answer import EXPECTED
-from reconcile import orphans
 from reconcile.config.settings import Settings
 from reconcile.database import Database
-from reconcile.erasing import erasure_of
 from reconcile.model import Finding, Kind, Known, ObjectRef, ObjectSide
 from reconcile.opening import mapping, objects, storing, world
-from reconcile.purging import action
-from reconcile.remedies import Case, remedies
-from reconcile.restoring import Ways
+from reconcile.repair import orphans
+from reconcile.repair.erasing import erasure_of
+from reconcile.repair.purging import action
+from reconcile.repair.remedies import Case, remedies
+from reconcile.repair.restoring import Ways
+from reconcile.repair.superseded import good, has_others, in_words
+from reconcile.repair.trash import Bin
+from reconcile.repair.ways import Place, Wanted
 from reconcile.store.storing import Storing
-from reconcile.superseded import good, has_others, in_words
-from reconcile.trash import Bin
-from reconcile.ways import Place, Wanted
 from reconcile.world import LiveWorld
 
 Looked = Mapping[ObjectRef, tuple[Known, ObjectSide]]

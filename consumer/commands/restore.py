@@ -14,10 +14,10 @@ from reconcile.config.settings import Settings
 from reconcile.inquiry import Record
 from reconcile.model import Kind, Misconfigured
 from reconcile.opening import storing
-from reconcile.restoring import TOGETHER, Restoring, Ways
-from reconcile.triage import TOGETHER as ALIKE
-from reconcile.triage import Outcome
-from reconcile.ways import Place, Wanted
+from reconcile.repair.restoring import TOGETHER, Restoring, Ways
+from reconcile.repair.triage import TOGETHER as ALIKE
+from reconcile.repair.triage import Outcome
+from reconcile.repair.ways import Place, Wanted
 
 STATES = ["suspected", "open"]
 ENDED = "it ended there: what is not counted was not tried"

@@ -22,9 +22,9 @@ from reconcile.ignoring import Rule
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input
 from reconcile.model import Kind, Misconfigured, State
+from reconcile.repair.triage import Deed, Named, as_it_is, unasked
 from reconcile.reports.forms import Section, Table
 from reconcile.restraint import RULE
-from reconcile.triage import Deed, Named, as_it_is, unasked
 from reconcile.world import LiveWorld
 
 COLUMNS = ("id", "bucket", "kind", "keys", "since_at", "until_at", "set_by", "why", "held", "state")

@@ -21,9 +21,9 @@ from reconcile.life import Input, Subject
 from reconcile.model import FINAL, Hint, Misconfigured, ObjectRef, ObjectSide, State
 from reconcile.opening import mapping, objects, world
 from reconcile.reconciler import reconcile
+from reconcile.repair.triage import HELD, Deed, Named, Outcome, batches, carried_out, unasked
 from reconcile.reports.forms import Section, Table
 from reconcile.restraint import RULE
-from reconcile.triage import HELD, Deed, Named, Outcome, batches, carried_out, unasked
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 

@@ -14,8 +14,8 @@ from reconcile.database import Connection, Database
 from reconcile.human import visible
 from reconcile.inquiry import Record
 from reconcile.model import FINAL, Kind, ObjectRef, State
-from reconcile.remedies import PLANS
-from reconcile.superseded import beside
+from reconcile.repair.remedies import PLANS
+from reconcile.repair.superseded import beside
 
 FACTS = (
     "bucket", "s3_version", "version_id", "file_id", "group_name", "owner", "etag", "previous_status", "held_by",

@@ -22,6 +22,7 @@ from reconcile.model import (
     Unknown,
 )
 from reconcile.reconciler import World
+from reconcile.repair.triage import batches
 from reconcile.scrubs.contents import Fault, Found, believe, count, differing_in, refs_of, sums_of
 from reconcile.scrubs.cycle import Cycle
 from reconcile.scrubs.hashing import BEAT_S, Hashing, Nothing, Reading
@@ -32,7 +33,6 @@ from reconcile.store.heads import NO_NAME
 from reconcile.sweeps import belief
 from reconcile.sweeps.drift import Drift
 from reconcile.sweeps.sweep import Held
-from reconcile.triage import batches
 from reconcile.trial import Trial
 
 ADVANCE_S = 5.0

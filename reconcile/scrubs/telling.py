@@ -20,12 +20,12 @@ from reconcile.model import (
     Undecided,
 )
 from reconcile.reconciler import World, reconcile
+from reconcile.repair.triage import TRIES
 from reconcile.scrubs.contents import Fault, Found
 from reconcile.steps import Step, Tally
 from reconcile.store.heads import NO_NAME
 from reconcile.sweeps.confirm import told_of
 from reconcile.sweeps.drift import Class
-from reconcile.triage import TRIES
 
 
 @dataclass

@@ -16,9 +16,9 @@ from reconcile.life import Input, Subject
 from reconcile.model import Facts, Hint, ObjectRef, ObjectSide, State, Told
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
+from reconcile.repair.triage import TOGETHER, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.steps import Tally
 from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
-from reconcile.triage import TOGETHER, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.world import LiveWorld
 
 BEYOND_GRACE = timedelta(seconds=30)

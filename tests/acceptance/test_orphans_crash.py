@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from reconcile import opening
-from reconcile.erase import Erasing
 from reconcile.model import ObjectRef
-from reconcile.trash import Bin
-from reconcile.triage import Named, Outcome
+from reconcile.repair.erase import Erasing
+from reconcile.repair.trash import Bin
+from reconcile.repair.triage import Named, Outcome
 from tests.support.orphans import Office, hidden, killed
 from tests.support.proxy import BUSY, Pass, Proxy
 

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 import pytest
 from minio.versioningconfig import SUSPENDED
 
-from reconcile import opening, orphans
-from reconcile.erase import LOST, undone
+from reconcile import opening
 from reconcile.model import ObjectRef
+from reconcile.repair import orphans
+from reconcile.repair.erase import LOST, undone
+from reconcile.repair.trash import Bin
 from reconcile.store.storing import Storing
-from reconcile.trash import Bin
 from tests.support.orphans import killed
 
 TRASH = ".storage-reconciler/trash/"

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile import ledger, opening, orphans
-from reconcile.erasing import erasure_of
+from reconcile import ledger, opening
+from reconcile.repair import orphans
+from reconcile.repair.erasing import erasure_of
+from reconcile.repair.trash import ANEW, Bin
 from reconcile.store.storing import Storing
-from reconcile.trash import ANEW, Bin
 from tests.acceptance.test_orphans_crash import deleting
 from tests.support.orphans import hidden, killed
 from tests.support.waiting import until

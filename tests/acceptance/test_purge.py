@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile.triage import TOGETHER
+from reconcile.repair.triage import TOGETHER
 from tests.support import command
 from tests.support.repairing import repairing
 

@@ -14,7 +14,7 @@ from tests.support.repairing import repairing
 
 KILLED = """
 import os, signal, sys
-from reconcile import restoring
+from reconcile.repair import restoring
 from consumer.cli import main
 restoring.reconcile = lambda world, *_, **__: (
     os.kill(os.getpid(), signal.SIGKILL) if hasattr(world, "actor") else looked(world, *_, **__))

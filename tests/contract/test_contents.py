@@ -9,7 +9,7 @@ import pytest
 from reconcile.life import Input, step
 from reconcile.model import Drift, Hashed, Hint, Kind, ObjectRef, Present, State, Told
 from reconcile.reconciler import reconcile
-from reconcile.triage import Deed, Named, carried_out, still_drifting
+from reconcile.repair.triage import Deed, Named, carried_out, still_drifting
 from reconcile.verdict import judge_row
 from tests.contract.stages import FLAGGING, GRACE, flag, look, look_again, states
 

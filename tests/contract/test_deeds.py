@@ -5,8 +5,8 @@ import pytest
 
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Kind, ObjectRef, State
+from reconcile.repair.triage import TRIES, Deed, Named, as_it_is, carried_out, still_drifting, unasked
 from reconcile.steps import GiveBack, Purge
-from reconcile.triage import TRIES, Deed, Named, as_it_is, carried_out, still_drifting, unasked
 from reconcile.trial import Trial
 from tests.contract.stages import Meanwhile, flag
 

@@ -7,7 +7,7 @@ import pytest
 from reconcile.life import Input
 from reconcile.model import Action, Hint, Kind, ObjectRef, State
 from reconcile.reconciler import reconcile
-from reconcile.triage import Deed, Named, carried_out
+from reconcile.repair.triage import Deed, Named, carried_out
 from tests.contract.stages import ORPHAN_GRACE, look, look_again
 
 MINUTE = timedelta(minutes=1)

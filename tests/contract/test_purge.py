@@ -7,8 +7,8 @@ import pytest
 
 from reconcile.inquiry import Filter
 from reconcile.model import Kind, ObjectRef, State
-from reconcile.purging import ALONE, Aims, Candidate, Purging
-from reconcile.triage import MOVED, Named
+from reconcile.repair.purging import ALONE, Aims, Candidate, Purging
+from reconcile.repair.triage import MOVED, Named
 from tests.contract.stages import HOUR, THREE, Meanwhile, flag, look
 
 NOW = Aims(timedelta(0), timedelta(0), even_alone=True)

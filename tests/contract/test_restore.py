@@ -8,10 +8,10 @@ import pytest
 
 from reconcile.acts import Who
 from reconcile.model import ObjectRef, Unavailable
-from reconcile.restoring import Restoring, Ways
+from reconcile.repair.restoring import Restoring, Ways
+from reconcile.repair.triage import Named
+from reconcile.repair.ways import Place, Wanted
 from reconcile.store.storing import Storing
-from reconcile.triage import Named
-from reconcile.ways import Place, Wanted
 from tests.contract.stages import HOUR, NEVER_A_VERSION, Meanwhile, flag, look, look_again
 from tests.support.proxy import BUSY, Pass, Proxy
 

@@ -10,15 +10,15 @@ import pytest
 
 from reconcile.config.settings import Trash
 from reconcile.database import BRAKE_LOCK
-from reconcile.erase import Erasing
-from reconcile.erasing import facts_of as approved_as
 from reconcile.inquiry import Filter
 from reconcile.life import Input
 from reconcile.model import Action, Kind, ObjectRef, Policy
-from reconcile.purging import Aims, Purging
+from reconcile.repair.erase import Erasing
+from reconcile.repair.erasing import facts_of as approved_as
+from reconcile.repair.purging import Aims, Purging
+from reconcile.repair.trash import Bin
+from reconcile.repair.triage import Deed, Named, as_it_is, carried_out, unasked
 from reconcile.store.storing import Storing
-from reconcile.trash import Bin
-from reconcile.triage import Deed, Named, as_it_is, carried_out, unasked
 from tests.contract.conftest import ground  # noqa: F401 - a fixture
 from tests.contract.stages import GRACE, Meanwhile, look, look_again
 from tests.support.racers import (

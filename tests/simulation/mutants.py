@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from consumer import hold, loop
-from reconcile import erasing, life, reconciler, restraint, verdict
+from reconcile import life, reconciler, restraint, verdict
 from reconcile.model import Absent, Drift, Foreign, Kind, State, Undecided, Unknown
+from reconcile.repair import erasing
+from reconcile.repair.triage import Deed
 from reconcile.steps import GiveBack, Tally
 from reconcile.sweeps import compare, sweep
-from reconcile.triage import Deed
 
 Broken = Callable[..., Any]
 

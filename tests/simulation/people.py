@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from reconcile import erasing
 from reconcile.life import Input, Subject
 from reconcile.model import FINAL, Finding, Kind, ObjectSide, RowState, State
+from reconcile.repair import erasing
+from reconcile.repair.triage import Deed, Named, Outcome, as_it_is, carried_out, unasked
 from reconcile.steps import Purge
-from reconcile.triage import Deed, Named, Outcome, as_it_is, carried_out, unasked
 from tests.simulation.memory import MemoryWorld
 from tests.simulation.servers import FLAG, Servers
 

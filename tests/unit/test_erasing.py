@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile import mc
-from reconcile.causes import Cause, Clues, suggested
 from reconcile.config.settings import Trash
-from reconcile.erasing import Erasure, How, changed, copy_of, erasure, erasure_of, facts_of
 from reconcile.model import ObjectRef, Present
-from reconcile.orphans import Orphan
+from reconcile.repair import mc
+from reconcile.repair.causes import Cause, Clues, suggested
+from reconcile.repair.erasing import Erasure, How, changed, copy_of, erasure, erasure_of, facts_of
+from reconcile.repair.orphans import Orphan
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 REF = ObjectRef("b", "k")

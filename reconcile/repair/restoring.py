@@ -13,11 +13,11 @@ from reconcile import acts
 from reconcile.acts import Who
 from reconcile.model import Absent, Hint, Known, Misconfigured, ObjectRef, ObjectSide, Told, Unavailable
 from reconcile.reconciler import reconcile
+from reconcile.repair.triage import Named, Outcome, batches
+from reconcile.repair.ways import THERE, Bring, NoWay, Unhide, Wanted, Way, brought, claimed, unhidden, unproven
 from reconcile.steps import Step
 from reconcile.store.storing import Gone, Storing
-from reconcile.triage import Named, Outcome, batches
 from reconcile.trial import Trial
-from reconcile.ways import THERE, Bring, NoWay, Unhide, Wanted, Way, brought, claimed, unhidden, unproven
 from reconcile.world import LiveWorld
 
 TOGETHER = 20  # are looked at right after they were brought back

@@ -20,12 +20,12 @@ from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
 from reconcile.model import Absent, Facts, Hint, Kind, Misconfigured, ObjectRef, ObjectSide, RowState
 from reconcile.reconciler import Look, World, reconcile
+from reconcile.repair.superseded import good, has_others, in_words
+from reconcile.repair.triage import HELD, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.restraint import ALL_BUCKETS, PURGES, Trip, foreseen
 from reconcile.steps import Effect, Purge
-from reconcile.superseded import good, has_others, in_words
 from reconcile.tables.fitness import quoted_name
 from reconcile.tables.mapping import Mapping
-from reconcile.triage import HELD, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
 
-from reconcile.erasing import NULL, Erasure, How, changed, facts_of
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present
+from reconcile.repair.erasing import NULL, Erasure, How, changed, facts_of
 from reconcile.store.storing import ONE_COPY, Gone, Stored, Storing
 from reconcile.verdict import claims, difference, version_of
 from reconcile.world import LiveWorld

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from reconcile.model import Finding, State
-from reconcile.ways import Bring, NoWay, Unhide, Way
+from reconcile.repair.ways import Bring, NoWay, Unhide, Way
 
 PLANS = "each prints its plan; --apply does it"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reconcile.checksum import hex_of
-from reconcile.erasing import NULL
 from reconcile.human import size
 from reconcile.model import Absent, Known, NotAsked, ObjectRef, ObjectSide, Present, Row, RowState, Unknown
+from reconcile.repair.erasing import NULL
 from reconcile.store.storing import Stored
 from reconcile.verdict import difference, rows_of
 

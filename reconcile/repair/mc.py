@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 
-from reconcile.orphans import Orphan
+from reconcile.repair.orphans import Orphan
 
 HEAD = (
     "# Each was an orphan when it was looked at last, and nothing looks again before these lines remove it.",

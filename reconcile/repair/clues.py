@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from reconcile import orphans, rows
-from reconcile.causes import Clues, Suggestion, suggested
+from reconcile import rows
 from reconcile.config.settings import Backup
 from reconcile.database import Connection
 from reconcile.model import Kind, Misconfigured, Row, Unavailable
-from reconcile.orphans import Orphan
+from reconcile.repair import orphans
+from reconcile.repair.causes import Clues, Suggestion, suggested
+from reconcile.repair.orphans import Orphan
 from reconcile.store.storing import Storing
 from reconcile.sweeps.lookalike import normal_forms
 from reconcile.tables.mapping import Mapping as RowMapping

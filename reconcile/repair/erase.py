@@ -10,17 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from reconcile import acts, orphans
+from reconcile import acts
 from reconcile.config.filters import OURS
 from reconcile.config.settings import Trash
-from reconcile.erasing import Erasure, How, changed, erasure, erasure_of, withdrawn
 from reconcile.human import duration
 from reconcile.life import Input, Subject
 from reconcile.model import Facts, Hint, Misconfigured, ObjectRef, ObjectSide, Present, State, Unavailable
-from reconcile.orphans import Kept
 from reconcile.reconciler import World, reconcile
-from reconcile.trash import ANEW, Bin
-from reconcile.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, still_drifting, unasked
+from reconcile.repair import orphans
+from reconcile.repair.erasing import Erasure, How, changed, erasure, erasure_of, withdrawn
+from reconcile.repair.orphans import Kept
+from reconcile.repair.trash import ANEW, Bin
+from reconcile.repair.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, still_drifting, unasked
 
 LOST = "it could not be brought back"
 TOGETHER = 20  # are begun together: the others wait as long as their copies take
