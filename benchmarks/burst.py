@@ -27,6 +27,7 @@ from benchmarks.stream import BUCKET, Place
 from benchmarks.waiting import until
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
+from reconcile.database import migrate
 
 ROWS = 300_000
 FRESH_EVERY_S = 0.1
@@ -94,7 +95,7 @@ def one(servers: Servers, removals: int) -> dict[str, float]:
         client.make_bucket(bucket_name=BUCKET)
     with psycopg.connect(database, autocommit=True) as connection:
         filling.fill(connection, place.prefix, ROWS)
-        filling.migrate(connection)
+        migrate(connection)
         gone = [filling.key_of(place.prefix, number) for number in range(ASKED)]
         bare = minio_py.heads_a_second(client, BUCKET, gone)
         command = [sys.executable, "-m", "benchmarks.burst", "--consume", json.dumps(place.__dict__), "--group", group]

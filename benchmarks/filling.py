@@ -1,11 +1,10 @@
-"""Fills real servers for a benchmark: rows by the million, events of MinIO's shape, and what a run came to."""
+"""Fills real servers for a benchmark: rows by the million, and events of MinIO's shape."""
 
 from __future__ import annotations
 
 import json
-import statistics
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import psycopg
 from confluent_kafka import Producer
 from psycopg import sql
 
-from reconcile.database import migrate
+from benchmarks.committing import EACH, PARTITIONS
 
-__all__ = ["migrate"]
 SEED = Path(__file__).parents[1] / "deploy" / "local" / "seed.sql"
 FILES = 1_000
+Record = tuple[int, str, bytes]  # partition, key and value
 INSERT_FILES = """
 INSERT INTO storage_files (id, bucket_type, name)
 SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'user', 'file ' || n
@@ -139,7 +138,14 @@ def template(bucket: str, prefix: str) -> Callable[[int], bytes]:
     return lambda number: marked % {b"number": number, b"size": size_of(number)}
 
 
-def produce(bootstrap: str, topic: str, records: Iterable[tuple[int, str, bytes]]) -> None:
+def uploads(bucket: str, prefix: str, rows: Iterable[int], partitions: int = PARTITIONS) -> Iterator[Record]:
+    """Yield the upload of each row, EACH in a row to one partition, as the prepared transactions lie."""
+    uploaded = template(bucket, prefix)
+    for number, row in enumerate(rows):
+        yield number // EACH % partitions, f"{bucket}/{prefix}{row}", uploaded(row)
+
+
+def produce(bootstrap: str, topic: str, records: Iterable[Record]) -> None:
     """Append (partition, key, value) records, and return when each is delivered."""
     failed: list[str] = []
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
@@ -155,11 +161,3 @@ def produce(bootstrap: str, topic: str, records: Iterable[tuple[int, str, bytes]
     producer.flush(120)
     if failed:
         raise RuntimeError(f"{len(failed)} records were not delivered: {failed[0]}")
-
-
-def result(name: str, values: Sequence[float]) -> None:
-    """Print the median and the spread, then the RESULT line that scripts read."""
-    median = statistics.median(values)
-    spread = ", ".join(f"{value:.3g}" for value in sorted(values))
-    print(f"  {name}: median {median:.3g} of [{spread}]")
-    print(f"RESULT {name}={median:.4g}", flush=True)

@@ -20,7 +20,7 @@ from benchmarks import filling
 from benchmarks.figures import Table, about
 from benchmarks.measuring import measure
 from benchmarks.serving import loop
-from benchmarks.stream import ROWS, Place, Watched, commanded, filled, healthy, records
+from benchmarks.stream import ROWS, Place, Watched, commanded, filled, healthy
 from consumer.counting import Counting
 from consumer.latency import Latency
 from consumer.web import Probes, Site, Web
@@ -119,7 +119,8 @@ def run(servers: Servers, events: int, rounds: int) -> None:
         LABELS,
         about(servers, f"{ROWS:,} rows, {events:,} events, a scrape each {SCRAPE_S} s", "confluent-kafka"),
     )
-    filling.produce(place.bootstrap, place.topic, records(place.prefix, events, ROWS))
+    rows = (number % ROWS for number in range(events))
+    filling.produce(place.bootstrap, place.topic, filling.uploads(place.bucket, place.prefix, rows))
     for number in range(rounds):
         print(f"round {number + 1}")
         found = {name: measure("benchmarks.metered", name, place) for name in MEASUREMENTS}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks import filling
-from benchmarks.committing import EACH, PARTITIONS
 from benchmarks.figures import Table, about
 from benchmarks.measuring import measure
 from benchmarks.stream import BUCKET, ROWS, bare, commanded, filled, healthy
@@ -33,13 +32,11 @@ POISON = (
 MEASUREMENTS = {"bare": bare, "storm": healthy}
 
 
-def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
-    """Yield a healthy upload and a poison in turn, EACH in a row to one partition."""
-    for number in range(events):
-        key = filling.key_of(prefix, number % ROWS)
-        good = filling.event(BUCKET, key, filling.size_of(number % ROWS))
-        value = POISON[number // 2 % len(POISON)] if number % 2 else good
-        yield (number // EACH) % PARTITIONS, f"{BUCKET}/{key}", value
+def records(prefix: str, events: int) -> Iterator[filling.Record]:
+    """Yield a healthy upload and a poison in turn."""
+    uploads = filling.uploads(BUCKET, prefix, (number % ROWS for number in range(events)))
+    for number, (partition, key, value) in enumerate(uploads):
+        yield partition, key, POISON[number // 2 % len(POISON)] if number % 2 else value
 
 
 def run(servers: Servers, events: int, rounds: int) -> None:

@@ -25,6 +25,7 @@ from benchmarks.figures import about
 from benchmarks.stream import Place
 from deploy.local import tools
 from deploy.local.stack import Servers, stack
+from reconcile.database import migrate
 
 SAMPLES_A_SECOND = 200
 SHOWN = 14
@@ -98,7 +99,7 @@ def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
         place = scaling.placed(servers, events)
         with psycopg.connect(place.database, autocommit=True) as connection:
             filling.fill(connection, scaling.PREFIX, scaling.ROWS)
-            filling.migrate(connection)
+            migrate(connection)
         filling.produce(place.bootstrap, place.topic, scaling.records(events, scaling.ROWS))
         if "healthy" in chosen:
             show("stream, healthy", HotPath("benchmarks.stream", "healthy", asdict(place)), ".consumed")

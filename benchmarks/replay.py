@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 from benchmarks import filling
-from benchmarks.committing import EACH, PARTITIONS
+from benchmarks.committing import PARTITIONS
 from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure
-from benchmarks.stream import BUCKET, ROWS, Place, bare, commanded, filled
+from benchmarks.stream import ROWS, Place, bare, commanded, filled
 from consumer.kafka_range import RangeReader
 from consumer.replaying import Chosen, replaying
 from consumer.service import settle_memory
@@ -52,14 +51,6 @@ def replay(place: Place) -> dict[str, float]:
 MEASUREMENTS = {"bare": bare, "replay": replay}
 
 
-def records(prefix: str, events: int) -> Iterator[tuple[int, str, bytes]]:
-    """Yield events of healthy uploads, EACH in a row to one partition."""
-    uploaded = filling.template(BUCKET, prefix)
-    for number in range(events):
-        row = number % ROWS
-        yield (number // EACH) % PARTITIONS, f"{BUCKET}/{prefix}{row}", uploaded(row)
-
-
 def run(servers: Servers, events: int, rounds: int) -> None:
     """Fill, measure in turn, and print the table."""
     place = filled(servers, events)
@@ -69,7 +60,8 @@ def run(servers: Servers, events: int, rounds: int) -> None:
         about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions", "confluent-kafka"),
     )
     began = time.perf_counter()
-    filling.produce(place.bootstrap, place.topic, records(place.prefix, events))
+    rows = (number % ROWS for number in range(events))
+    filling.produce(place.bootstrap, place.topic, filling.uploads(place.bucket, place.prefix, rows))
     print(f"  filled: {events / (time.perf_counter() - began):,.0f} events/s", flush=True)
     for number in range(rounds):
         print(f"round {number + 1}")

@@ -41,6 +41,7 @@ from deploy.local.demo import configuration
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 from deploy.local.story import PROGRAM
+from reconcile.database import migrate
 from reconcile.steps import Tally
 
 PARTITIONS = 8
@@ -133,7 +134,7 @@ def of_consumers(servers: Servers, sizes: Sizes, rounds: int) -> Found:
     place = placed(servers, sizes.events)
     with psycopg.connect(place.database, autocommit=True) as connection:
         filling.fill(connection, PREFIX, ROWS)
-        filling.migrate(connection)
+        migrate(connection)
     filling.produce(place.bootstrap, place.topic, records(place.events, ROWS))
     return in_turn("consumers", rounds, PROCESSES, lambda number: consumers(place, number))
 
@@ -165,7 +166,7 @@ def of_findings(servers: Servers, sizes: Sizes, rounds: int) -> Found:
     filling.produce(place.bootstrap, place.topic, records(place.events, ROWS))
     with psycopg.connect(place.database, autocommit=True) as connection:
         filling.fill(connection, PREFIX, ROWS)
-        filling.migrate(connection)
+        migrate(connection)
         for number in sizes.findings:
             connection.execute("TRUNCATE reconciler.finding CASCADE")
             connection.execute(FIND, {"bucket": BUCKET, "rows": number})
@@ -197,7 +198,7 @@ def filled(servers: Servers, events: int, rows: int) -> Place:
     place = placed(servers, events)
     with psycopg.connect(place.database, autocommit=True) as connection:
         filling.fill(connection, PREFIX, rows)
-        filling.migrate(connection)
+        migrate(connection)
     filling.produce(place.bootstrap, place.topic, records(events, rows, max(rows // events, 1)))
     return place
 

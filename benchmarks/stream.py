@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,7 @@ from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load
+from reconcile.database import migrate
 from reconcile.model import Undecodable
 
 BUCKET = "uploads"
@@ -153,17 +154,6 @@ def precedes(place: Place) -> dict[str, float]:
 MEASUREMENTS = {"bare": bare, "healthy": healthy, "precedes": precedes}
 
 
-def records(prefix: str, events: int, rows: int) -> Iterator[tuple[int, str, bytes]]:
-    """Yield events of healthy uploads, EACH in a row to one partition, as the prepared transactions lie."""
-    for number in range(events):
-        key = filling.key_of(prefix, number % rows)
-        yield (
-            (number // EACH) % PARTITIONS,
-            f"{BUCKET}/{key}",
-            filling.event(BUCKET, key, filling.size_of(number % rows)),
-        )
-
-
 def place_of(servers: Servers, database: str, events: int, prefix: str) -> Place:
     """Make a topic for these events."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
@@ -179,7 +169,7 @@ def filled(servers: Servers, events: int) -> Place:
     there = place_of(servers, database, events, "users/a/")
     with psycopg.connect(database, autocommit=True) as connection:
         filling.fill(connection, there.prefix, ROWS)
-        filling.migrate(connection)
+        migrate(connection)
     return there
 
 
@@ -192,7 +182,8 @@ def run(servers: Servers, events: int, rounds: int) -> None:
         about(servers, f"{ROWS:,} rows, {events:,} events, {PARTITIONS} partitions", "confluent-kafka"),
     )
     with psycopg.connect(there.database, autocommit=True) as connection:
-        filling.produce(there.bootstrap, there.topic, records(there.prefix, events, ROWS))
+        rows = (number % ROWS for number in range(events))
+        filling.produce(there.bootstrap, there.topic, filling.uploads(there.bucket, there.prefix, rows))
         for number in range(rounds):
             print(f"round {number + 1}")
             found = _round(servers, connection, there, number)
@@ -207,7 +198,7 @@ def _round(
 ) -> dict[str, dict[str, float]]:
     to_come = place_of(servers, there.database, there.events, f"users/p{number}/")
     filling.prepare_rows(connection, to_come.prefix, to_come.events // EACH, EACH)
-    filling.produce(to_come.bootstrap, to_come.topic, records(to_come.prefix, to_come.events, to_come.events))
+    filling.produce(to_come.bootstrap, to_come.topic, filling.uploads(BUCKET, to_come.prefix, range(to_come.events)))
     places = {"bare": there, "healthy": there, "precedes": to_come}
     found = {name: measure("benchmarks.stream", name, place) for name, place in places.items()}
     for one in found.values():

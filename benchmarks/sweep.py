@@ -35,7 +35,7 @@ from deploy.local import minio as minios
 from deploy.local.control import Native
 from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load
-from reconcile.database import Database
+from reconcile.database import Database, migrate
 from reconcile.opening import objects
 from reconcile.sweeps.listing import ahead, listed
 
@@ -185,7 +185,7 @@ def fill(servers: Servers, place: Place, number: int | None = None) -> None:
         connection.execute("SET session_replication_role = replica")  # their files are there: nothing looks for each
         connection.execute(INSERT_FROM, parameters)
         connection.execute("VACUUM ANALYZE file_versions")
-        filling.migrate(connection)
+        migrate(connection)
     client = place.client()
     with suppress(Exception):
         client.make_bucket(bucket_name=BUCKET)
