@@ -65,7 +65,12 @@ def family(commands: Subparsers, name: str, help_text: str) -> Subparsers:
 def changes(parser: argparse.ArgumentParser) -> None:
     """Add what every command has that changes something."""
     parser.add_argument("--apply", action="store_true", default=argparse.SUPPRESS, help="do what the plan says")
-    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, kept in the history")
+    reason(parser, "the reason, kept in the history")
+
+
+def reason(parser: argparse.ArgumentParser, why: str) -> None:
+    """Add who does something, and why."""
+    parser.add_argument("--why", default="", metavar="TEXT", help=why)
     parser.add_argument("--who", default=None, metavar="NAME", help="who does it, kept in the history (your user name)")
 
 

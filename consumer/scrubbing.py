@@ -39,7 +39,10 @@ NO_COLUMN = "mapping.version.sha256: is not set, and without a column of checksu
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks of a run. `bounds` may be shared by runs over several buckets; `anew` begins a new cycle."""
+    """What a person asks of a run. `bounds` may be shared by runs over several buckets; `anew` begins a new cycle.
+
+    `who` and `why` are kept in the history of what it changes.
+    """
 
     bucket: str
     prefix: str
@@ -49,6 +52,8 @@ class Wanted:
     anew: bool = False
     margin: timedelta | None = None
     directory: Path | None = None
+    who: str = "scrub"
+    why: str = ""
 
 
 @dataclass
@@ -64,7 +69,8 @@ class Scrubbing:
     def __post_init__(self) -> None:
         self.owner = opening.ourselves()
         self.mapping = opening.mapping(self.settings, self.database)
-        self.live = opening.world(self.settings, self.database, self.store, "scrub", self.mapping)
+        self.live = opening.world(self.settings, self.database, self.store, self.wanted.who, self.mapping)
+        self.live.why = self.wanted.why
         self.live.look_deadline_s = LOOK_S
 
     def run(self) -> tuple[ScrubReport, Exception | None]:

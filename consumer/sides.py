@@ -41,7 +41,7 @@ class Wanted:
 
     `ranges` is into how many pieces it is cut; 0 leaves that to the number of workers. One piece is quickest for one
     worker, since MinIO lists on past the end of a range. `believe` is in whose words the guards are overruled, `wait`
-    how long another run of the bucket is waited for.
+    how long another run of the bucket is waited for. `who` and `why` are kept in the history of what it changes.
     """
 
     scope: Scope
@@ -53,6 +53,8 @@ class Wanted:
     margin: timedelta | None = None
     believe: str = ""
     wait: timedelta = timedelta()
+    who: str = "sweep"
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ class Sweeping:
     def __post_init__(self) -> None:
         self.owner = opening.ourselves()
         self.mapping = opening.mapping(self.settings, self.database)
-        self.live = opening.world(self.settings, self.database, self.store, "sweep", self.mapping)
+        self.live = opening.world(self.settings, self.database, self.store, self.wanted.who, self.mapping)
+        self.live.why = self.wanted.why
         self.live.look_deadline_s = LOOK_S
         with self.database.use() as connection:
             self.rights = rights(connection)
@@ -135,7 +136,7 @@ class Sweeping:
             sums = summed(keeper.drifts(before), self.now())  # again, since each says now what the meter does
         by_age = meter.by_age(keeper.drifts(before), self.now())
         if end.state == "complete" and before is not None:
-            totals["lost_or_silent"] = sum(one.lost for one in by_age)
+            totals.update(meter.sums(by_age))
         report = self.report(end, totals, sums, keeper.run.started_at, (note, *told))
         left = bool(end.unread) or end.resumable
         report = replace(report, id=keeper.run.id, resumable=left, meter=by_age)

@@ -41,7 +41,8 @@ log = structlog.get_logger("reconciler")
 class LiveWorld:
     """Both sides as they are on the servers. `actor` is who the history names for what it writes.
 
-    What is found first is told to nobody if `silent`: it counts as published.
+    `why` is a person's reason for all of it, kept beside what a change tells itself. What is found first is told to
+    nobody if `silent`: it counts as published.
     """
 
     database: Database
@@ -52,6 +53,7 @@ class LiveWorld:
     actor: str
     look_deadline_s: float = 1.0
     silent: bool = False
+    why: str = ""
     unreadable: set[str] = field(default_factory=set)
     unanswered: Counter[str] = field(default_factory=Counter)
 
@@ -144,7 +146,7 @@ class LiveTxn:
         free = [step for step in steps if step.ref not in busy]
         given = self._write_rows(free)
         ledger.set_brakes(self.connection, trips, self.world.actor)
-        told = [_as_given(step, given) for step in free]
+        told = [_with_reason(_as_given(step, given), self.world.why) for step in free]
         ledger.record(self.connection, told, look.hints, self.world.actor, silent=self.world.silent)
         ledger.witness(self.connection, {step.ref: self.seen[step.ref] for step in free}, look.hints)
         asks = {step.ref: look.known[step.ref].asks for step in free}
@@ -209,6 +211,14 @@ class LiveTxn:
         moved = {row_id for step in steps for row_id in step.moved} & given
         there = rows.by_id(self.connection, self.world.mapping, sorted(moved)) if moved else []
         return [Hint(ObjectRef(row.bucket, row.key, row.s3_version)) for row in there]
+
+
+def _with_reason(step: Step, why: str) -> Step:
+    """Say of each change why a person had it done."""
+    if not why:
+        return step
+    changes = tuple(replace(one, why=f"{one.why}; {why}" if one.why else why) for one in step.changes)
+    return replace(step, changes=changes)
 
 
 def _as_given(step: Step, given: set[str]) -> Step:

@@ -70,14 +70,19 @@ def scrubbed(settings: Settings, wanted: Wanted) -> tuple[ScrubReport, Exception
 def wanted_of(call: Call) -> Wanted:
     """Return what the options ask for; the bucket is still to be named."""
     options = call.options
+    fixes = options.fix or options.apply
+    if options.why and not fixes:
+        raise Misconfigured("--why: is kept with what --fix changes, and a report changes nothing; leave it out")
     ends_at = None if options.lasting is None else monotonic() + options.lasting.total_seconds()
     return Wanted(
         "",
         options.prefix,
         options.rate,
         Bounds(options.limit, ends_at),
-        fix=options.fix or options.apply,
+        fix=fixes,
         anew=options.anew,
         margin=options.margin,
         directory=options.spool,
+        who=call.who(),
+        why=options.why,
     )

@@ -31,6 +31,7 @@ SCRUBS = (
     "bucket", "prefix", "last_complete_at", "objects", "mismatch", "missing", "cycle_began_at", "read_so_far",
     "mismatch_so_far", "stopped_after",
 )  # fmt: skip
+METER = ("bucket", "swept_at", "lost_or_silent", "never_an_event", "unmeasured")
 NEVER = "never swept"
 WANTED = ("id", "bucket", "reason", "from_at", "to_at", "times", "detail")
 SWEEP = (
@@ -58,6 +59,7 @@ class Kept:
     sightings: Sequence[Record]
     acts: Sequence[Record]
     sweeps: Sequence[Record]
+    meter: Sequence[Record]
     scrubs: Sequence[Record]
     outbox: Record
     wanted: Sequence[LossWindow]
@@ -100,6 +102,7 @@ def read(connection: Connection) -> Kept:
         sightings=inquiry.records(connection, "sightings"),
         acts=inquiry.records(connection, "acts", acts=list(WORTH_TELLING)),
         sweeps=inquiry.records(connection, "sweeps"),
+        meter=inquiry.records(connection, "meter"),
         scrubs=inquiry.records(connection, "scrubs"),
         outbox=outbox,
         wanted=wanted(connection),
@@ -132,6 +135,7 @@ def shown(settings: Settings, kept: Kept, reading: Mapping[str, Value]) -> Secti
             list(sweep_rows(kept.sweeps, kept.live_rows, named_buckets(settings))),
             "Last complete sweeps",
         ),
+        Table("meter", METER, kept.meter, "Loss meter: should an event have told of what the last sweep found?"),
         Table("scrubs", SCRUBS, kept.scrubs, "Last complete scrubs, and those that go on"),
         rules_of(kept.leases),
         Table("wanted", WANTED, kept.wanted, "Sweeps wanted: the stream may have missed something", notes=(SWEEP,)),

@@ -76,17 +76,19 @@ def wanted_of(call: Call, bucket: str) -> Wanted:
         ranges=options.ranges,
         margin=options.margin,
         wait=options.wait,
-        believe=believed(call),
+        believe=believed(call, mode),
+        who=call.who(),
+        why=options.why.strip() if mode != "report" else "",
     )
 
 
-def believed(call: Call) -> str:
+def believed(call: Call, mode: str) -> str:
     """Return in whose words the guards are overruled, `''` if they are not."""
     options = call.options
-    if not options.believe and not options.why:
-        return ""
     if not options.believe:
-        raise Misconfigured("--why: tells why the guards are overruled; give it with --believe, or leave it out")
+        if options.why and mode == "report":
+            raise Misconfigured("--why: is kept with what a sweep does; give it with --fix, --baseline or --believe")
+        return ""
     if not options.why.strip():
         raise Misconfigured("--believe: overrules the guards, and needs --why WORDS, which are kept with the sweep")
     if options.join is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, rate, seconds
+from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, rate, reason, seconds
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     mode.add_argument("--report-only", action="store_true", help="write nothing but the report (the default)")
     mode.add_argument("--fix", action="store_true", help="let the reconciler keep what is found")
     mode.add_argument("--apply", action="store_true", default=argparse.SUPPRESS, help="the same as --fix")
+    reason(scrub, "the reason for --fix, kept in the history")
     scrub.add_argument("--bucket", metavar="NAME", help="the bucket (those that the configuration names)")
     scrub.add_argument("--prefix", default="", metavar="PREFIX", help="read only keys that begin so")
     scrub.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, identity, seconds
+from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, identity, reason, seconds
 
 RUNNING = -1  # as in beginning.py, which is not imported for --help
 
@@ -32,8 +32,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     sweep.add_argument(
         "--believe", action="store_true", help="believe both sides, whatever the guards say (with --why)"
     )
-    sweep.add_argument("--why", default="", metavar="TEXT", help="the reason for --believe or --dismiss, kept")
-    sweep.add_argument("--who", default=None, metavar="NAME", help="who believes or dismisses, kept (your user name)")
+    reason(sweep, "the reason for --fix, --baseline, --believe or --dismiss, kept in the history")
     sweep.add_argument("--spool", type=directory, metavar="DIRECTORY", help="where the rows are copied to (TMPDIR)")
     sweep.add_argument("--metrics-file", metavar="FILE", help="write figures for node_exporter's textfile collector")
     exit_code(sweep)

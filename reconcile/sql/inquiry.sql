@@ -180,6 +180,18 @@ LEFT JOIN LATERAL (
 ) AS since ON true
 ORDER BY g.bucket, g.prefix
 
+-- name: meter
+-- Of each bucket's last complete sweep what the loss meter says; it says nothing before the second one.
+SELECT m.bucket, m.finished_at, (m.totals ->> 'lost_or_silent')::bigint, (m.totals ->> 'never_an_event')::bigint,
+       (m.totals ->> 'unmeasured')::bigint
+FROM (
+    SELECT DISTINCT ON (s.bucket) s.bucket, s.finished_at, s.totals FROM reconciler.sweep AS s
+    WHERE s.kind = 'sweep' AND s.state = 'complete' AND s.prefix = '' AND NOT s.facts ? 'listing'
+    ORDER BY s.bucket, s.id DESC
+) AS m
+WHERE m.totals ? 'lost_or_silent'
+ORDER BY m.bucket
+
 -- name: scrubs
 -- Of each bucket the last complete cycle with what it found, and how far the one is that has begun since.
 WITH latest AS (

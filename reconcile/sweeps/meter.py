@@ -53,6 +53,16 @@ def counts(drift: Drift) -> bool:
     return drift.is_new and not drift.known
 
 
+def sums(found: Iterable[Metered]) -> dict[str, int]:
+    """Return what the meter says of a whole sweep, as it is kept in its totals."""
+    listed = list(found)
+    return {
+        "lost_or_silent": sum(one.lost for one in listed),
+        "never_an_event": sum(one.never for one in listed),
+        "unmeasured": sum(one.unmeasured for one in listed),
+    }
+
+
 def by_age(drifts: Iterable[Drift], now: datetime) -> list[Metered]:
     """Count what the meter says of the drifts that are its, for each class and age; nothing is kept of a drift."""
     found = Counter((one.kind, age_of(one, now), one.meter) for one in drifts if counts(one))

@@ -102,7 +102,10 @@ def test_a_finding_outlives_sweeps_and_ends_with_a_new_upload_or_a_corrected_row
         put(key, b"r0tt")
     for number in range(3):
         store(f"fine/{number}", b"fine")
-    scrubbed(program, "--fix")
+    assert program.run(*WORDS, "--why", "ticket 7").returncode == 2, "a report changes nothing"
+    scrubbed(program, "--fix", "--who", "ann", "--why", "ticket 7")
+    history = connection.execute("SELECT DISTINCT actor, why FROM reconciler.history WHERE finding_id IS NOT NULL")
+    assert history.fetchall() == [("ann", "ticket 7")]
     mismatches = [("mismatch", "anew", "open"), ("mismatch", "corrected", "open")]
     assert sorted(kept(connection)) == mismatches
     assert program.run("sweep", "--fix", "-o", "json", "--margin", "0").returncode == 0

@@ -26,7 +26,7 @@ def emptied(connection) -> None:
     [
         (("--believe",), "needs --why"),
         (("--believe", "--why", "  "), "needs --why"),
-        (("--why", "so"), "give it with --believe"),
+        (("--why", "so"), "give it with --fix, --baseline or --believe"),
         ((*WHY, "--join", "1"), "whoever leads"),
     ],
 )
@@ -48,6 +48,17 @@ def test_what_is_held_names_the_way_out_and_is_believed_by_name(connection, inst
     assert (first, state) == ("held", "complete")
     assert reason.startswith("believed by ann: the volume was moved; the listing is empty")
     assert report["reason"] == reason
+
+
+@pytest.mark.parametrize("mode", ["--fix", "--baseline"])
+def test_the_history_keeps_who_had_a_sweep_change_something_and_why(connection, installed, mode):
+    """Of each change: the person's name, and the reason beside what the change itself tells."""
+    add_row(connection, "gone")
+    swept(installed, mode, "--who", "ann", "--why", "ticket 7")
+    history = connection.execute("SELECT actor, why FROM reconciler.history WHERE finding_id IS NOT NULL").fetchall()
+    assert history
+    assert {actor for actor, _ in history} == {"ann"}
+    assert [why for _, why in history if "ticket 7" not in why] == []
 
 
 @pytest.mark.invariant(7)

@@ -70,6 +70,15 @@ def test_what_the_stream_should_have_told_is_counted_as_lost(site):
         "forced/two": "lost or silent",
         "row gone": "never an event",
     }
+    [shown] = site.program.json("status")["meter"]
+    assert shown | {"swept_at": ""} == {
+        "bucket": site.bucket,
+        "swept_at": "",
+        "lost_or_silent": 4,
+        "never_an_event": 1,
+        "unmeasured": 0,
+    }
+    assert "Loss meter" in site.program.run("status").stdout
 
 
 @pytest.mark.timeout(120)
