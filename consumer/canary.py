@@ -74,11 +74,6 @@ def kept(connection: Connection) -> Mapping[str, Canary]:
     return {bucket: msgspec.convert(tally, Canary) for bucket, tally in connection.execute(SQL["kept"]).fetchall()}
 
 
-def is_canary(key: str) -> bool:
-    """Tell whether a key is a canary's."""
-    return key.startswith(PREFIX)
-
-
 def arrived(database: Database, lane: str, refs: Iterable[ObjectRef]) -> None:
     """Note that a lane told of the deletion of canaries; raises Unavailable."""
     told: dict[str, set[int]] = {}

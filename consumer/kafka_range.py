@@ -1,6 +1,7 @@
 """A range of a topic, read beside the group and without it: nothing is joined, stored or committed.
 
-Beside kafka.py the one module that imports the driver. Where a range ends is settled before the first record is read.
+Beside kafka.py one of the few modules that import the driver. Where a range ends is settled before the first record
+is read.
 """
 
 from __future__ import annotations
@@ -47,9 +48,8 @@ class Range:
 class RangeReader:
     """Reads ranges of one topic to their ends. One thread owns it; Kafka's troubles are raised as Unavailable."""
 
-    def __init__(self, topic: str, kafka: Settings, quiet_s: float = QUIET_S) -> None:
+    def __init__(self, topic: str, kafka: Settings) -> None:
         self._topic = topic
-        self._quiet_s = quiet_s
         self._heard_at = monotonic()
         given = {**kafka, "group.id": NO_GROUP, "enable.partition.eof": True, "auto.offset.reset": "error"}
         self._login = Login(kafka)
@@ -96,7 +96,7 @@ class RangeReader:
         self._login.renew(self._consumer)
         with asking(self._topic):
             messages = self._consumer.consume(most, patience)
-        if not messages and monotonic() - self._heard_at < self._quiet_s:
+        if not messages and monotonic() - self._heard_at < QUIET_S:
             return []
         if not messages:
             self._ask_of_the_rest()

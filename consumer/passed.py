@@ -46,13 +46,10 @@ _STILL_OLD = "MinIO's figures may still be older than the moment: each node keep
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Whether it is proven, which is its truth; and why, or why not, in plain words."""
+    """Whether it is proven; and why, or why not, in plain words."""
 
     proven: bool
     why: str
-
-    def __bool__(self) -> bool:
-        return self.proven
 
 
 class Queue(NamedTuple):

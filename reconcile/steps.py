@@ -85,11 +85,6 @@ class Step:
     side: ObjectSide = NOT_ASKED
 
     @property
-    def flags(self) -> int:
-        """How many rows the step would flag."""
-        return sum(isinstance(change.effect, Flag) for change in self.changes)
-
-    @property
     def moved(self) -> set[str]:
         """Which rows get their status back, though this reference has them no more."""
         return {one.row_id for one in self.changes if isinstance(one.effect, GiveBack) and one.row is None}

@@ -1,4 +1,4 @@
-"""What is wrong, the worst first, each with what to do about it. Pure.
+"""What is wrong, the worst first, each with what to do about it.
 
 It decides nothing and asks nobody: it says in words what the tables and this process tell.
 """

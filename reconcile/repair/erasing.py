@@ -14,10 +14,10 @@ import msgspec
 
 from reconcile.config.settings import Trash
 from reconcile.model import Facts, ObjectRef, Present, State
+from reconcile.store.versions import NULL
 from reconcile.sweeps.lookalike import LONGEST_BYTES
 from reconcile.verdict import version_of
 
-NULL = "null"  # the S3 version of what was put while there were none
 NAMES = {"size": "size", "etag": "ETag", "s3_version": "S3 version", "modified": "Last-Modified"}
 
 

@@ -1,4 +1,4 @@
-"""The lines of MinIO's own client that would remove orphans, for those who want to run them. Pure."""
+"""The lines of MinIO's own client that would remove orphans, for those who want to run them."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from datetime import timedelta
 from itertools import takewhile
 
 from reconcile.model import Absent, ObjectRef, ObjectSide, Present
-from reconcile.repair.erasing import NULL, Erasure, How, changed, facts_of
-from reconcile.store.storing import ONE_COPY, Gone, Stored, Storing
+from reconcile.repair.erasing import Erasure, How, changed, facts_of
+from reconcile.store.storing import ONE_COPY, Gone, Storing
+from reconcile.store.versions import NULL, Stored
 from reconcile.verdict import claims, difference, version_of
 from reconcile.world import LiveWorld
 

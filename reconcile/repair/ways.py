@@ -12,8 +12,7 @@ from typing import NamedTuple
 from reconcile.checksum import hex_of
 from reconcile.human import size
 from reconcile.model import Absent, Known, NotAsked, ObjectRef, ObjectSide, Present, Row, RowState, Unknown
-from reconcile.repair.erasing import NULL
-from reconcile.store.storing import Stored
+from reconcile.store.versions import NULL, Stored
 from reconcile.verdict import difference, rows_of
 
 HIDDEN = "hidden by delete marker "  # how such a finding's cause begins (verdict.py)

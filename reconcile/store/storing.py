@@ -28,6 +28,7 @@ from reconcile.store.clients import client, pool
 from reconcile.store.heads import NO_NAME, Reply, side, target_of
 from reconcile.store.objects import CODE, asking
 from reconcile.store.server import Server
+from reconcile.store.versions import Stored
 
 PATIENCE_S = 600.0
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -46,18 +47,6 @@ _CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "Metho
 
 class Gone(Exception):
     """The object is not there any more, or is another by now; nothing was done to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One version of an object, or a delete marker: what the bucket holds under a key."""
-
-    s3_version: str
-    is_latest: bool
-    is_marker: bool
-    size: int | None
-    etag: str | None
-    last_modified: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +142,6 @@ class Storing:
                 part_size=PARTS if size is None or PARTS < size <= PARTS * MOST_PARTS else 0,  # held in memory
             )
         return Present(content.tell() if size is None else size, done.etag or "", done.version_id)
-
-    @contextmanager
-    def opened(self, ref: ObjectRef) -> Iterator[Iterator[bytes]]:
-        """Read an object as it arrives; raises Gone where there is none."""
-        with _doing(f"GET {ref.bucket}/{ref.key}"):
-            answer = self._client.get_object(
-                bucket_name=ref.bucket, object_name=ref.key, version_id=ref.s3_version or None
-            )
-            try:
-                yield answer.stream(2**20, decode_content=False)
-            finally:
-                answer.close()
-                answer.release_conn()
 
     def copy(self, source: ObjectRef, seen: Present, target: ObjectRef) -> str | None:
         """Copy an object within the server, if it still is what was seen; returns the copy's version."""

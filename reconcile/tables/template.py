@@ -77,12 +77,6 @@ def parse(text: str) -> Template:
     return Template(tuple(literals), tuple(parts), frozenset(segments))
 
 
-def compose(template: Template, values: Sequence[str]) -> str:
-    """Return the key of the parts' values."""
-    pieces = [value + literal for value, literal in zip(values, template.literals[1:], strict=True)]
-    return template.literals[0] + "".join(pieces)
-
-
 def inverse(template: Template, shapes: Sequence[str]) -> Inverse:
     """Return the function from a key to its possible splits.
 

@@ -123,7 +123,7 @@ def test_without_events_it_is_past_at_once(store, stream, group):
     """Nothing is queued, nothing is unread, and no figure has to grow old for that."""
     read(stream, group)
     begun = monotonic()
-    assert passed(store, stream.topic, group)
+    assert passed(store, stream.topic, group).proven
     assert monotonic() - begun < 8
 
 
@@ -132,7 +132,7 @@ def test_an_event_that_is_sent_and_read_is_passed(store, stream, group, upload):
     figures_of(store.metrics(FIGURES, bearer_of(store)).decode())
     sent(stream, group, upload)
     read(stream, group)
-    assert passed(store, stream.topic, group)
+    assert passed(store, stream.topic, group).proven
 
 
 def test_a_group_that_lags_is_waited_for_until_the_deadline(store, stream, group, upload):
@@ -141,13 +141,13 @@ def test_a_group_that_lags_is_waited_for_until_the_deadline(store, stream, group
     read(stream, group, but=1)
     begun = monotonic()
     answer = passed(store, stream.topic, group, begun - 60, 1.0)
-    assert not answer
+    assert not answer.proven
     assert f"has not read 1 records of {stream.topic!r}" in answer.why
     assert "it lags" in answer.why
     assert monotonic() - begun < 4
     timer = threading.Timer(1.0, read, (stream, group))
     timer.start()
-    assert passed(store, stream.topic, group, begun - 60)
+    assert passed(store, stream.topic, group, begun - 60).proven
     timer.join()
 
 
@@ -156,7 +156,7 @@ def test_a_group_that_does_not_exist_is_not_waited_for_without_end(store, stream
     sent(stream, group, upload)
     begun = monotonic()
     answer = passed(store, stream.topic, group, begun - 60, 1.0)
-    assert not answer
+    assert not answer.proven
     assert "it has never committed" in answer.why
     assert monotonic() - begun < 4
 
@@ -168,7 +168,7 @@ def test_what_waits_in_a_queue_is_not_passed(store, stream, group, upload):
     try:
         upload()
         answer = passed(store, stream.topic, group, patience_s=12.0)
-        assert not answer
+        assert not answer.proven
         assert "1 events wait in the queue of target RECON on " in answer.why
     finally:
         stream.control.thaw()
@@ -176,7 +176,7 @@ def test_what_waits_in_a_queue_is_not_passed(store, stream, group, upload):
         "the event is in the topic, and the group has not read it"
     )
     read(stream, group)
-    assert passed(store, stream.topic, group)
+    assert passed(store, stream.topic, group).proven
 
 
 def test_an_access_key_without_the_right_is_told_so(strict_minio, stream, group, admin):
@@ -185,12 +185,12 @@ def test_an_access_key_without_the_right_is_told_so(strict_minio, stream, group,
     admin.policy_set("readwrite", user="reader")
     with Objects(server_of(strict_minio, access_key="reader", secret_key="reader-secret")) as store:
         answer = passed(store, stream.topic, group)
-        assert not answer
+        assert not answer.proven
         assert FORBIDDEN in answer.why
         assert "MINIO_PROMETHEUS_AUTH_TYPE=public" in answer.why
         read(stream, group)
         admin.policy_set("diagnostics", user="reader")
-        assert passed(store, stream.topic, group)
+        assert passed(store, stream.topic, group).proven
 
 
 def test_a_wrong_secret_is_refused(strict_minio, stream, group):

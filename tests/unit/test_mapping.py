@@ -11,7 +11,7 @@ from reconcile.model import Misconfigured, Row
 from reconcile.tables.columns import FREE, SEGMENT, SHAPES, Catalog, Column, Family, Index, Table, fits, split_name
 from reconcile.tables.mapping import compile_mapping
 from reconcile.tables.plans import scanned
-from reconcile.tables.template import BadTemplate, Ref, compose, inverse, parse, reference
+from reconcile.tables.template import BadTemplate, Ref, inverse, parse, reference
 
 UUIDS = st.uuids().map(str)
 INTEGERS = st.integers(-(2**63), 2**63 - 1).map(str)
@@ -22,6 +22,12 @@ PIECES = {
     "t": (TEXTS, FREE),
     "s": (TEXTS.filter(lambda text: "/" not in text), SEGMENT),
 }
+
+
+def compose(template, values):
+    """Return the key of the parts' values."""
+    pieces = [value + literal for value, literal in zip(values, template.literals[1:], strict=True)]
+    return template.literals[0] + "".join(pieces)
 
 
 @given(st.data(), st.lists(st.sampled_from("uis"), max_size=3), st.lists(st.just("t"), max_size=2))

@@ -170,7 +170,7 @@ def test_a_mass_over_all_buckets_needs_no_trip_of_its_buckets():
 def test_the_whole_batch_that_would_cross_is_held():
     """Not the hundred and first alone: nothing of the batch is flagged, all of it is marked as held."""
     steps, _ = restrain(flags(101), Restraints(), BRAKE)
-    assert [one.flags for one in steps] == [0] * 101
+    assert [change.effect for one in steps for change in one.changes] == [None] * 101
     for one in steps:
         [waiting] = one.changes
         assert (waiting.act, waiting.state, waiting.held_by) == ("held", State.SUSPECTED, "brake")
