@@ -27,6 +27,8 @@ from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
 from benchmarks.serving import loop
 from consumer.events import decode_minio
+from consumer.kafka_settings import CONSUMER_DEFAULTS
+from consumer.service import settle_memory
 from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
@@ -74,15 +76,10 @@ class Place:
 
 
 def bare(place: Place) -> dict[str, float]:
-    """Consume and decode every record, and do nothing else: the limit."""
-    driver = Driver(
-        {
-            "bootstrap.servers": place.bootstrap,
-            "group.id": f"bare-{uuid.uuid4()}",
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-        }
-    )
+    """Consume and decode every record, and do nothing else: the limit. The driver and the collector are set as ours."""
+    settle_memory()
+    group = {"group.id": f"bare-{uuid.uuid4()}", "enable.auto.commit": False}
+    driver = Driver({**CONSUMER_DEFAULTS, "bootstrap.servers": place.bootstrap, **group})
     driver.subscribe([place.topic])
     seen, began = 0, 0.0
     while seen < place.events:
