@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from consumer.check import Check, bad, ok, unseen, warn
+from consumer.duties.losswatch import beat_of
 from consumer.kafka_positions import positions
-from consumer.losswatch import beat_of
 from consumer.patient import Patient
 from reconcile.human import duration, size
 

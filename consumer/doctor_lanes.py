@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumer import canary
 from consumer.check import Check, bad, ok, unseen, warn
-from consumer.losswatch import wanted
+from consumer.duties import canary
+from consumer.duties.losswatch import wanted
 from consumer.patient import Patient
 from reconcile import inquiry
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from consumer import clock, rulewatch
 from consumer.check import Check, bad, ok, unseen, warn
-from consumer.passed import figures_of_store
+from consumer.duties import clock, rulewatch
+from consumer.duties.passed import figures_of_store
 from consumer.patient import KEYS, Patient
 from reconcile import inquiry
 from reconcile.config.filters import OURS, watched

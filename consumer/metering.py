@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from consumer.passed import passed
+from consumer.duties.passed import passed
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import Settings
 from reconcile.model import Unavailable

@@ -11,7 +11,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
-from consumer import losses
+from consumer.duties import losses
 from reconcile.life import LIFE, Input
 from reconcile.model import FINAL, Action, Kind, State
 from reconcile.store.eventrules import EVENTS

@@ -16,16 +16,16 @@ from functools import partial
 
 import structlog
 
-from consumer import buckets, canary, causes, clocks, duties, outbox, rulewatch
-from consumer.clocks import ServerClock
 from consumer.counting import Counting
+from consumer.duties import buckets, canary, clocks, duty, outbox, rulewatch, silence
+from consumer.duties.clocks import ServerClock
+from consumer.duties.figures import Reader, Topics
+from consumer.duties.losswatch import Heartbeat, Watch
 from consumer.events import DIALECTS
 from consumer.express import Lane
-from consumer.figures import Reader, Topics
 from consumer.hold import Hold
 from consumer.latency import Latency
 from consumer.loop import Consumer, Stream
-from consumer.losswatch import Heartbeat, Watch
 from consumer.pages import site as pages
 from consumer.pages.troubles import Process
 from consumer.topic import Topic
@@ -207,7 +207,7 @@ def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[
     settings, is_watched = service.settings, service.is_watched()
     objects = exits.enter_context(opening.objects(settings, 2))
     world = service.world(mapping, objects)
-    todo = duties.all_duties(settings.retention, partial(service.counting.looked, "young"))
+    todo = duty.all_duties(settings.retention, partial(service.counting.looked, "young"))
     watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, service.buckets, exits)
     todo.append(watch.duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
@@ -215,7 +215,7 @@ def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[
         box = outbox.Outbox(settings.stream.findings_topic, renewal.Kafka(settings))
         beside = service.world(mapping, world.objects)  # which it asks nothing
         outbox.turn_on(beside)
-        publishing = [("outbox", lambda: duties.attend(beside, [box.duty()], is_watched, service.wait))]
+        publishing = [("outbox", lambda: duty.attend(beside, [box.duty()], is_watched, service.wait))]
     else:
         todo.append(outbox.turned_off())
     telling = service.world(mapping, world.objects)  # live rows of large tables are counted for minutes
@@ -223,11 +223,11 @@ def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[
     todo += [clocks.duty(objects, bucket) for bucket in service.buckets[:1]]
     todo += [
         rulewatch.duty(objects, service.buckets, settings.stream.arn),
-        *causes.duties(settings, service.buckets, world, exits),
+        *silence.duties(settings, service.buckets, world, exits),
     ]
     return [
-        ("duties", lambda: duties.attend(world, todo, is_watched, service.wait)),
-        ("figures", lambda: duties.attend(telling, [figures], is_watched, service.wait)),
+        ("duties", lambda: duty.attend(world, todo, is_watched, service.wait)),
+        ("figures", lambda: duty.attend(telling, [figures], is_watched, service.wait)),
         *publishing,
         *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in service.lanes),
     ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from consumer import losswatch
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.commands.suppress import shown
-from consumer.losswatch import LossWindow
+from consumer.duties import losswatch
+from consumer.duties.losswatch import LossWindow
 from reconcile import inquiry
 from reconcile.acts import Who
 from reconcile.database import Database

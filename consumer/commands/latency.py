@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from consumer import clocks
-from consumer.clock import Ahead
+from consumer.duties import clocks
+from consumer.duties.clock import Ahead
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.reports.forms import Table

@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from consumer.clock import Ahead
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.deadletters import DECISIONS
+from consumer.duties.clock import Ahead
+from consumer.duties.losswatch import wanted
 from consumer.kafka_range import RangeReader
-from consumer.losswatch import wanted
 from reconcile import inquiry
 from reconcile.config import values
 from reconcile.config.settings import Settings

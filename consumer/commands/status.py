@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumer import canary
 from consumer.commands.answer import Answer
 from consumer.commands.brake import OF_KIND
 from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_facts, clock_of, paths_of
 from consumer.commands.streaming import canary_of, rules_of
+from consumer.duties import canary
+from consumer.duties.losswatch import LossWindow, wanted
 from consumer.kafka_positions import Position, positions
-from consumer.losswatch import LossWindow, wanted
 from reconcile import inquiry
 from reconcile.config.settings import Settings
 from reconcile.database import Connection

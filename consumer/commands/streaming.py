@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from consumer import rulewatch
-from consumer.canary import Canary
+from consumer.duties import rulewatch
+from consumer.duties.canary import Canary
 from reconcile.human import Value
 from reconcile.inquiry import Record
 from reconcile.reports.forms import Table

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from consumer import canary, counted
 from consumer.commands.status import lane_rows, restraint_rows, sweep_rows
 from consumer.commands.streaming import canary_rows, rule_rows
-from consumer.losswatch import wanted
+from consumer.duties import canary, counted
+from consumer.duties.losswatch import wanted
+from consumer.duties.rulewatch import NAME as RULES
 from consumer.pages.troubles import Level, Process, Sight, Trouble, troubles
-from consumer.rulewatch import NAME as RULES
 from reconcile import inquiry
 from reconcile.config.settings import Settings
 from reconcile.database import Connection

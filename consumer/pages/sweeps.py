@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from consumer import counted
+from consumer.duties import counted
 from consumer.pages.rendering import markup
 from reconcile import inquiry
 from reconcile.database import Connection, queries, sql_file

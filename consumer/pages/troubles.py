@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from shlex import quote
 
-from consumer import counted, rulewatch
-from consumer.canary import Canary
 from consumer.commands.brake import EVERYWHERE, OF_KIND
 from consumer.commands.status import NEVER
-from consumer.losswatch import LossWindow
+from consumer.duties import counted, rulewatch
+from consumer.duties.canary import Canary
+from consumer.duties.losswatch import LossWindow
 from reconcile.human import duration
 from reconcile.inquiry import Record
 

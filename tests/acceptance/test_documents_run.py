@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from consumer.passed import passed
+from consumer.duties.passed import passed
 from deploy.local.place import Way, place
 from tests.support import documented, premises
 from tests.support.documented import PAGES, Typed

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from consumer.duties import all_duties, do_one
+from consumer.duties.duty import all_duties, do_one
 from reconcile.config.settings import Retention
 from reconcile.model import Hint, ObjectRef
 from reconcile.reconciler import reconcile

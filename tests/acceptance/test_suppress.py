@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from consumer.duties import all_duties, do_one
+from consumer.duties.duty import all_duties, do_one
 from reconcile.config.settings import Retention
 from tests.support import consuming
 from tests.support.waiting import until

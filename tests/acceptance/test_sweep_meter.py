@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from minio.notificationconfig import NotificationConfig
 
-from consumer.passed import passed
+from consumer.duties.passed import passed
 from tests.support import consuming, storage
 from tests.support.waiting import until
 

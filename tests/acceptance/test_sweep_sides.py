@@ -15,7 +15,7 @@ import pytest
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
-from consumer.losswatch import wanted
+from consumer.duties.losswatch import wanted
 from consumer.sweeping import Sweeping
 from reconcile.database import migrate
 from reconcile.ledger import prune

@@ -15,11 +15,11 @@ from minio.credentials.providers import StaticProvider
 from minio.notificationconfig import NotificationConfig
 from minio.versioningconfig import VersioningConfig
 
-from consumer import canary
-from consumer.canary import DURABLE, EXPRESS, Keeper
-from consumer.causes import Causes
-from consumer.duties import do_one
-from consumer.figures import canary_figures
+from consumer.duties import canary
+from consumer.duties.canary import DURABLE, EXPRESS, Keeper
+from consumer.duties.duty import do_one
+from consumer.duties.figures import canary_figures
+from consumer.duties.silence import Causes
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.config.settings import Canary

@@ -5,8 +5,8 @@ from time import monotonic
 
 import pytest
 
-from consumer import clocks
-from consumer.duties import do_one
+from consumer.duties import clocks
+from consumer.duties.duty import do_one
 from consumer.latency import Latency
 from tests.support import consuming
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from consumer.canary import Canary, Judged
 from consumer.check import Mark
+from consumer.duties.canary import Canary, Judged
 from deploy.local import postgres as postgreses
 from deploy.local.place import Way, place
 from reconcile.database import migrate

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from consumer import canary
 from consumer.check import Mark
+from consumer.duties import canary
 from consumer.roles import Acl
 from deploy.local import kafka as kafkas
 from tests.support import admitting, consuming

@@ -20,11 +20,11 @@ from minio.minioadmin import MinioAdmin
 from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import VersioningConfig
 
-from consumer import rulewatch
-from consumer.canary import DURABLE
-from consumer.causes import Causes
 from consumer.check import Mark
-from consumer.duties import do_one
+from consumer.duties import rulewatch
+from consumer.duties.canary import DURABLE
+from consumer.duties.duty import do_one
+from consumer.duties.silence import Causes
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.store.eventrules import EVENTS

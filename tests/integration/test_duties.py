@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from consumer import duties
-from consumer.duties import PAGE, all_duties, attend, do_one, let_go
+from consumer.duties import duty
+from consumer.duties.duty import PAGE, all_duties, attend, do_one, let_go
 from consumer.service import Service, passengers_of
 from reconcile import ledger
 from reconcile.config.settings import Retention
@@ -39,7 +39,7 @@ def process(site, between):
         yield opened
 
 
-def of(name: str, retention: Retention | None = None) -> duties.Duty:
+def of(name: str, retention: Retention | None = None) -> duty.Duty:
     """Return a duty by its name."""
     return next(duty for duty in all_duties(retention or Retention()) if duty.name == name)
 
@@ -260,7 +260,7 @@ def test_duties_outlive_an_outage_and_end_when_told(site, between, process):
 def test_a_count_that_takes_long_keeps_no_figure_from_being_told(site, monkeypatch):
     """Figures that are gone while large tables are counted would begin each alert's time anew."""
     stop, counting = Event(), Event()
-    monkeypatch.setattr(duties, "count_live_rows", lambda _: counting.set() or stop.wait())
+    monkeypatch.setattr(duty, "count_live_rows", lambda _: counting.set() or stop.wait())
     service = Service(site.settings(), stop, "one")
     with ExitStack() as exits:
         for name, work in passengers_of(service, service.mapping(), exits):

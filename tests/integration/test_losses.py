@@ -6,11 +6,11 @@ import confluent_kafka as ck
 import pytest
 
 from consumer.doctor_lanes import losses
-from consumer.duties import do_one
+from consumer.duties.duty import do_one
+from consumer.duties.losses import Loss, Sight
+from consumer.duties.losswatch import Heartbeat, Watch, want, wanted
+from consumer.duties.passed import Group
 from consumer.kafka_positions import positions
-from consumer.losses import Loss, Sight
-from consumer.losswatch import Heartbeat, Watch, want, wanted
-from consumer.passed import Group
 from deploy.local import kafka as kafkas
 from reconcile import ledger
 from reconcile.opening import named_buckets

@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 import pytest
 
-from consumer.duties import do_one
-from consumer.losswatch import Watch, wanted
-from consumer.passed import FIGURES, TOKEN_LIFE, bearer, figures_of
+from consumer.duties.duty import do_one
+from consumer.duties.losswatch import Watch, wanted
+from consumer.duties.passed import FIGURES, TOKEN_LIFE, bearer, figures_of
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way
 from reconcile.opening import named_buckets

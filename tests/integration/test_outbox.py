@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumer import outbox as outboxes
-from consumer.duties import do_one, let_go
+from consumer.duties import outbox as outboxes
+from consumer.duties.duty import do_one, let_go
+from consumer.duties.outbox import Change
 from consumer.kafka import WantedTopic, create_topics
-from consumer.outbox import Change
 from deploy.local import kafka as kafkas
 from reconcile import acts, ledger
 from reconcile.database import Database

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from consumer.canary import Arrival, Canary, Judged
+from consumer.duties.canary import Arrival, Canary, Judged
 from consumer.pages.site import PATIENCE_S, SLOTS
 from reconcile.database import migrate
 from tests.support import command, consuming, paging, proxy

@@ -15,8 +15,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from minio.credentials import StaticProvider
 
+from consumer.duties.passed import FIGURES, Figures, Queue, bearer, figures_of, incomplete, passed, through
 from consumer.kafka_positions import positions
-from consumer.passed import FIGURES, Figures, Queue, bearer, figures_of, incomplete, passed, through
 from deploy.local import kafka as kafkas
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way

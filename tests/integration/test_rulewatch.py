@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
 
-from consumer import rulewatch
-from consumer.duties import do_one
-from consumer.figures import rule_figures
+from consumer.duties import rulewatch
+from consumer.duties.duty import do_one
+from consumer.duties.figures import rule_figures
 from reconcile.model import Unavailable
 from reconcile.store.eventrules import EVENTS, EventRule, lacking, state
 from reconcile.store.objects import Objects

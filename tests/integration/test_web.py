@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from consumer import counted, metrics
-from consumer.canary import DURABLE
+from consumer import metrics
 from consumer.counting import UNKNOWN, Counting, Figure
-from consumer.duties import Duty, count_live_rows, do_one, let_go
-from consumer.figures import INTERVAL_S, Reader, Topics
-from consumer.losses import Loss, Sight
-from consumer.losswatch import want
+from consumer.duties import counted
+from consumer.duties.canary import DURABLE
+from consumer.duties.duty import Duty, count_live_rows, do_one, let_go
+from consumer.duties.figures import INTERVAL_S, Reader, Topics
+from consumer.duties.losses import Loss, Sight
+from consumer.duties.losswatch import want
 from consumer.web import LIVE_WITHIN_S, Probes, Site, Web
 from reconcile import inquiry, ledger
 from reconcile.database import Database

@@ -25,13 +25,13 @@ import confluent_kafka as ck
 import minio as minio_py
 import psycopg
 
-from consumer.clocks import ServerClock
+from consumer.duties.clocks import ServerClock
+from consumer.duties.losswatch import Heartbeat
 from consumer.events import Poison, Record
 from consumer.express import Lane
 from consumer.hold import Hold
 from consumer.letters import Letter, letter_of
 from consumer.loop import Consumer
-from consumer.losswatch import Heartbeat
 from consumer.service import Service, stream_of
 from consumer.topic import Topic
 from deploy.local import kafka as kafkas

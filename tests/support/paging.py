@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from consumer import counted, rulewatch
 from consumer.counting import Counting
+from consumer.duties import counted, rulewatch
 from consumer.pages import site
 from consumer.pages.troubles import Process
 from consumer.web import Probes, Site, Web

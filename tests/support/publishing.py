@@ -11,8 +11,8 @@ from contextlib import ExitStack, closing
 import confluent_kafka as ck
 import msgspec
 
-from consumer.duties import do_one
-from consumer.outbox import Change, Outbox
+from consumer.duties.duty import do_one
+from consumer.duties.outbox import Change, Outbox
 from tests.support import consuming
 from tests.support.consuming import Site, die
 from tests.support.waiting import until

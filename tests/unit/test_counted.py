@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.counted import GROUPS_MOST, OTHERS, Groups
+from consumer.duties.counted import GROUPS_MOST, OTHERS, Groups
 
 MANY = {f"g{n:03}": 1_000 - n for n in range(GROUPS_MOST + 9)}
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from consumer.clock import DRIFT, Ahead, narrowed, told
 from consumer.counting import Counting
+from consumer.duties.clock import DRIFT, Ahead, narrowed, told
 from consumer.events import DIALECTS, Record
 from consumer.latency import COMMITTED, READ, Latency, Sample, stride
 from consumer.sheet import decode_all

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from consumer.losses import Place, Sight, ahead_of, caught_up, known, losses
-from consumer.losswatch import beat_of, stamp
+from consumer.duties.losses import Place, Sight, ahead_of, caught_up, known, losses
+from consumer.duties.losswatch import beat_of, stamp
 
 THEN, NOW = "2025-06-01T12:00:00Z", "2025-06-01T12:00:15Z"
 

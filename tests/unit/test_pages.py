@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer import counted
-from consumer.counted import Counted, Found, OfKind
 from consumer.counting import Figure
-from consumer.losswatch import LossWindow
+from consumer.duties import counted
+from consumer.duties.counted import Counted, Found, OfKind
+from consumer.duties.losswatch import LossWindow
 from consumer.pages import listing, overview, rendering, single, site
 from consumer.pages.troubles import Process, Sight, troubles
 from reconcile.human import visible

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
-from consumer.duties import Duty, Turn, each
+from consumer.duties.duty import Duty, Turn, each
 from reconcile import inquiry
 from reconcile.database import Connection
 from reconcile.model import Misconfigured

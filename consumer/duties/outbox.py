@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from consumer.duties import Duty, Turn
+from consumer.duties.duty import Duty, Turn
 from consumer.kafka import WantedTopic, missing_topics
 from consumer.kafka_faults import missing
 from consumer.kafka_letters import Letterbox

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from consumer import canary, rulewatch
-from consumer.duties import Duty
+from consumer.duties import canary, rulewatch
+from consumer.duties.duty import Duty
+from consumer.duties.passed import Figures, figures_of_store, held
 from consumer.kafka_positions import positions
 from consumer.kafka_settings import Settings as Kafka
-from consumer.passed import Figures, figures_of_store, held
 from reconcile import inquiry, opening
 from reconcile.config import renewal
 from reconcile.config.settings import Settings

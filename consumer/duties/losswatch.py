@@ -17,12 +17,12 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from consumer import losses
-from consumer.duties import Duty, Turn
+from consumer.duties import losses
+from consumer.duties.duty import Duty, Turn
+from consumer.duties.losses import DATABASE_WENT_BACK, Loss, Place, Sight
+from consumer.duties.passed import FIGURES, TOKEN_LIFE, bearer, samples
 from consumer.kafka_positions import Asker, Position
 from consumer.kafka_settings import Settings as Kafka
-from consumer.losses import DATABASE_WENT_BACK, Loss, Place, Sight
-from consumer.passed import FIGURES, TOKEN_LIFE, bearer, samples
 from reconcile import inquiry
 from reconcile.acts import Who, note
 from reconcile.database import Connection, Database, queries, sql_file

@@ -15,17 +15,17 @@ from time import monotonic
 
 import structlog
 
-from consumer import canary, counted, rulewatch
-from consumer.canary import Arrival, Canary
-from consumer.counted import Found, Groups
 from consumer.counting import Figure, Leased
 from consumer.deadletters import DECISIONS
-from consumer.duties import Duty, Turn
+from consumer.duties import canary, counted, rulewatch
+from consumer.duties.canary import Arrival, Canary
+from consumer.duties.counted import Found, Groups
+from consumer.duties.duty import Duty, Turn
+from consumer.duties.losswatch import wanted
+from consumer.duties.rulewatch import Watched
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
-from consumer.losswatch import wanted
 from consumer.metrics import AGES, CAUSES, METERS
-from consumer.rulewatch import Watched
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
 from reconcile.inquiry import Record

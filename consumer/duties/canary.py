@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from consumer.duties import Duty, Turn, each
+from consumer.duties.duty import Duty, Turn, each
 from reconcile.config.filters import OURS
 from reconcile.config.settings import Canary as Wanted
 from reconcile.config.settings import Settings

@@ -13,8 +13,8 @@ from time import monotonic
 
 import msgspec
 
-from consumer.clock import Ahead, narrowed, told
-from consumer.duties import Duty, Turn
+from consumer.duties.clock import Ahead, narrowed, told
+from consumer.duties.duty import Duty, Turn
 from reconcile.database import Connection
 from reconcile.model import Unavailable
 from reconcile.store.objects import Objects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consumer import duties
+from consumer.duties import duty
 from reconcile import inquiry, opening
 from reconcile.config.settings import Settings
 from reconcile.database import Database
@@ -27,5 +27,5 @@ def watched(settings: Settings, database: Database, mapping: Mapping) -> Sequenc
         return named
     with database.use() as connection:
         counted = {bucket: live for bucket, live, *_ in inquiry.records(connection, "live_rows")}
-        counted = counted or duties.live_counts(connection, mapping)
+        counted = counted or duty.live_counts(connection, mapping)
     return sorted({*named, *(bucket for bucket, live in counted.items() if bucket and live)})
