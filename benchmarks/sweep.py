@@ -29,8 +29,8 @@ from benchmarks import comparing, filling, minio_py
 from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
-from consumer.sides import Scope, Wanted
-from consumer.sweeping import Sweeping
+from consumer.runs.sides import Scope, Wanted
+from consumer.runs.sweeping import Sweeping
 from deploy.local import minio as minios
 from deploy.local.control import Native
 from deploy.local.stack import Servers, stack

@@ -25,8 +25,8 @@ from benchmarks import churn, comparers, filling, sweep
 from benchmarks.figures import Table, about
 from benchmarks.measuring import measure, ran_one
 from benchmarks.used import watched
-from consumer.sides import Scope, Wanted
-from consumer.sweeping import Sweeping
+from consumer.runs.sides import Scope, Wanted
+from consumer.runs.sweeping import Sweeping
 from deploy.local import minio as minios
 from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from consumer.check import Check, Mark, of_fault, ok, warn
 from consumer.patient import Patient
-from consumer.sides import PAGED
+from consumer.runs.sides import PAGED
 from reconcile.tables import catalog, condition
 from reconcile.tables.columns import Index
 from reconcile.tables.fitness import quoted, quoted_name

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from consumer.letters import Buried, Origin
-from consumer.seen import scratch
+from consumer.runs.seen import scratch
 
 MEET = "INSERT INTO met VALUES (?, ?) ON CONFLICT DO NOTHING"
 DECIDE = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from consumer.beginning import Leased
+from consumer.runs.beginning import Leased
 from reconcile.database import Busy, Refused
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.reports.forms import Shown, Table

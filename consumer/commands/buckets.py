@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from consumer.beginning import Leased
 from consumer.commands.answer import Answer, Failure, failure_of
 from consumer.commands.call import database
+from consumer.runs.beginning import Leased
 from reconcile.config.settings import Settings
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.opening import all_buckets, mapping, named_buckets, objects, world

@@ -12,7 +12,7 @@ import structlog
 
 from consumer.commands.answer import Answer, Exit
 from consumer.commands.call import Call, database
-from consumer.rights import may_write
+from consumer.runs.rights import may_write
 from consumer.service import serve, words
 from reconcile import inquiry
 from reconcile.config.settings import NEEDED, Settings

@@ -19,8 +19,8 @@ from consumer.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
 from consumer.kafka_range import RangeReader
 from consumer.letters import Buried, Origin
 from consumer.register import Register
-from consumer.replaying import Chosen as Everything
-from consumer.replaying import must_keep, replaying, stream_as_configured
+from consumer.runs.replaying import Chosen as Everything
+from consumer.runs.replaying import must_keep, replaying, stream_as_configured
 from reconcile.acts import Who
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import NEEDED, Settings

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
-from consumer.beginning import Leased
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.triage import Told, by_id, is_current, named, opened_world, require_choice, until
+from consumer.runs.beginning import Leased
 from reconcile import ledger, opening
 from reconcile.config.settings import Settings
 from reconcile.model import State

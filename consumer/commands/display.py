@@ -8,7 +8,7 @@ from typing import Self
 
 import structlog
 
-from consumer.sweeping import Progress
+from consumer.runs.sweeping import Progress
 from reconcile.human import duration
 
 log = structlog.get_logger("sweep")

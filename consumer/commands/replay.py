@@ -12,7 +12,7 @@ from consumer.commands.progress import Progress
 from consumer.commands.suppress import require_bucket
 from consumer.edges import is_before
 from consumer.kafka_range import Range, RangeReader
-from consumer.replaying import Chosen, Outcome, must_keep, now, replaying
+from consumer.runs.replaying import Chosen, Outcome, must_keep, now, replaying
 from reconcile import acts
 from reconcile.acts import Who
 from reconcile.config.renewal import Kafka

@@ -13,8 +13,8 @@ from consumer.commands.answer import Answer
 from consumer.commands.buckets import answered, buckets_of, each
 from consumer.commands.call import Call, database
 from consumer.commands.display import Display
-from consumer.scrubbing import Scrubbing, Wanted
-from consumer.sweeping import Progress
+from consumer.runs.scrubbing import Scrubbing, Wanted
+from consumer.runs.sweeping import Progress
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.human import size as in_words
 from reconcile.model import Misconfigured

@@ -15,8 +15,8 @@ from consumer.commands.buckets import answered, buckets_of, each
 from consumer.commands.call import Call, database
 from consumer.commands.dismissing import dismiss
 from consumer.commands.display import Display
-from consumer.sides import Scope, Wanted
-from consumer.sweeping import Sweeping
+from consumer.runs.sides import Scope, Wanted
+from consumer.runs.sweeping import Sweeping
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.model import Misconfigured
 from reconcile.opening import objects

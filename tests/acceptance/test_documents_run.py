@@ -56,7 +56,7 @@ def servers(stack_place, kafka):
 @pytest.fixture
 def here(tmp_path, servers, database, connection, monkeypatch):
     """Sit where whatever the examples name is there; no sweep waits long for a group that nobody is in."""
-    monkeypatch.setattr("consumer.metering.passed", partial(passed, patience_s=0.3))
+    monkeypatch.setattr("consumer.runs.metering.passed", partial(passed, patience_s=0.3))
     around, minio, kafka = servers
     with premises.premises(tmp_path, around, database, connection, minio, kafka) as made:
         yield made

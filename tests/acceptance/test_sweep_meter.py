@@ -85,7 +85,7 @@ def test_what_the_stream_should_have_told_is_counted_as_lost(site):
 def test_a_group_that_does_not_read_leaves_it_unmeasured_and_is_not_waited_for(site, monkeypatch):
     """Nobody consumes: the sweep ends all the same, and says why nothing could be measured."""
     if not os.environ.get("RECONCILER_TEST_LONG"):
-        monkeypatch.setattr("consumer.metering.passed", partial(passed, patience_s=3.0))
+        monkeypatch.setattr("consumer.runs.metering.passed", partial(passed, patience_s=3.0))
     site.row("gone", created_at=OLD)
     site.put("gone")
     meters(site)

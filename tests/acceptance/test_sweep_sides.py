@@ -16,7 +16,7 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from consumer.duties.losswatch import wanted
-from consumer.sweeping import Sweeping
+from consumer.runs.sweeping import Sweeping
 from reconcile.database import migrate
 from reconcile.ledger import prune
 from tests.acceptance.test_commands import add_row

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.sides import Scope, facts_of, opened
+from consumer.runs.sides import Scope, facts_of, opened
 from reconcile.model import Action, Hint, ObjectRef
 from reconcile.reconciler import reconcile
 from reconcile.sweeps.looker import Looker

@@ -23,7 +23,7 @@ import minio as minio_py
 import psycopg
 
 from consumer.cli import main as storage_reconciler
-from consumer.sweeping import Sweeping
+from consumer.runs.sweeping import Sweeping
 from deploy.local.control import Native
 from deploy.local.minio import Minio
 from reconcile.sweeps import keeping

@@ -4,7 +4,7 @@ from collections import Counter
 
 from consumer.commands.display import Display
 from consumer.commands.replay import how_far
-from consumer.sweeping import Progress
+from consumer.runs.sweeping import Progress
 
 
 def test_it_tells_both_sides_the_rate_what_differs_and_the_time_left():

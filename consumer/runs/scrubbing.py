@@ -11,9 +11,9 @@ from time import monotonic
 
 import structlog
 
-from consumer.beginning import Leased
-from consumer.rights import rights
-from consumer.sweeping import LOOK_S
+from consumer.runs.beginning import Leased
+from consumer.runs.rights import rights
+from consumer.runs.sweeping import LOOK_S
 from reconcile import opening
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings

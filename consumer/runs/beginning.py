@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 import structlog
 
-from consumer.sides import Wanted, facts_of
+from consumer.runs.sides import Wanted, facts_of
 from reconcile.database import Connection, Database
 from reconcile.model import Misconfigured
 from reconcile.store.objects import Objects

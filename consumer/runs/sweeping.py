@@ -14,10 +14,10 @@ from time import sleep
 
 import structlog
 
-from consumer.beginning import Beginning, Leased, as_begun
-from consumer.metering import metered
-from consumer.rights import STANDBY, rights
-from consumer.sides import Sides, Wanted, facts_of, opened
+from consumer.runs.beginning import Beginning, Leased, as_begun
+from consumer.runs.metering import metered
+from consumer.runs.rights import STANDBY, rights
+from consumer.runs.sides import Sides, Wanted, facts_of, opened
 from reconcile import ignoring, opening
 from reconcile.config.filters import watched
 from reconcile.config.settings import Settings

@@ -15,7 +15,7 @@ from typing import Protocol
 from consumer.events import Dialect, Record
 from consumer.loop import Reading, Stream
 from consumer.notification import Event
-from consumer.seen import Seen
+from consumer.runs.seen import Seen
 from reconcile.model import Hint
 from reconcile.reconciler import World
 from reconcile.verdict import settled

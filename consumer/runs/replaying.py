@@ -12,9 +12,9 @@ from functools import partial
 
 from consumer.events import Dialect
 from consumer.loop import Stream
-from consumer.replay import Records, Replay, only, within
-from consumer.rights import may_read
-from consumer.seen import Seen
+from consumer.runs.replay import Records, Replay, only, within
+from consumer.runs.rights import may_read
+from consumer.runs.seen import Seen
 from consumer.service import Service, stream_of
 from reconcile.config.settings import Settings
 from reconcile.database import Database

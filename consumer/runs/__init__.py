@@ -1,0 +1,1 @@
+"""What is run once and ends with a report: a sweep, a scrub, a replay."""
