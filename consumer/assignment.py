@@ -22,8 +22,8 @@ class Place(Protocol):
 class Assignment:
     """The partitions of one member of a group, through all its rebalances.
 
-    `return_to` is the offset that is committed or else was read first: there an owned partition is read again after
-    an outage. `owed` was worked off, but its commit met a rebalance.
+    `return_to` is the offset that is committed, or else was read first, or was read below it since: there an owned
+    partition is read again after an outage. `owed` was worked off, but its commit met a rebalance.
     """
 
     def __init__(self) -> None:
@@ -61,9 +61,17 @@ class Assignment:
         """
         moved = self._moved
         kept = [record for record in records if not moved or (record.topic, record.partition) not in moved]
+        return_to = self.return_to
         for record in kept:
-            self.return_to.setdefault((record.topic, record.partition), record.offset)
+            place, offset = (record.topic, record.partition), record.offset
+            if return_to.setdefault(place, offset) > offset:
+                self._begin_anew(place, offset)
         return kept
+
+    def _begin_anew(self, place: Partition, offset: int) -> None:
+        """Go by offsets that went backwards: the topic was recreated, and the old ones mean other records."""
+        self.return_to[place] = offset
+        self._owed.pop(place, None)
 
     def is_torn(self) -> bool:
         """Tell whether a partition was revoked and came back within one call, so that its place is unknown."""

@@ -59,7 +59,13 @@ class _Offsets:
     def may_commit(self) -> int:
         while self.oldest and not self.held[self.oldest[0]]:
             del self.held[heappop(self.oldest)]
-        return self.oldest[0] if self.oldest else self.next_offset
+        return min(self.oldest[0], self.next_offset) if self.oldest else self.next_offset
+
+    def read_to(self, next_offset: int) -> None:
+        """Note how far it is read; where offsets begin anew, as of a topic that was recreated, so does what is told."""
+        self.next_offset = next_offset
+        if next_offset < self.told:
+            self.told = -1
 
 
 class Hold:
@@ -92,7 +98,7 @@ class Hold:
     def read(self, next_offsets: Mapping[Partition, int], hints: Iterable[Hint], now: float) -> None:
         """Note how far each partition is read, and which keys were just removed."""
         for partition, next_offset in next_offsets.items():
-            self._partitions.setdefault(partition, _Offsets()).next_offset = next_offset
+            self._partitions.setdefault(partition, _Offsets()).read_to(next_offset)
         self._note_removals([hint.ref for hint in hints if hint.action is Action.REMOVED], now)
 
     def due_tries(self, now: float) -> tuple[list[Hint], list[Sheet]]:

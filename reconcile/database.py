@@ -188,7 +188,7 @@ class Database:
             try:
                 yield connection
             except BUSY as error:
-                raise Busy(first_line(error)) from error
+                raise (Crowded if is_of_all(error) else Busy)(first_line(error)) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -201,6 +201,11 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def is_of_all(error: psycopg.Error) -> bool:
+    """Tell whether a lock was waited for that is not a row's: of those PostgreSQL names the row as the context."""
+    return isinstance(error, errors.LockNotAvailable) and error.diag.context is None
 
 
 def options_of(url: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -19,20 +20,18 @@ from reconcile.batch import Unsettled
 from reconcile.database import Busy, Crowded, Refused
 from reconcile.life import AFTER_OPENING, backoff, step
 from reconcile.model import (
-    Absent,
     Action,
     Brake,
     Hint,
-    Kind,
     Known,
     NotAsked,
     ObjectRef,
     ObjectSide,
     Policy,
-    Present,
     State,
     Unknown,
 )
+from reconcile.outcome import count, tell
 from reconcile.restraint import (
     UNREADABLE_AT,
     Restraint,
@@ -40,7 +39,6 @@ from reconcile.restraint import (
     Trip,
     begins,
     counted,
-    holder,
     ignore,
     restrain,
     restrainable,
@@ -48,12 +46,11 @@ from reconcile.restraint import (
 )
 from reconcile.steps import Change, Purge, Step, Tally
 from reconcile.steps import Look as NextLook
-from reconcile.testimony import testimony
 
 log = structlog.get_logger("reconciler")
 NOW = timedelta(0)
 SOON = timedelta(seconds=1)
-FOUND = frozenset({"opened", "flagged", "flagged after release", "refused"})
+FRESH_S = 5.0
 Decide = Callable[[ObjectRef, Known, ObjectSide, datetime, Policy], Step]
 Hear = Callable[[Sequence[Step]], object]
 
@@ -66,7 +63,8 @@ def deaf(_: Sequence[Step]) -> None:
 class Look:
     """A batch that has been looked at: what the database knew before the HEADs, and what those answered.
 
-    `decide` says what follows, `hear` is told what was committed.
+    `decide` says what follows, `hear` is told what was committed. `fresh_until` is when, by the World's clock, its
+    answers are too old to be believed: whoever was kept waiting, or stopped, must ask again.
     """
 
     refs: Sequence[ObjectRef]
@@ -75,6 +73,7 @@ class Look:
     objects: Mapping[ObjectRef, ObjectSide]
     decide: Decide = step
     hear: Hear = deaf
+    fresh_until: float = inf
 
     def only(self, refs: Sequence[ObjectRef]) -> Look:
         """Return the same look at fewer references."""
@@ -109,6 +108,15 @@ class World(Protocol):
     policy: Policy
     brake: Brake
     unanswered: Counter[str]
+
+    @property
+    def look_deadline_s(self) -> float:
+        """How long the HEADs of a batch may take."""
+        ...
+
+    def clock(self) -> float:
+        """Return monotonic seconds, by which it is told how old an answer is."""
+        ...
 
     def glance(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, Known]:
         """Read rows, findings and asks of all references in one round trip, without a lock."""
@@ -154,10 +162,11 @@ def reconcile(world: World, hints: Sequence[Hint], decide: Decide = step, hear: 
     by_ref = {hint.ref: hint for hint in sorted(hints, key=_telling)}
     refs = sorted(by_ref)
     known = world.glance(refs)
+    fresh_until = world.clock() + world.look_deadline_s + FRESH_S
     objects = world.heads(list(dict.fromkeys(hint.ref for hint in hints)))
     asked = [ref for ref in refs if not isinstance(objects[ref], NotAsked)]
     tally = postpone(world, [by_ref[ref] for ref in refs if isinstance(objects[ref], NotAsked)])
-    tally += apply(world, Look(asked, by_ref, known, objects, decide, hear))
+    tally += apply(world, Look(asked, by_ref, known, objects, decide, hear, fresh_until))
     note_unreadable(world, objects)
     return tally
 
@@ -176,7 +185,7 @@ def postpone(world: World, hints: Sequence[Hint]) -> Tally:
 def apply(world: World, look: Look) -> Tally:
     """Commit a batch; one that a bad row aborts is halved until that row stands alone.
 
-    Where others keep the brake's lock each half would wait as long, so all of it is looked at again soon.
+    Where others keep the brake's lock or a table's each half would wait as long, so all of it is looked at again soon.
     """
     if not look.refs:
         return Tally()
@@ -203,10 +212,12 @@ def apply_alone(world: World, look: Look, error: Busy | Refused) -> Tally:
 def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
     """Read again, decide, restrain, write: the one transaction of a batch."""
     with world.transaction(look.refs) as txn:
-        steps = [look.decide(ref, txn.seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]
+        seen = {ref: told_anew(txn.seen[ref], look.hints[ref], look.objects[ref]) for ref in look.refs}
+        steps = [look.decide(ref, seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]
         if refusal is not None:
             steps = [refused(one, refusal, look.known[one.ref].attempt, world.policy) for one in steps]
-        moved = {one.ref for one in steps if overtaken(one, look.known[one.ref], txn.seen[one.ref])}
+        stale = world.clock() > look.fresh_until
+        moved = {one.ref for one in steps if stale or overtaken(one, look.known[one.ref], txn.seen[one.ref])}
         steps = [one for one in steps if one.ref not in moved]
         trips: list[Trip] = []
         if any(restrainable(change) for one in steps for change in one.changes):
@@ -218,6 +229,11 @@ def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
     tell(written, trips, look.hints)
     look.hear(written)
     return count(written, look, len(busy))
+
+
+def told_anew(seen: Known, hint: Hint, side: ObjectSide) -> Known:
+    """Have what was told anew, and not answered, asked again soon, however often it was looked at before."""
+    return seen._replace(attempt=0) if isinstance(side, Unknown) and hint.named_by != "look" else seen
 
 
 def overtaken(one: Step, before: Known, after: Known) -> bool:
@@ -252,47 +268,3 @@ def note_unreadable(world: World, objects: Mapping[ObjectRef, ObjectSide]) -> No
     world.readable(
         {bucket: reasons[bucket] for bucket in silent if world.unanswered[bucket] >= UNREADABLE_AT}, answered
     )
-
-
-def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:
-    """Add up what a batch came to."""
-    acts = Counter(change.act for one in steps for change in one.changes)
-    held = Counter(map(holder, steps))
-    answers = Counter(answer_of(look.objects[ref]) for ref in look.refs)
-    del answers[""]
-    tally = Tally(looks=len(look.refs), busy=busy, unknown=answers["unknown"], acts=acts, answers=answers)
-    return replace(tally, braked=held["braked"], suppressed=held["suppressed"])
-
-
-def answer_of(side: ObjectSide) -> str:
-    """Return in one word what an answer proved; none where nothing was asked."""
-    match side:
-        case Present():
-            return "present"
-        case Absent():
-            return "absent"
-        case Unknown():
-            return "unknown"
-        case NotAsked():
-            return ""
-
-
-def tell(steps: Sequence[Step], trips: Sequence[Trip], hints: Mapping[ObjectRef, Hint]) -> None:
-    """Log what was committed: files that are gone, and brakes that tripped."""
-    for trip in trips:
-        log.error("brake.tripped", kind=trip.kind, bucket=trip.bucket or "(all)", why=trip.why)
-    for one in steps:
-        for change in one.changes:
-            flagged = change.before is not None and change.before.previous_status is not None  # a purge was refused
-            if change.kind is Kind.MISSING and change.act in FOUND and not flagged:
-                facts = testimony(hints.get(one.ref), one.side)
-                log.warning(
-                    "FILE_NOT_FOUND_IN_STORAGE",
-                    file_id=change.row.file_id if change.row else None,
-                    version_id=change.row_id,
-                    bucket=one.ref.bucket,
-                    object_key=one.ref.key,
-                    principal=facts.get("principal"),
-                    source_address=facts.get("source_address"),
-                    act=change.act,
-                )

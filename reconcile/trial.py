@@ -60,6 +60,15 @@ class Trial:
         )
         self.brake = UNBRAKED
 
+    @property
+    def look_deadline_s(self) -> float:
+        """How long the live World's HEADs may take."""
+        return self.live.look_deadline_s
+
+    def clock(self) -> float:
+        """Return the live World's monotonic seconds."""
+        return self.live.clock()
+
     def read(self, connection: Connection, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read rows and, if our schema is there, findings."""
         if self.has_kept:

@@ -6,10 +6,11 @@ For one thread: it owns a connection. Knows nothing of Kafka, and decides nothin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from time import monotonic
 
 import structlog
 
@@ -56,6 +57,7 @@ class LiveWorld:
     why: str = ""
     unreadable: set[str] = field(default_factory=set)
     unanswered: Counter[str] = field(default_factory=Counter)
+    clock: Callable[[], float] = monotonic
 
     def __post_init__(self) -> None:
         self._glance = Glance(self.mapping)

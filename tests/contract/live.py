@@ -201,6 +201,18 @@ class LiveStage:
             yield
             application.rollback()
 
+    @contextmanager
+    def locking_table(self, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
+        with psycopg.connect(self.url) as application:
+            application.execute(f"LOCK TABLE version IN {mode} MODE".encode())
+            yield
+            application.rollback()
+
+    def stand_still(self, world: Any, seconds: float) -> None:
+        clock = world.clock
+        world.clock = lambda: clock() + seconds
+        self.age(timedelta(seconds=seconds))
+
     def refuse(self, *row_ids: str) -> None:
         self.sql("TRUNCATE refused")
         for row_id in row_ids:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
-from reconcile.model import Brake, Hint, Kind, NotAsked, ObjectRef, ObjectSide, Policy, State
+from reconcile.model import Brake, Hint, Kind, NotAsked, ObjectRef, ObjectSide, Policy, State, Unknown
 from reconcile.reconciler import World, reconcile
 from tests.simulation.memory import MemoryWorld
 from tests.simulation.people import end_rules
@@ -86,6 +86,12 @@ class Stage(Protocol):
 
     def holding(self, row_id: str) -> AbstractContextManager[None]:
         """Hold a row in an open transaction of the application."""
+
+    def locking_table(self, mode: str = "ACCESS EXCLUSIVE") -> AbstractContextManager[None]:
+        """Lock the application's table, as a migration does."""
+
+    def stand_still(self, world: Any, seconds: float) -> None:
+        """Let time pass for a process, as if it had been stopped."""
 
     def refuse(self, *row_ids: str) -> None:
         """Have the application's table refuse a new status of these rows, and of no others."""
@@ -194,6 +200,15 @@ class MemoryStage:
         yield
         self.servers.locked.remove(row_id)
 
+    @contextmanager
+    def locking_table(self, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:  # noqa: ARG002 - others are live alone
+        self.servers.table_locked = True
+        yield
+        self.servers.table_locked = False
+
+    def stand_still(self, world: Any, seconds: float) -> None:  # noqa: ARG002 - there is one clock
+        self.age(timedelta(seconds=seconds))
+
     def refuse(self, *row_ids: str) -> None:
         self.servers.refusing = set(row_ids)
 
@@ -277,6 +292,20 @@ class Meanwhile:
             self.in_transaction()
             yield txn
             self.before_commit()
+
+
+@dataclass
+class Unanswering:
+    """A World whose HEADs are all too late."""
+
+    world: World
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world, name)
+
+    def heads(self, refs: Sequence[ObjectRef]) -> Mapping[ObjectRef, ObjectSide]:
+        """Learn nothing."""
+        return dict.fromkeys(refs, Unknown("timed out"))
 
 
 @dataclass

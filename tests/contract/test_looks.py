@@ -7,7 +7,19 @@ import pytest
 from reconcile.model import Action, Hint, Known, NotAsked, ObjectRef, State
 from reconcile.reconciler import Look, reconcile
 from reconcile.steps import Step
-from tests.contract.stages import GRACE, HOUR, MINUTE, Meanwhile, NarrowPool, flag, hints, look, look_again, states
+from tests.contract.stages import (
+    GRACE,
+    HOUR,
+    MINUTE,
+    Meanwhile,
+    NarrowPool,
+    Unanswering,
+    flag,
+    hints,
+    look,
+    look_again,
+    states,
+)
 
 
 # ----- looks -----
@@ -222,6 +234,22 @@ def test_an_unreadable_bucket_keeps_no_other_from_being_looked_at(stage):
     ref = ObjectRef(stage.bucket, "k")
     world.ask(hints(ref), timedelta(0), "asked")
     assert [hint.ref for hint in world.due(100)] == [ref]
+
+
+@pytest.mark.invariant(5)
+def test_an_event_that_met_no_answer_is_followed_soon_however_old_the_finding(stage):
+    """The object of a version flagged long ago returns, and MinIO is late once: the status is back within a minute."""
+    world = stage.world()
+    [ref] = flag(stage, world, "k")
+    for _ in range(12):
+        stage.age(HOUR * 24)
+        look_again(world)
+    assert stage.looks()[ref].attempt == 13
+    stage.put("k")
+    look(Unanswering(world), ref)
+    stage.age(MINUTE)
+    look_again(world)
+    assert (stage.status("row of k"), stage.findings()) == ("active", [])
 
 
 def test_what_there_was_no_room_for_is_looked_at_at_once(stage):

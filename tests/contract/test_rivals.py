@@ -1,10 +1,13 @@
 """Somebody else is at the same rows: the application, or another process of ours."""
 
+from contextlib import ExitStack
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 
 from reconcile.model import Kind, ObjectRef, State
+from reconcile.trial import UNBRAKED
 from tests.contract.stages import (
     FLAGGING,
     GRACE,
@@ -193,3 +196,54 @@ def test_a_held_row_hinders_nothing_that_does_not_write_it(stage):
         assert dict(look(observing, ref).acts) == {"opened": 1}
         stage.put("k")
         assert dict(look(world, ref).acts) == {"resolved": 1}
+
+
+@pytest.mark.invariant(3)
+@pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "EXCLUSIVE", "SHARE"])
+def test_a_table_that_is_locked_after_the_heads_is_waited_for_once(live, mode):
+    """A migration, or an index that is built: no smaller batch would fare better, so all of it is looked at soon."""
+    world = live.world(brake=UNBRAKED)
+    refs = suspect(live, world, *map(str, range(400)))
+    began = []
+    with ExitStack() as migration:
+
+        def locked():
+            migration.enter_context(live.locking_table(mode))
+            began.append(monotonic())
+
+        tally = look(Meanwhile(world, after_heads=locked), *refs)
+        assert monotonic() - began[0] < 2
+    assert (tally.busy, dict(tally.acts)) == (400, {})
+    assert all(one.in_s <= 1 for one in live.looks().values())
+    assert dict(look(world, *refs).acts) == {"flagged": 400}
+
+
+@pytest.mark.invariant(1)
+def test_what_came_back_while_the_table_was_locked_is_not_flagged(stage):
+    """What was seen absent before the lock is looked at anew after it."""
+    world = stage.world()
+    refs = suspect(stage, world, "a", "b")
+    with ExitStack() as migration:
+        locked = Meanwhile(world, after_heads=lambda: migration.enter_context(stage.locking_table()))
+        assert look(locked, *refs).busy == 2
+        stage.put("a")
+    stage.age(timedelta(seconds=1))
+    look_again(world)
+    assert [stage.status(f"row of {key}") for key in "ab"] == ["active", "corrupted"]
+
+
+@pytest.mark.invariant(1)
+def test_what_came_back_while_the_process_stood_still_is_not_flagged(stage):
+    """An answer of MinIO's that is older than some seconds proves nothing any more."""
+    world = stage.world()
+    refs = suspect(stage, world, "a", "b")
+
+    def stopped():
+        stage.stand_still(world, 7)
+        stage.put("a")
+
+    tally = look(Meanwhile(world, after_heads=stopped), *refs)
+    assert (tally.busy, dict(tally.acts)) == (2, {})
+    stage.age(timedelta(seconds=1))
+    look_again(world)
+    assert [stage.status(f"row of {key}") for key in "ab"] == ["active", "corrupted"]

@@ -23,6 +23,7 @@ RARE = {"life: approved, other", "life: ignored, foreign"}  # once in some ten t
 INVARIANTS = {
     "invariant 1: flagged on a proven absence",
     "invariant 1: nothing was proven",
+    "invariant 1: the absence was fresh",
     "invariant 1: purged on a proven absence",
     "invariant 2: a drift was passed",
     "invariant 2: poison was passed",

@@ -48,10 +48,17 @@ class MemoryWorld:
     brake: Brake = field(default_factory=Brake)
     actor: str = "memory"
     unanswered: Counter[str] = field(default_factory=Counter)
+    look_deadline_s: float = 1.0
+
+    def clock(self) -> float:
+        """Return seconds; a process whose clocks go apart has another."""
+        return self.servers.now.timestamp()
 
     def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read rows, findings and asks."""
         tables = self.servers.answer()
+        if self.servers.table_locked:
+            raise Unavailable("postgresql", "the application has locked its table")
         return {ref: tables.known(ref) for ref in refs}
 
     def unsettled(self, batches: Iterable[Sequence[Hint]], doubtful: Container[ObjectRef]) -> Iterator[Unsettled]:
@@ -114,7 +121,12 @@ class MemoryTxn:
 
     def __enter__(self) -> Self:
         self.now = self.world.servers.now
-        self.seen = self.world.glance(self.refs)
+        try:
+            self.seen = self.world.glance(self.refs)
+        except Unavailable as error:
+            if self.world.servers.down:
+                raise
+            raise Crowded(error.detail) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:

@@ -197,6 +197,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "1: a time-out is an absence": patched(life, "judge_row", unknown_is_absent),
     "1: an orphan on a time-out": patched(life, "judge_object", unknown_is_an_orphan),
     "1: purged on a time-out": patched(Deed, "_changed", purged_on_a_time_out),
+    "1: an old answer is believed": patched(reconciler, "FRESH_S", lambda _: 1e9),
     "2: held events are passed": patched(hold._Offsets, "may_commit", lambda _: lambda self: self.next_offset),  # noqa: SLF001
     "2: a held sheet is passed": patched(hold.Hold, "_hold_whole", sheet_is_passed),
     "2: a held sheet is never let go": patched(hold.Hold, "_release", sheet_is_kept),

@@ -152,6 +152,7 @@ class Play:
             looks=self.watch.looks,
             asked=self.watch.asked,
             wrote=self.watch.wrote,
+            seconds=lambda: self.seconds,
         )
 
     def consumer(self, number: int) -> Consumer:

@@ -22,6 +22,7 @@ from tests.simulation.servers import Line, Servers
 from tests.simulation.violated import Violated
 
 ANSWERED = (Present, Absent)
+FRESH_S = 6.0  # a second for the HEADs, and five
 
 
 class Moment(NamedTuple):
@@ -72,6 +73,12 @@ class Proofs:
         """Ask for a HEAD of this look that said such a thing."""
         if proof is None or not isinstance(proof.side, sides):
             raise Violated(f"invariant 1: it rests on {proof}: {what}")
+
+    def fresh(self, what: object, proof: Proof | None, at: float) -> None:
+        """Ask for a HEAD that was not long ago when the transaction had read."""
+        if proof is not None and at - proof.elapsed > FRESH_S:
+            raise Violated(f"invariant 1: it rests on what was so {at - proof.elapsed} s before: {what}")
+        self.counts["invariant 1: the absence was fresh"] += 1
 
     def aged(self, what: object, ref: ObjectRef, row_id: str, grace: timedelta) -> None:
         """Ask for a suspicion that is older than its grace."""

@@ -181,6 +181,7 @@ class Servers:
     locked: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)
     down: bool = False
+    table_locked: bool = False
     braking: object = None  # the transaction that has the brake's lock
 
     def answer(self) -> Tables:

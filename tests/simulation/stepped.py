@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
+from typing import Self
 
 from reconcile.model import (
     FINAL,
@@ -53,6 +54,11 @@ class SteppedWorld(MemoryWorld):
     asked: Callable[["SteppedWorld", ObjectRef, ObjectSide], None] = lambda _, __, ___: None
     wrote: Callable[["SteppedWorld", "SteppedTxn"], None] = lambda _, __: None
     number: int = field(default_factory=count().__next__)
+    seconds: Callable[[], float] = lambda: 0.0
+
+    def clock(self) -> float:
+        """Return seconds, whatever the database's clock does."""
+        return self.seconds()
 
     def glance(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Known]:
         """Read, and let others act before and after."""
@@ -101,11 +107,18 @@ class SteppedWorld(MemoryWorld):
 class SteppedTxn(MemoryTxn):
     """A transaction: others act after all that it reads and after its commit; what it writes is seen at once or never.
 
-    `by_hand` is what persons had set when it read that.
+    `by_hand` is what persons had set when it read that, `began` when it had read rows and findings.
     """
 
     world: SteppedWorld
     by_hand: dict[int, Restraint] | None = None
+    began: float = 0.0
+
+    def __enter__(self) -> Self:
+        """Read, and note when that was."""
+        super().__enter__()
+        self.began = self.world.clock()
+        return self
 
     def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
         """Read under the brake's lock, and let others act."""
@@ -163,6 +176,7 @@ class MemoryTrial:
         self.policy = replace(self.live.policy, flagging=False, **graces)
         self.brake = self.live.brake
         self.glance, self.unsettled, self.heads = self.live.glance, self.live.unsettled, self.live.heads
+        self.clock, self.look_deadline_s = self.live.clock, self.live.look_deadline_s
 
     def ask(self, hints: Sequence[Hint], after: timedelta, reason: str) -> None:  # noqa: ARG002 - the World's shape
         """Keep what there was no room for."""

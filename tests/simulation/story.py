@@ -14,6 +14,7 @@ from tests.simulation.writer import KEYS, Writer
 
 PATTERNS: dict[str | None, tuple[str, ...]] = {None: KEYS, "/a": ("a",), "/b/**": ("b/c",), "c": ("b/c",)}
 RESTRAINED = 0.15  # of the stories
+MIGRATED = 0.1
 SPANS = (20.0, 60.0, 900.0, 20_000.0)
 
 
@@ -50,7 +51,7 @@ def story_of(seed: int, length: int = 10) -> Story:
     work = [list(writer.work()) for _ in range(random.randint(length // 2, length))]
     told = merged(random, [*files, *others, *work])
     actions = tuple(Action(random.choice((0, 0, 1, 2, 3, 5, 8)), verb, tuple(args)) for verb, *args in told)
-    return Story(seed, writer.setting, restrained(seed, actions))
+    return Story(seed, writer.setting, migrated(seed, restrained(seed, actions)))
 
 
 def restrained(seed: int, actions: tuple[Action, ...]) -> tuple[Action, ...]:
@@ -65,6 +66,20 @@ def restrained(seed: int, actions: tuple[Action, ...]) -> tuple[Action, ...]:
             told.insert(random.randrange(len(told)), Action(0, "restrain", given))
         if random.random() < 0.5:
             told.insert(random.randrange(len(told)), Action(random.choice((0, 3)), "lift"))
+    return tuple(told)
+
+
+def migrated(seed: int, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Have the application lock its table for a while in some stories, and a process stand still at its work."""
+    random = Random(f"migrations of {seed}")  # noqa: S311 - no secret
+    told = list(actions)
+    if random.random() < MIGRATED:
+        first, last = sorted(random.sample(range(len(told) + 1), 2))
+        told.insert(last, Action(random.choice((0, 2)), "fault", ("table", "", False)))
+        told.insert(first, Action(random.choice((0, 1, 3)), "fault", ("table", "", True)))
+        told.insert(
+            random.randrange(len(told)), Action(random.choice((0, 1, 2, 3)), "wait", (random.choice((5.0, 31.0)),))
+        )
     return tuple(told)
 
 

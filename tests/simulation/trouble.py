@@ -25,6 +25,8 @@ class Trouble:
                 self.servers.storage.down = on
             case "postgresql":
                 self.servers.down = on
+            case "table":
+                self.servers.table_locked = on
             case "kafka":
                 self.broker.down = on
             case "room":
@@ -50,7 +52,7 @@ class Trouble:
         """Let all be well."""
         self.servers.locked.clear()
         self.servers.refusing.clear()
-        for name in ("minio", "postgresql", "kafka", "room", "forbidden"):
+        for name in ("minio", "postgresql", "table", "kafka", "room", "forbidden"):
             self.fault(name, "", on=False)
         self.faults.of_keys.clear()
         self.faults.outdated.clear()

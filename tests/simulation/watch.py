@@ -82,7 +82,7 @@ class Watch:
             return
         written = [row for row_id, row in after.rows.items() if before.rows[row_id].status != row.status]
         for row in written:
-            self._wrote_row(world, before, row)
+            self._wrote_row(world, txn, before, row)
         for number, kept in after.findings.items():
             if before.findings.get(number) != kept:
                 self._wrote_finding(world, txn, number)
@@ -93,7 +93,7 @@ class Watch:
                 raise Violated(f"a finding without a look: {one}")
         self.restraining.braked(world, txn)
 
-    def _wrote_row(self, world: SteppedWorld, tables: Tables, after: Stored) -> None:
+    def _wrote_row(self, world: SteppedWorld, txn: SteppedTxn, tables: Tables, after: Stored) -> None:
         row_id, before = after.row_id, tables.rows[after.row_id]
         old, new = before.status, after.status
         if row_id in self.servers.locked | self.servers.refusing:
@@ -102,6 +102,7 @@ class Watch:
             if not world.policy.flagging:
                 raise Violated(f"invariant 9: {row_id} was flagged while only observing")
             self._flagged(world, before)
+            self.proofs.fresh(before, self.proofs.of(world.number, before.ref()), txn.began)
             if any((one.ref, one.row_id) == (before.ref(), row_id) for one in tables.flagging()):
                 raise Violated(f"invariant 5: {before} was flagged again, and the application had taken our flag off")
             self.before_flag[row_id] = old

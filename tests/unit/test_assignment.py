@@ -84,6 +84,19 @@ def test_what_met_a_rebalance_stays_owed_unless_the_partition_is_lost():
     assert assignment.owing({Named("elsewhere", 0): 3}) == {}
 
 
+@pytest.mark.invariant(2)
+def test_one_returns_to_where_offsets_began_anew():
+    """A topic that was recreated is read from its beginning: what was committed of the old one is no place in it."""
+    assignment = owning(ZERO, ONE)
+    assignment.kept([record(ZERO, 1000), record(ONE, 7)])
+    assignment.owing({ZERO: 1001, ONE: 8})
+    assignment.committed()
+    assignment.owing({ZERO: 1002, ONE: 9})
+    assignment.kept([record(ZERO, 0), record(ZERO, 1), record(ONE, 9)])
+    assert assignment.return_to == {ZERO: 0, ONE: 8}
+    assert assignment.owing({}) == {ONE: 9}
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["assign", "revoke", "read", "commit", "refused"]),

@@ -483,3 +483,16 @@ def test_of_a_held_sheet_what_was_revoked_is_dropped():
     hold.read({PARTITIONS[0]: 6}, [], 0.0)
     assert not hold.keep_unseen(sheet_of(hint("c", 9, partition=PARTITIONS[1], said=SAID)), 0.0)
     assert len(hold) == 1
+
+
+@pytest.mark.invariant(2)
+def test_offsets_that_begin_anew_are_told_anew():
+    """Of a topic that was recreated less is read than was told of the old one, and that is committed all the same."""
+    hold = Hold()
+    read(hold, hint(offset=1000))
+    hold.read({PARTITIONS[0]: 2000}, (), 3.0)
+    assert hold.offsets() == {PARTITIONS[0]: 1000}
+    hold.read({PARTITIONS[0]: 10}, (), 3.0)
+    assert hold.offsets() == {PARTITIONS[0]: 10}
+    hold.read({PARTITIONS[0]: 11}, (), 3.0)
+    assert hold.offsets() == {PARTITIONS[0]: 11}
