@@ -9,7 +9,17 @@ import argparse
 from collections.abc import Sequence
 
 from consumer.parsers import doctor, findings, orphans, repair, roles, scrub, stream, suppress, sweep, watching
-from consumer.parsing import Subparsers, changes, command, common_options, count, exit_code, family, moment, seconds
+from consumer.parsers.shared import (
+    Subparsers,
+    changes,
+    command,
+    common_options,
+    count,
+    exit_code,
+    family,
+    moment,
+    seconds,
+)
 
 FAMILIES = (doctor, roles, sweep, scrub, stream, findings, orphans, suppress, watching, repair)
 MOST_PARTITIONS, MOST_REPLICAS = 100_000, 10_000  # of one topic, as librdkafka has it

@@ -15,7 +15,7 @@ from consumer.kafka import open_producer
 from consumer.kafka_faults import raised
 from consumer.kafka_login import Login
 from consumer.kafka_settings import Settings
-from consumer.letters import Letter
+from consumer.letters.letter import Letter
 
 BURY_SECONDS = 15.0  # longer than message.timeout.ms, so that each letter has its report
 

@@ -16,7 +16,7 @@ from consumer.kafka import Member
 from consumer.kafka_faults import missing
 from consumer.kafka_letters import Letterbox
 from consumer.kafka_settings import Settings
-from consumer.letters import beginning_of, letter_of
+from consumer.letters.letter import beginning_of, letter_of
 from reconcile.model import Unavailable
 
 BACK_OFF_SECONDS = 0.2  # the first wait of an outage; each further one is twice as long

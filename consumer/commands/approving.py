@@ -16,7 +16,7 @@ from consumer.commands.call import Call
 from consumer.commands.orphans import chosen as chosen_pages
 from consumer.commands.orphans import spared
 from consumer.commands.triage import Told, by_id, carried, is_current, named, opened_world, require_choice
-from consumer.parsing import identity
+from consumer.parsers.shared import identity
 from reconcile import inquiry, opening
 from reconcile.config.settings import NEEDED as SERVERS
 from reconcile.inquiry import Filter, Record

@@ -11,14 +11,14 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from consumer import deadletters
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
-from consumer.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
 from consumer.kafka_range import RangeReader
-from consumer.letters import Buried, Origin
-from consumer.register import Register
+from consumer.letters import deadletters
+from consumer.letters.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
+from consumer.letters.letter import Buried, Origin
+from consumer.letters.register import Register
 from consumer.runs.replaying import Chosen as Everything
 from consumer.runs.replaying import must_keep, replaying, stream_as_configured
 from reconcile.acts import Who

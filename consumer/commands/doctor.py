@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from consumer.check import Mark
 from consumer.commands.answer import Answer, Exit, Failure
 from consumer.commands.call import Call, database
-from consumer.doctor import Told, examine
-from consumer.patient import Patient
+from consumer.doctor.check import Mark
+from consumer.doctor.patient import Patient
+from consumer.doctor.table import Told, examine
 from reconcile.config.settings import NEEDED
 from reconcile.opening import objects
 from reconcile.reports.forms import Brief, Table

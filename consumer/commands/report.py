@@ -11,10 +11,10 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
-from consumer.deadletters import DECISIONS
 from consumer.duties.clock import Ahead
 from consumer.duties.losswatch import wanted
 from consumer.kafka_range import RangeReader
+from consumer.letters.deadletters import DECISIONS
 from reconcile import inquiry
 from reconcile.config import values
 from reconcile.config.settings import Settings

@@ -16,7 +16,6 @@ from time import monotonic
 import structlog
 
 from consumer.counting import Figure, Leased
-from consumer.deadletters import DECISIONS
 from consumer.duties import canary, counted, rulewatch
 from consumer.duties.canary import Arrival, Canary
 from consumer.duties.counted import Found, Groups
@@ -25,6 +24,7 @@ from consumer.duties.losswatch import wanted
 from consumer.duties.rulewatch import Watched
 from consumer.kafka_positions import Asker, Lag
 from consumer.kafka_settings import Settings as Kafka
+from consumer.letters.deadletters import DECISIONS
 from consumer.metrics import AGES, CAUSES, METERS
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file

@@ -21,7 +21,7 @@ from consumer.kafka import WantedTopic, missing_topics
 from consumer.kafka_faults import missing
 from consumer.kafka_letters import Letterbox
 from consumer.kafka_settings import Settings
-from consumer.letters import Letter
+from consumer.letters.letter import Letter
 from reconcile.database import queries, sql_file
 from reconcile.model import Unavailable
 from reconcile.world import LiveWorld

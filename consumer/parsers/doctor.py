@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command
+from consumer.parsers.shared import Subparsers, command
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:

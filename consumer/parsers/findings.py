@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, choosing, command, count, exit_code, family, identity, listed, moment
+from consumer.parsers.shared import (
+    Subparsers,
+    changes,
+    choosing,
+    command,
+    count,
+    exit_code,
+    family,
+    identity,
+    listed,
+    moment,
+)
 
 GROUPINGS = ("prefix", "owner", "principal", "cause", "group", "bucket", "kind", "state")
 

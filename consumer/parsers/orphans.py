@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from consumer import parsing
-from consumer.parsing import Subparsers, changes, command, count, duration, exit_code, family, identity, listed, size
+from consumer.parsers import shared
+from consumer.parsers.shared import (
+    Subparsers,
+    changes,
+    command,
+    count,
+    duration,
+    exit_code,
+    family,
+    identity,
+    listed,
+    size,
+)
 
 KINDS = ("orphan", "leftover")
 GROUPINGS = ("prefix", "cause", "principal", "bucket", "kind", "state")
@@ -64,7 +75,7 @@ def _delete(named: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def choosing(parser: argparse.ArgumentParser) -> None:
     """Add the filter of orphans; commands/choosing.py reads it."""
-    parsing.choosing(parser, KINDS, ("bucket", "prefix", "principal"))
+    shared.choosing(parser, KINDS, ("bucket", "prefix", "principal"))
     parser.add_argument(
         "--older-than", type=duration, metavar="DURATION", help="whose object was written longer ago (30d)"
     )

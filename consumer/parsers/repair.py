@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, count, duration, filters, identity
+from consumer.parsers.shared import Subparsers, changes, command, count, duration, filters, identity
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:

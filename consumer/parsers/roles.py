@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, family
+from consumer.parsers.shared import Subparsers, command, family
 
 NAMES = ("owner", "reader", "consumer", "purger", "deleter", "restorer")  # a test holds them to those of roles.py
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, rate, reason, seconds
+from consumer.parsers.shared import Subparsers, command, count, directory, duration, exit_code, rate, reason, seconds
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:

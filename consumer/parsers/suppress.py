@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from consumer.parsing import Subparsers, changes, command, family, identity, moment
+from consumer.parsers.shared import Subparsers, changes, command, family, identity, moment
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from consumer.parsing import Subparsers, command, count, directory, duration, exit_code, identity, reason, seconds
+from consumer.parsers.shared import (
+    Subparsers,
+    command,
+    count,
+    directory,
+    duration,
+    exit_code,
+    identity,
+    reason,
+    seconds,
+)
 
 RUNNING = -1  # as in beginning.py, which is not imported for --help
 

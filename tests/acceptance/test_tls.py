@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
 
-from consumer.check import Mark
+from consumer.doctor.check import Mark
 from consumer.kafka_letters import Letterbox
 from consumer.kafka_positions import Asker
 from reconcile import opening

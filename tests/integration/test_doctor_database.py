@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from consumer.check import Mark
+from consumer.doctor.check import Mark
 from consumer.duties.canary import Canary, Judged
 from deploy.local import postgres as postgreses
 from deploy.local.place import Way, place

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from consumer.check import Mark
+from consumer.doctor.check import Mark
 from consumer.duties import canary
 from consumer.roles import Acl
 from deploy.local import kafka as kafkas

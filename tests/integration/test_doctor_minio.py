@@ -20,7 +20,7 @@ from minio.minioadmin import MinioAdmin
 from minio.notificationconfig import NotificationConfig, QueueConfig
 from minio.versioningconfig import VersioningConfig
 
-from consumer.check import Mark
+from consumer.doctor.check import Mark
 from consumer.duties import rulewatch
 from consumer.duties.canary import DURABLE
 from consumer.duties.duty import do_one

@@ -5,9 +5,9 @@ import secrets
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from consumer import deadletters
 from consumer.kafka_range import RangeReader
-from consumer.register import Register
+from consumer.letters import deadletters
+from consumer.letters.register import Register
 from deploy.local import kafka as kafkas
 from reconcile.model import Unavailable
 from tests.support import consuming

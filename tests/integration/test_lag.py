@@ -7,9 +7,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from consumer import kafka_positions
 from consumer.counting import Figure, Leased
-from consumer.deadletters import DISCARDED, REPLAYED
 from consumer.duties.figures import Reader, Topics, decided, lag_figures
 from consumer.kafka_positions import Asker, Lag
+from consumer.letters.deadletters import DISCARDED, REPLAYED
 from reconcile.database import Database
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import confluent_kafka as ck
 import pytest
 
-from consumer.doctor_lanes import losses
+from consumer.doctor.lanes import losses
 from consumer.duties.duty import do_one
 from consumer.duties.losses import Loss, Sight
 from consumer.duties.losswatch import Heartbeat, Watch, want, wanted

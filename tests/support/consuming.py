@@ -30,7 +30,7 @@ from consumer.duties.losswatch import Heartbeat
 from consumer.events import Poison, Record
 from consumer.express import Lane
 from consumer.hold import Hold
-from consumer.letters import Letter, letter_of
+from consumer.letters.letter import Letter, letter_of
 from consumer.loop import Consumer
 from consumer.service import Service, stream_of
 from consumer.topic import Topic

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from consumer.check import Check
-from consumer.doctor import CHECKS, examine
-from consumer.patient import Patient
+from consumer.doctor.check import Check
+from consumer.doctor.patient import Patient
+from consumer.doctor.table import CHECKS, examine
 from reconcile.config.settings import Settings, load
 from reconcile.database import Database
 from reconcile.opening import objects

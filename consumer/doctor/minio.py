@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from consumer.check import Check, bad, ok, unseen, warn
+from consumer.doctor.check import Check, bad, ok, unseen, warn
+from consumer.doctor.patient import KEYS, Patient
 from consumer.duties import clock, rulewatch
 from consumer.duties.passed import figures_of_store
-from consumer.patient import KEYS, Patient
 from reconcile import inquiry
 from reconcile.config.filters import OURS, watched
 from reconcile.model import Misconfigured, ObjectRef, Unavailable, Unknown

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumer.check import Check, bad, ok, unseen, warn
+from consumer.doctor.check import Check, bad, ok, unseen, warn
+from consumer.doctor.patient import Patient
 from consumer.duties import canary
 from consumer.duties.losswatch import wanted
-from consumer.patient import Patient
 from reconcile import inquiry
 
 WAYS = {

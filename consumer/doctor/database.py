@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.check import Check, bad, ok, unseen, warn
-from consumer.patient import Patient
+from consumer.doctor.check import Check, bad, ok, unseen, warn
+from consumer.doctor.patient import Patient
 from consumer.runs import rights as allowed
 from reconcile.database import Migration, migrations, pending
 from reconcile.tables import condition

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from consumer import edges
+from consumer.parsers import edges
 from reconcile.config import values
 from reconcile.config.values import Unfit
 

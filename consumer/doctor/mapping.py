@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.check import Check, Mark, of_fault, ok, warn
-from consumer.patient import Patient
+from consumer.doctor.check import Check, Mark, of_fault, ok, warn
+from consumer.doctor.patient import Patient
 from consumer.runs.sides import PAGED
 from reconcile.tables import catalog, condition
 from reconcile.tables.columns import Index

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from consumer.events import Record
 from consumer.kafka_range import Range, RangeReader
-from consumer.letters import Buried, Origin, buried
+from consumer.letters.letter import Buried, Origin, buried
+from consumer.letters.register import Register
 from consumer.loop import Stream
-from consumer.register import Register
 from consumer.sheet import decode_all
 from reconcile import acts, inquiry
 from reconcile.acts import Who

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from consumer.check import Check, bad, ok, unseen, warn
+from consumer.doctor.check import Check, bad, ok, unseen, warn
+from consumer.doctor.patient import Patient
 from consumer.duties.losswatch import beat_of
 from consumer.kafka_positions import positions
-from consumer.patient import Patient
 from reconcile.human import duration, size
 
 LEAST, WEEKEND, WEEK = timedelta(days=1), timedelta(days=3), timedelta(days=7)

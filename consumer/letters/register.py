@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from consumer.letters import Buried, Origin
+from consumer.letters.letter import Buried, Origin
 from consumer.runs.seen import scratch
 
 MEET = "INSERT INTO met VALUES (?, ?) ON CONFLICT DO NOTHING"
