@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from consumer.cli import build_parser, parse
 from consumer.commands.answer import Exit
+from reconcile.config.settings import NEEDED, load
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,6 +73,13 @@ def test_each_command_line_is_understood(page, capsys):
             parse(shlex.split(typed)[1:])
         except SystemExit:
             pytest.fail(f"{page.name}: {typed}: {capsys.readouterr().err}")
+
+
+@each_page
+def test_each_configuration_that_is_shown_is_whole_and_valid(page):
+    """What a block of TOML holds can be loaded as it stands; its secrets lie in files."""
+    for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        assert load(tomllib.loads(block), {}, lambda _: "secret", NEEDED).minio.secret_key == "secret", page.name
 
 
 def test_the_command_lines_are_found():
