@@ -23,7 +23,7 @@ OLDEST_S = 2.0  # for the oldest records of all partitions that lag
 SMALL: Settings = {"fetch.message.max.bytes": 16_384, "queued.min.messages": 1, "queued.max.messages.kbytes": 1_024}
 
 
-class Position(NamedTuple):
+class GroupOffset(NamedTuple):
     """How far a group is with one partition; `committed` is None before its first commit.
 
     `metadata` is what the commit carries beside the offset.
@@ -66,14 +66,14 @@ class Held(NamedTuple):
     ever: int
 
 
-def positions(topic: str, kafka: Settings) -> list[Position]:
+def group_offsets(topic: str, kafka: Settings) -> list[GroupOffset]:
     """Ask how far the group is with a topic, without joining it."""
     consumer = open_consumer(kafka)
     with closing(consumer):
-        return positions_of(consumer, topic)
+        return offsets_of(consumer, topic)
 
 
-def positions_of(consumer: Consumer, topic: str) -> list[Position]:
+def offsets_of(consumer: Consumer, topic: str) -> list[GroupOffset]:
     """Ask the same of an open consumer, which is a member of nothing."""
     with asking(topic):
         places = _places(consumer, topic)
@@ -81,7 +81,7 @@ def positions_of(consumer: Consumer, topic: str) -> list[Position]:
         return _committed(consumer, places, marks)
 
 
-def answered_positions_of(consumer: Consumer, topic: str) -> list[Position]:
+def answered_offsets_of(consumer: Consumer, topic: str) -> list[GroupOffset]:
     """Ask the same, and leave out the partitions that do not answer, unless none does."""
     with asking(topic):
         places, marks = _places(consumer, topic), dict[int, tuple[int, int]]()
@@ -107,9 +107,9 @@ def _places(consumer: Consumer, topic: str) -> list[TopicPartition]:
 
 def _committed(
     consumer: Consumer, places: list[TopicPartition], marks: Mapping[int, tuple[int, int]]
-) -> list[Position]:
+) -> list[GroupOffset]:
     return [
-        Position(one.partition, one.offset if one.offset >= 0 else None, *marks[one.partition], one.metadata or "")
+        GroupOffset(one.partition, one.offset if one.offset >= 0 else None, *marks[one.partition], one.metadata or "")
         for one in consumer.committed(places, timeout=ASK_SECONDS)
     ]
 
@@ -132,14 +132,14 @@ class Asker:
     def lags(self) -> list[Lag]:
         """Return the lag of each partition that answers."""
         self._renew()
-        found = answered_positions_of(self._consumer, self._topic)
+        found = answered_offsets_of(self._consumer, self._topic)
         behind = [(one.partition, one.next_offset) for one in found if one.lag]
         written = self._oldest(behind) if behind else {}
         return [Lag(one.partition, one.lag, written.get(one.partition)) for one in found]
 
-    def positions(self) -> list[Position]:
+    def offsets(self) -> list[GroupOffset]:
         """Return how far the group is with every partition."""
-        return self._positions(self._topic)
+        return self._offsets(self._topic)
 
     def topic_id(self) -> str:
         """Return what tells the topic from another of the same name; `''` where the broker has no such ids."""
@@ -149,14 +149,14 @@ class Asker:
 
     def held(self, topic: str) -> Held:
         """Return how many records another topic holds, and held."""
-        found = self._positions(topic)
+        found = self._offsets(topic)
         return Held(
             sum(one.high_watermark - one.low_watermark for one in found), sum(one.high_watermark for one in found)
         )
 
-    def _positions(self, topic: str) -> list[Position]:
+    def _offsets(self, topic: str) -> list[GroupOffset]:
         self._renew()
-        return positions_of(self._consumer, topic)
+        return offsets_of(self._consumer, topic)
 
     def _renew(self) -> None:
         self._login.renew(self._consumer, self._admin)

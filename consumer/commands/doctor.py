@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from consumer.commands.answer import Answer, Exit, Failure
 from consumer.commands.call import Call, database
 from consumer.doctor.check import Mark
-from consumer.doctor.patient import Patient
-from consumer.doctor.table import Told, examine
+from consumer.doctor.checked import Checked
+from consumer.doctor.table import Told, run_checks
 from reconcile.config.settings import NEEDED
 from reconcile.opening import objects
 from reconcile.reports.forms import Brief, Table
@@ -22,7 +22,7 @@ def doctor(call: Call) -> Answer:
     """Ask everything once; the exit status is 2 if anything is ✗."""
     settings = call.settings(*NEEDED)
     with database(settings) as opened, objects(settings) as store:
-        told = list(examine(Patient(settings, opened, store)))
+        told = list(run_checks(Checked(settings, opened, store)))
     rows = [(str(check.mark), name, check.found, check.fix) for name, check in told]
     table = Table("doctor", COLUMNS, rows, notes=tuple(notes(told)), brief=Brief(COLUMNS[:3], len(rows)))
     is_bad = any(check.mark is Mark.BAD for _, check in told)

@@ -13,7 +13,7 @@ from consumer.commands.latency import clock_facts, clock_of, paths_of
 from consumer.commands.streaming import canary_of, rules_of
 from consumer.duties import canary
 from consumer.duties.losswatch import LossWindow, wanted
-from consumer.kafka_positions import Position, positions
+from consumer.kafka_positions import GroupOffset, group_offsets
 from reconcile import inquiry
 from reconcile.config.settings import Settings
 from reconcile.database import Connection
@@ -70,7 +70,7 @@ class Kept:
 class Reading:
     """How far the group is with a topic, or why that is not known."""
 
-    positions: Sequence[Position] = ()
+    offsets: Sequence[GroupOffset] = ()
     trouble: str = ""
 
 
@@ -115,7 +115,7 @@ def read_topic(settings: Settings, name: str) -> Reading:
     if not settings.kafka:
         return Reading()
     try:
-        return Reading(positions(name, settings.kafka))
+        return Reading(group_offsets(name, settings.kafka))
     except (Unavailable, Misconfigured) as error:
         return Reading(trouble=str(error))
 
@@ -179,13 +179,13 @@ def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict
     if events.trouble:
         facts["topic_trouble"] = events.trouble
     else:
-        facts["lag"] = sum(place.lag for place in events.positions)
-        facts["partitions"] = len(events.positions)
-        facts["partitions_never_committed"] = sum(place.committed is None for place in events.positions)
+        facts["lag"] = sum(place.lag for place in events.offsets)
+        facts["partitions"] = len(events.offsets)
+        facts["partitions_never_committed"] = sum(place.committed is None for place in events.offsets)
     if letters.trouble:
         facts["dead_letters_trouble"] = letters.trouble
     else:
-        facts["dead_letters"] = sum(place.high_watermark - place.low_watermark for place in letters.positions)
+        facts["dead_letters"] = sum(place.high_watermark - place.low_watermark for place in letters.offsets)
     return facts
 
 

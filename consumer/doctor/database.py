@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from consumer.doctor.check import Check, bad, ok, unseen, warn
-from consumer.doctor.patient import Patient
+from consumer.doctor.checked import Checked
 from consumer.runs import rights as allowed
 from reconcile.database import Migration, migrations, pending
 from reconcile.tables import condition
@@ -16,27 +16,27 @@ ROLES = "storage-reconciler roles list"
 INIT = "storage-reconciler init --only database --apply, or have its owner run storage-reconciler init --sql"
 
 
-def reached(patient: Patient) -> Iterator[Check]:
+def reached(checked: Checked) -> Iterator[Check]:
     """Tell which server lets us in, and as whom."""
-    with patient.reading() as connection:
-        version, database, patient.role = condition.server(connection)
-    yield ok(f"PostgreSQL {version}, database {database!r}, as {patient.role!r}")
+    with checked.reading() as connection:
+        version, database, checked.role = condition.server(connection)
+    yield ok(f"PostgreSQL {version}, database {database!r}, as {checked.role!r}")
 
 
-def writes(patient: Patient) -> Iterator[Check]:
+def writes(checked: Checked) -> Iterator[Check]:
     """Tell whether anything can be kept there."""
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         refusal = allowed.cannot_write(connection)
     found, _, fix = refusal.partition("; ")
     yield bad(found, fix) if refusal else ok("it takes writes: no standby, not read-only")
 
 
-def schema(patient: Patient) -> Iterator[Check]:
+def schema(checked: Checked) -> Iterator[Check]:
     """Tell whether our schema is there and up to date; who has no stream may do without."""
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         missing = pending(connection)
     numbers = ", ".join(f"{one.number:04d}" for one in missing)
-    if is_nowhere(missing) and not patient.settings.kafka:
+    if is_nowhere(missing) and not checked.settings.kafka:
         yield warn("there is no schema reconciler: explain and sweeps work without, but nothing is kept", INIT)
     elif is_nowhere(missing):
         yield bad("there is no schema reconciler; only sweeps and explain work without", INIT)
@@ -46,9 +46,9 @@ def schema(patient: Patient) -> Iterator[Check]:
         yield ok("the schema reconciler is up to date")
 
 
-def rights(patient: Patient) -> Iterator[Check]:
+def rights(checked: Checked) -> Iterator[Check]:
     """Tell whether we may work with our own tables; who is to look alone need not."""
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         missing = pending(connection)
         closed = condition.unwritable(connection)
         is_reader = condition.is_reader(connection)
@@ -56,9 +56,9 @@ def rights(patient: Patient) -> Iterator[Check]:
         yield unseen("not checked: schema first")
         return
     if is_reader:
-        yield warn(f"{patient.role!r} reads its tables and writes none: what keeps something needs another role", ROLES)
+        yield warn(f"{checked.role!r} reads its tables and writes none: what keeps something needs another role", ROLES)
         return
-    grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO {quoted(patient.role)}"
+    grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler TO {quoted(checked.role)}"
     yield bad(f"not to be read and written: {', '.join(closed)}", grant) if closed else ok("its tables are ours to use")
 
 

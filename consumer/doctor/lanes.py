@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumer.doctor.check import Check, bad, ok, unseen, warn
-from consumer.doctor.patient import Patient
+from consumer.doctor.checked import Checked
 from consumer.duties import canary
 from consumer.duties.losswatch import wanted
 from reconcile import inquiry
@@ -23,15 +23,15 @@ CANARY_ON = '[canary] interval = "1m"'
 LATE = 5  # so many intervals without a canary mean that nobody sends one
 
 
-def lanes(patient: Patient) -> Iterator[Check]:
+def lanes(checked: Checked) -> Iterator[Check]:
     """Tell which lane is silent, and why, likely, as the process that sends the canary has it."""
-    settings = patient.settings
+    settings = checked.settings
     if not settings.canary.interval:
         yield unseen("no canary is sent, so whether the lanes work is not known", CANARY_ON)
         return
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         kept, now = canary.kept(connection), inquiry.clock(connection).timestamp()
-    for bucket in patient.buckets():
+    for bucket in checked.buckets():
         one = kept.get(bucket)
         if one and one.judged.refused:  # first: none that is refused counts as sent
             yield bad(f"{bucket}: the canary cannot be sent: {one.judged.refused}", RUNBOOK)
@@ -44,9 +44,9 @@ def lanes(patient: Patient) -> Iterator[Check]:
             yield ok(f"{bucket}: {', '.join(canary.lanes(settings))}: told of the canary")
 
 
-def losses(patient: Patient) -> Iterator[Check]:
+def losses(checked: Checked) -> Iterator[Check]:
     """Tell whether the stream may have missed something that no sweep has covered."""
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         found = wanted(connection)
     for one in found:
         yield warn(f"{one.bucket or 'every bucket'}: events may be lost ({one.reason})", _sweep(one.bucket))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from consumer.doctor.check import Check, Mark, of_fault, ok, warn
-from consumer.doctor.patient import Patient
+from consumer.doctor.checked import Checked
 from consumer.runs.sides import PAGED
 from reconcile.tables import catalog, condition
 from reconcile.tables.columns import Index
@@ -15,52 +15,52 @@ from reconcile.tables.template import is_template
 MANY_ROWS = 1_000_000
 
 
-def fits(patient: Patient) -> Iterator[Check]:
+def fits(checked: Checked) -> Iterator[Check]:
     """Tell every fault of the mapping against the tables as they are."""
-    wanted = patient.settings.mapping
-    with patient.reading() as connection:
+    wanted = checked.settings.mapping
+    with checked.reading() as connection:
         faults = catalog.check(connection, wanted, scanning=True)
-    yield from _of_faults(patient, faults)
+    yield from _of_faults(checked, faults)
     if not faults:
         yield ok(f"{wanted.version.table} and what belongs to it are as configured")
 
 
-def indexed(patient: Patient) -> Iterator[Check]:
+def indexed(checked: Checked) -> Iterator[Check]:
     """Tell whether a row is found without reading a whole table."""
-    with patient.reading() as connection:
-        faults = catalog.check(connection, patient.settings.mapping)
-    yield from _of_faults(patient, faults)
+    with checked.reading() as connection:
+        faults = catalog.check(connection, checked.settings.mapping)
+    yield from _of_faults(checked, faults)
     if faults:
         return
-    scans = patient.settings.mapping.allow_scan
+    scans = checked.settings.mapping.allow_scan
     yield warn("not asked: mapping.allow_scan = true") if scans else ok("rows are found by an index, by key and by id")
 
 
-def flags(patient: Patient) -> Iterator[Check]:
+def flags(checked: Checked) -> Iterator[Check]:
     """Tell whether a row could be flagged; as long as nothing is, or by us, what lacks is no fault."""
-    settings = patient.settings
+    settings = checked.settings
     if settings.mapping.version.status is None:
         yield ok("no status is mapped: only findings are written")
         return
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         faults = catalog.check(connection, settings.mapping, flagging=True, scanning=True)
         is_needed = settings.flagging and not condition.is_reader(connection)
-    for found in _of_faults(patient, faults):
+    for found in _of_faults(checked, faults):
         yield found if is_needed else found._replace(mark=Mark.WARN)
     if not faults:
         mode = "is" if settings.flagging else "could be"
         yield ok(f"{settings.mapping.status.flag!r} {mode} set in {settings.mapping.version.status}")
 
 
-def _of_faults(patient: Patient, faults: list[str]) -> Iterator[Check]:
+def _of_faults(checked: Checked, faults: list[str]) -> Iterator[Check]:
     """Yield each fault, its grant made out to the role that we are."""
     for found in map(of_fault, faults):
-        yield found._replace(fix=found.fix.replace(" TO our role", f" TO {quoted(patient.role)}"))
+        yield found._replace(fix=found.fix.replace(" TO our role", f" TO {quoted(checked.role)}"))
 
 
-def unique_key(patient: Patient) -> Iterator[Check]:
+def unique_key(checked: Checked) -> Iterator[Check]:
     """Tell whether the database itself allows a key once only."""
-    of = patient.mapping().tables
+    of = checked.mapping().tables
     if is_template(of.settings.version.key):
         yield ok("the key is composed of columns; see mapping.shared_keys")
         return
@@ -75,9 +75,9 @@ def unique_key(patient: Patient) -> Iterator[Check]:
         )
 
 
-def unique_number(patient: Patient) -> Iterator[Check]:
+def unique_number(checked: Checked) -> Iterator[Check]:
     """Tell whether the database itself allows a file's version number once only."""
-    of = patient.mapping().tables
+    of = checked.mapping().tables
     version = of.settings.version
     if version.number is None or version.file_id is None:
         yield ok("no version number is mapped")
@@ -98,10 +98,10 @@ def _unique(index: Index, columns: Sequence[str]) -> Check:
     return ok(f"unique{among}: {', '.join(columns)}")
 
 
-def shared_keys(patient: Patient) -> Iterator[Check]:
+def shared_keys(checked: Checked) -> Iterator[Check]:
     """Tell whether several rows name one object now."""
-    with patient.reading() as connection:
-        found = condition.shared(connection, patient.mapping().tables)
+    with checked.reading() as connection:
+        found = condition.shared(connection, checked.mapping().tables)
     if found is None:
         yield warn(f"not counted: it takes longer than {condition.COUNTING}")
     elif found.keys:
@@ -114,12 +114,12 @@ def shared_keys(patient: Patient) -> Iterator[Check]:
         yield ok("no key is named by several rows")
 
 
-def row_security(patient: Patient) -> Iterator[Check]:
+def row_security(checked: Checked) -> Iterator[Check]:
     """Tell whether policies may hide rows, where that was allowed."""
-    of = patient.mapping().tables
+    of = checked.mapping().tables
     hiding = [quoted_name(one) for one in (of.version, of.file) if one and one.hides_rows]
     if hiding:
-        role = quoted(patient.role)
+        role = quoted(checked.role)
         yield warn(
             f"policies of {', '.join(hiding)} apply to us, and mapping.allow_row_security says that they show all",
             f"ALTER ROLE {role} BYPASSRLS",
@@ -128,13 +128,13 @@ def row_security(patient: Patient) -> Iterator[Check]:
         yield ok("no row is hidden from us")
 
 
-def triggers(patient: Patient) -> Iterator[Check]:
+def triggers(checked: Checked) -> Iterator[Check]:
     """Tell what else an update of the status sets off."""
-    of = patient.mapping().tables
+    of = checked.mapping().tables
     if of.settings.version.status is None:
         yield ok("no status is mapped: nothing is updated")
         return
-    with patient.reading() as connection:
+    with checked.reading() as connection:
         found = condition.triggers(connection, of)
     status = quoted(of.settings.version.status)
     for name in found:
@@ -146,9 +146,9 @@ def triggers(patient: Patient) -> Iterator[Check]:
         yield ok("no trigger fires when we set the status")
 
 
-def orm_version(patient: Patient) -> Iterator[Check]:
+def orm_version(checked: Checked) -> Iterator[Check]:
     """Tell whether an ORM counts changes in a column that we do not raise."""
-    of = patient.mapping().tables
+    of = checked.mapping().tables
     if of.settings.version.status is None:
         yield ok("no status is mapped: nothing is updated")
         return
@@ -164,11 +164,11 @@ def orm_version(patient: Patient) -> Iterator[Check]:
         yield ok("no column counts changes")
 
 
-def reading(patient: Patient) -> Iterator[Check]:
+def reading(checked: Checked) -> Iterator[Check]:
     """Tell how a sweep reads the rows of each bucket."""
-    mapping = patient.mapping()
-    with patient.reading() as connection:
-        for bucket in patient.buckets():
+    mapping = checked.mapping()
+    with checked.reading() as connection:
+        for bucket in checked.buckets():
             order = catalog.in_order(connection, mapping, bucket)
             if order.indexed:
                 yield ok(f"{bucket}: {PAGED.replace('were', 'are').replace('was', 'is')}")
@@ -180,11 +180,11 @@ def reading(patient: Patient) -> Iterator[Check]:
             index = f'CREATE INDEX CONCURRENTLY ON {quoted_name(mapping.tables.version)} ({key} COLLATE "C")'
             plain = not is_template(mapping.tables.settings.version.key)
             yield warn(told, index if plain else "") if order.rows > MANY_ROWS else ok(told)
-    if not patient.buckets():
+    if not checked.buckets():
         yield warn("no live row names a bucket: nothing would be swept", "mapping.bucket.name, or --bucket")
 
 
-def young_rows(patient: Patient) -> Iterator[Check]:
+def young_rows(checked: Checked) -> Iterator[Check]:
     """Tell what spares work."""
-    found = [of_fault(one)._replace(mark=Mark.WARN) for one in catalog.advice(patient.mapping())]
+    found = [of_fault(one)._replace(mark=Mark.WARN) for one in catalog.advice(checked.mapping())]
     yield from found or [ok("young rows are found by an index, or are not looked for")]

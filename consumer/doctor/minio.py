@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from consumer.doctor.check import Check, bad, ok, unseen, warn
-from consumer.doctor.patient import KEYS, Patient
+from consumer.doctor.checked import KEYS, Checked
 from consumer.duties import clock, rulewatch
 from consumer.duties.passed import figures_of_store
 from reconcile import inquiry
@@ -30,9 +30,9 @@ NOT_ALLOWED = "MinIO tells its configuration to its operator only"
 LOOK = "mc admin config get ALIAS notify_kafka; mc admin config get ALIAS api"
 
 
-def reached(patient: Patient) -> Iterator[Check]:
+def reached(checked: Checked) -> Iterator[Check]:
     """Tell whether the server answers, and whether it knows our keys; raises Unavailable."""
-    why = patient.store.probe(next(iter(patient.buckets_known()), "storage-reconciler")) or ""
+    why = checked.store.probe(next(iter(checked.buckets_known()), "storage-reconciler")) or ""
     if any(code in why for code in KEYS_REFUSED):
         yield bad(f"MinIO answers {why}", "correct minio.access_key and minio.secret_key")
     elif why == PLAIN_ON_TLS:
@@ -40,27 +40,27 @@ def reached(patient: Patient) -> Iterator[Check]:
     elif SKEWED in why:
         yield bad(f"MinIO answers {why}: its clock and ours are 15 minutes apart", NTP)
     else:
-        yield ok(f"{patient.settings.minio.endpoint} answers, and knows the access key")
+        yield ok(f"{checked.settings.minio.endpoint} answers, and knows the access key")
 
 
-def buckets(patient: Patient) -> Iterator[Check]:
+def buckets(checked: Checked) -> Iterator[Check]:
     """Tell whether each bucket is there, and may be listed and read."""
-    for bucket in patient.buckets():
+    for bucket in checked.buckets():
         try:
-            yield _readable(patient, bucket)
+            yield _readable(checked, bucket)
         except Misconfigured as refusal:
             yield bad(f"{bucket}: may not be listed ({refusal.faults[0]})", _policy("s3:ListBucket", bucket))
-    if not patient.buckets():
+    if not checked.buckets():
         yield bad("no bucket is named, and no live row names one", "set mapping.bucket.name")
 
 
-def _readable(patient: Patient, bucket: str) -> Check:
+def _readable(checked: Checked, bucket: str) -> Check:
     """Tell whether a bucket is there and may be read; raises Misconfigured where it may not be listed."""
-    if not patient.store.bucket_exists(bucket):
+    if not checked.store.bucket_exists(bucket):
         return bad(f"{bucket}: there is no such bucket", f"mc mb ALIAS/{bucket}, or correct [mapping.bucket]")
-    patient.store.page(bucket, [("list-type", "2"), ("max-keys", "1")])
+    checked.store.page(bucket, [("list-type", "2"), ("max-keys", "1")])
     ref = ObjectRef(bucket, PROBE)
-    seen = patient.store.heads([ref], patient.store.server.timeout_s)[ref]
+    seen = checked.store.heads([ref], checked.store.server.timeout_s)[ref]
     match seen:
         case Unknown(reason):
             return bad(f"{bucket}: an object may not be asked for ({reason})", _policy("s3:GetObject", f"{bucket}/*"))
@@ -77,19 +77,19 @@ def _unread(bucket: str, what: str, refusal: Misconfigured, action: str) -> Chec
     return unseen(f"{bucket}: its {what} may not be read ({refusal})", _policy(action, bucket))
 
 
-def rules(patient: Patient) -> Iterator[Check]:
+def rules(checked: Checked) -> Iterator[Check]:
     """Tell whether each bucket's events are sent to Kafka, all of them, once, and no more than is wanted."""
-    feeding = _feeding(patient)
-    for bucket in patient.buckets():
+    feeding = _feeding(checked)
+    for bucket in checked.buckets():
         try:
-            found = bucketrules.event_rules(patient.store, bucket)
+            found = bucketrules.event_rules(checked.store, bucket)
         except Misconfigured as refusal:
             fix = f"mc event list ALIAS/{bucket}, or {_policy('s3:GetBucketNotification', bucket)}"
             yield unseen(f"{bucket}: its event rules may not be read ({refusal})", fix)
             continue
         ours = [rule for rule in found if rule.target.endswith(KAFKA)]
         told: list[Check] = []
-        arn = patient.settings.stream.arn or _arn_known(patient, bucket)
+        arn = checked.settings.stream.arn or _arn_known(checked, bucket)
         reaching = [rule for rule in found if not feeding or target_name(rule.target) in feeding]
         if absent := lacking(reaching, arn=arn):
             fix = f"storage-reconciler init --only bucket --bucket {bucket}{f' --arn {arn}' if arn else ''} --apply"
@@ -108,28 +108,28 @@ def rules(patient: Patient) -> Iterator[Check]:
         yield from told or [ok(f"{bucket}: every event that is wanted is sent to {', '.join(names)}")]
 
 
-def _feeding(patient: Patient) -> frozenset[str]:
+def _feeding(checked: Checked) -> frozenset[str]:
     """Return the names of the targets that send to our topic; none where MinIO does not tell, or none does."""
-    topic = patient.settings.stream.topic
-    return frozenset(one.name for one in _targets(patient) or () if one.topic == topic)
+    topic = checked.settings.stream.topic
+    return frozenset(one.name for one in _targets(checked) or () if one.topic == topic)
 
 
-def _arn_known(patient: Patient, bucket: str) -> str:
+def _arn_known(checked: Checked, bucket: str) -> str:
     """Return the target that `init` named, or the rules are watched for, `''` before our schema is there."""
     try:
-        with patient.reading() as connection, inquiry.explaining():
+        with checked.reading() as connection, inquiry.explaining():
             return rulewatch.known(connection, bucket)
     except (Misconfigured, Unavailable):
         return ""
 
 
-def target(patient: Patient) -> Iterator[Check]:
+def target(checked: Checked) -> Iterator[Check]:
     """Tell whether each target keeps events on disk while the broker is away, and one sends to our topic."""
-    found = _targets(patient)
+    found = _targets(checked)
     if found is None:
-        yield from _from_outside(patient)
+        yield from _from_outside(checked)
         return
-    topic = patient.settings.stream.topic
+    topic = checked.settings.stream.topic
     without = [one for one in found if not one.queue_dir]
     yield from (_without_queue(one) for one in without)
     if without and len(found) > 1:
@@ -158,17 +158,17 @@ def _without_queue(one: Target) -> Check:
     return bad(f"{one.name}: without a queue on disk; what happens while the broker is away is lost", fix)
 
 
-def _targets(patient: Patient) -> Sequence[Target] | None:
+def _targets(checked: Checked) -> Sequence[Target] | None:
     try:
-        return targets(administration.configuration(patient.store.server, "notify_kafka"))
+        return targets(administration.configuration(checked.store.server, "notify_kafka"))
     except Misconfigured:
         return None
 
 
-def _from_outside(patient: Patient) -> Iterator[Check]:
+def _from_outside(checked: Checked) -> Iterator[Check]:
     """Tell of the targets what MinIO's metrics show."""
     try:
-        names = sorted({queue.target for queue in figures_of_store(patient.store).queues})
+        names = sorted({queue.target for queue in figures_of_store(checked.store).queues})
     except Misconfigured:
         yield unseen(f"{NOT_ALLOWED}, and its metrics not to us", LOOK)
         return
@@ -181,10 +181,10 @@ def _from_outside(patient: Patient) -> Iterator[Check]:
     yield unseen(f"{', '.join(names)}: whether with a queue on disk is not to be seen; {NOT_ALLOWED}", LOOK)
 
 
-def sync_events(patient: Patient) -> Iterator[Check]:
+def sync_events(checked: Checked) -> Iterator[Check]:
     """Tell whether an event is stored before the request that caused it ends."""
     try:
-        text = administration.configuration(patient.store.server, "api")
+        text = administration.configuration(checked.store.server, "api")
     except Misconfigured:
         yield unseen(f"not to be seen; {NOT_ALLOWED}", "check MINIO_API_SYNC_EVENTS=on in MinIO's environment")
         return
@@ -195,10 +195,10 @@ def sync_events(patient: Patient) -> Iterator[Check]:
         yield warn("events wait in memory: a crash of MinIO loses them", fix)
 
 
-def figures(patient: Patient) -> Iterator[Check]:
+def figures(checked: Checked) -> Iterator[Check]:
     """Tell whether MinIO shows its own figures, by which its restarts, and events that it lost, are noticed."""
     try:
-        figures_of_store(patient.store)
+        figures_of_store(checked.store)
     except Misconfigured as refusal:
         found = (
             f"MinIO's figures may not be read ({refusal.faults[0]}): no restart, and no event that it lost, is noticed"
@@ -208,12 +208,12 @@ def figures(patient: Patient) -> Iterator[Check]:
         yield ok("MinIO's figures are read: its restarts, and events that it lost, are noticed")
 
 
-def clocks(patient: Patient) -> Iterator[Check]:
+def clocks(checked: Checked) -> Iterator[Check]:
     """Tell how far MinIO's clock, and this machine's, are from PostgreSQL's, by which graces are measured."""
-    bucket = next(iter(patient.buckets()))
-    with patient.reading() as connection:
+    bucket = next(iter(checked.buckets()))
+    with checked.reading() as connection:
         sent = inquiry.clock(connection).timestamp()
-        date = patient.store.date(bucket)
+        date = checked.store.date(bucket)
         here = datetime.now(UTC).timestamp()  # noqa: TID251 - the shell is where the time comes in
         got = inquiry.clock(connection).timestamp()
     minio = clock.told(date, sent, got)
@@ -229,12 +229,12 @@ def _apart(whose: str, seconds: float) -> Check:
     return warn(told, NTP) if seconds > SKEW_S else ok(f"{whose} and PostgreSQL's agree")
 
 
-def versioning(patient: Patient) -> Iterator[Check]:
+def versioning(checked: Checked) -> Iterator[Check]:
     """Tell whether the mapping and each bucket agree on versions."""
-    column = patient.settings.mapping.version.s3_version
-    for bucket in patient.buckets():
+    column = checked.settings.mapping.version.s3_version
+    for bucket in checked.buckets():
         try:
-            mode = patient.store.versioning(bucket)
+            mode = checked.store.versioning(bucket)
         except Misconfigured as refusal:
             yield _unread(bucket, "versioning", refusal, "s3:GetBucketVersioning")
             continue
@@ -250,14 +250,14 @@ def versioning(patient: Patient) -> Iterator[Check]:
             yield ok(f"{bucket}: versioning is {mode.lower()}, as the mapping has it")
 
 
-def lifecycle(patient: Patient) -> Iterator[Check]:
+def lifecycle(checked: Checked) -> Iterator[Check]:
     """Tell which lifecycle rules remove objects that rows may still name."""
-    settings = patient.settings
+    settings = checked.settings
     is_watched = watched((), settings.filters.exclude)
     by_version = bool(settings.mapping.version.s3_version)
-    for bucket in patient.buckets():
+    for bucket in checked.buckets():
         try:
-            found = list(administration.expiries(patient.store, bucket))
+            found = list(administration.expiries(checked.store, bucket))
         except Misconfigured as refusal:
             yield _unread(bucket, "lifecycle", refusal, "s3:GetLifecycleConfiguration")
             continue

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from consumer.doctor import database, kafka, lanes, mapping, minio
 from consumer.doctor.check import Check, bad, of_fault, stands, unseen
-from consumer.doctor.patient import Patient, known_way_out
+from consumer.doctor.checked import Checked, known_way_out
 from reconcile.inquiry import explaining
 from reconcile.model import Misconfigured, Unavailable
 
-Ask = Callable[[Patient], Iterator[Check]]
+Ask = Callable[[Checked], Iterator[Check]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +72,26 @@ CHECKS: tuple[Wanted, ...] = (
 )
 
 
-def examine(patient: Patient, checks: Sequence[Wanted] = CHECKS) -> Iterator[Told]:
+def run_checks(checked: Checked, checks: Sequence[Wanted] = CHECKS) -> Iterator[Told]:
     """Yield what each check tells, in their order."""
     standing: set[str] = set()
     for one in checks:
         lacking = [need for need in one.needs if need not in standing]
-        told = [unseen(f"not checked: {', '.join(lacking)} first")] if lacking else list(_asked(one, patient))
+        told = [unseen(f"not checked: {', '.join(lacking)} first")] if lacking else list(_asked(one, checked))
         yield from (Told(one.name, check) for check in told)
         if one.is_needed and stands(told):
             standing.add(one.name)
 
 
-def _asked(one: Wanted, patient: Patient) -> Iterator[Check]:
+def _asked(one: Wanted, checked: Checked) -> Iterator[Check]:
     """Yield what a check tells; one that a server did not answer is not checked, unless that is its question."""
     try:
         with explaining():
-            yield from one.ask(patient)
+            yield from one.ask(checked)
     except Misconfigured as refusal:
         yield from map(of_fault, refusal.faults)
     except Unavailable as outage:
         if one.is_needed:
-            yield bad(str(outage), patient.way_out(outage))
+            yield bad(str(outage), checked.way_out(outage))
         else:
             yield unseen(f"not checked: {outage}", known_way_out(outage))

@@ -21,7 +21,7 @@ from consumer.duties import losses
 from consumer.duties.duty import Duty, Turn
 from consumer.duties.losses import DATABASE_WENT_BACK, Loss, Place, Sight
 from consumer.duties.passed import FIGURES, TOKEN_LIFE, bearer, samples
-from consumer.kafka_positions import Asker, Position
+from consumer.kafka_positions import Asker, GroupOffset
 from consumer.kafka_settings import Settings as Kafka
 from reconcile import inquiry
 from reconcile.acts import Who, note
@@ -162,11 +162,11 @@ class Watch:
 
 def seen_by(asker: Asker, at: str) -> Sight:
     """Return what an asker sees of its topic and group; raises Unavailable or Misconfigured."""
-    found = asker.positions()
+    found = asker.offsets()
     return Sight(at, asker.topic_id(), {one.partition: _place(one) for one in found})
 
 
-def _place(one: Position) -> Place:
+def _place(one: GroupOffset) -> Place:
     beat, by = beat_of(one.metadata)
     return Place(one.committed, beat, one.low_watermark, one.high_watermark, by)
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from consumer.kafka_positions import Position, positions
+from consumer.kafka_positions import GroupOffset, group_offsets
 from consumer.kafka_settings import Settings
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.store.objects import Objects
@@ -147,7 +147,7 @@ class Group:
 
     def behind(self) -> str:
         """Return how far the group is behind, `''` if it is not; raises Unavailable or Misconfigured."""
-        found = positions(self._topic, self._kafka)
+        found = group_offsets(self._topic, self._kafka)
         if told := beyond(found):
             return told
         self._ends = self._ends or {one.partition: one.high_watermark for one in found}
@@ -159,11 +159,11 @@ class Group:
         why = "it has never committed: is the consumer running, and is group.id its own?" if never else "it lags"
         return f"the group has not read {sum(lags.values())} records of {self._topic!r} (partitions {where}): {why}"
 
-    def _owes(self, one: Position) -> bool:
+    def _owes(self, one: GroupOffset) -> bool:
         return one.next_offset < self._ends.get(one.partition, 0)
 
 
-def beyond(found: Iterable[Position]) -> str:
+def beyond(found: Iterable[GroupOffset]) -> str:
     """Say where a group has committed more than there is, `''` if nowhere: such a topic must not count as read."""
     places = [f"partition {one.partition}" for one in found if one.committed is not None and one.is_beyond]
     return f"the group is beyond the end of {', '.join(places)}: the topic was emptied or recreated" if places else ""

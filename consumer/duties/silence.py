@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from consumer.duties import canary, rulewatch
 from consumer.duties.duty import Duty
 from consumer.duties.passed import Figures, figures_of_store, held
-from consumer.kafka_positions import positions
+from consumer.kafka_positions import group_offsets
 from consumer.kafka_settings import Settings as Kafka
 from reconcile import inquiry, opening
 from reconcile.config import renewal
@@ -81,7 +81,7 @@ class Causes:
 
     def _group(self, _: str) -> canary.Cause | None:
         try:
-            lag = sum(one.lag for one in positions(self.topic, self.kafka))
+            lag = sum(one.lag for one in group_offsets(self.topic, self.kafka))
         except (Unavailable, Misconfigured) as outage:
             return "broker_unreachable", str(outage)
         return ("not_consumed", f"{lag} records of {self.topic!r} are not committed") if lag else None

@@ -149,7 +149,7 @@ def test_changed_passwords_need_no_restart(works):
         storing = exits.enter_context(Storing(store))
         assert letterbox.deliver([letter]) == []
         until(lambda: "express.listening" in consumer.log(), 20, consumer.log)
-        until(lambda: asker.positions()[0].metadata, 20, "it has joined, and committed")
+        until(lambda: asker.offsets()[0].metadata, 20, "it has joined, and committed")
         works.change("consumer", word)
         cut(works, "consumer")
         servers.broker.control.restart()
@@ -160,7 +160,7 @@ def test_changed_passwords_need_no_restart(works):
         works.hand_out("consumer", word)
         until(lambda: site.status(row) == "corrupted", 30, consumer.log)
         until(site.caught_up, 30, "what waited meanwhile is committed")
-        until(lambda: answered(asker.positions), 20, "whoever asks of the group is let in")
+        until(lambda: answered(asker.offsets), 20, "whoever asks of the group is let in")
         until(lambda: answered(lambda: letterbox.deliver([letter])), 30, "dead letters are taken")
         until(lambda: "gone" in told_of(site), 30, "its finding is published")
         until(lambda: not isinstance(storing.read(ObjectRef(site.bucket, "gone")), Unknown), 5)

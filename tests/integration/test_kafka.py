@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 
 from consumer.events import Poison, Record
 from consumer.kafka import WantedTopic, create_topics, missing_topics
-from consumer.kafka_positions import positions
+from consumer.kafka_positions import group_offsets
 from consumer.topic import Batch, Topic
 from reconcile.model import Misconfigured, Unavailable
 from tests.support.waiting import until
@@ -127,7 +127,7 @@ def read_all(member, wanted, *, commit=False) -> set:
 
 
 def committed(stream, settings) -> dict:
-    return {at.partition: at.committed or 0 for at in positions(stream, settings)}
+    return {at.partition: at.committed or 0 for at in group_offsets(stream, settings)}
 
 
 @each_protocol
@@ -410,7 +410,7 @@ def test_the_lag_is_known_without_asking(members, stream, settings):
     assert sum(member.lag().values()) == 100
     member.commit({(stream, 0): 25, (stream, 1): 20})
     assert member.lag() == {(stream, 0): 0, (stream, 1): 5, (stream, 2): 25, (stream, 3): 25}
-    assert [(at.committed, at.low_watermark, at.high_watermark) for at in positions(stream, settings)] == [
+    assert [(at.committed, at.low_watermark, at.high_watermark) for at in group_offsets(stream, settings)] == [
         (25, 0, 25),
         (20, 0, 25),
         (None, 0, 25),
@@ -435,7 +435,7 @@ def test_a_broker_that_is_not_there_is_unavailable(settings):
     with closing(Topic("any", nowhere)) as member, pytest.raises(Unavailable, match="kafka"):
         member.poll(0.1)
     with pytest.raises(Unavailable, match="kafka"):
-        positions("any", nowhere)
+        group_offsets("any", nowhere)
     with pytest.raises(Unavailable, match="kafka"):
         missing_topics(nowhere, [])
 
@@ -454,7 +454,7 @@ def test_topics_are_planned_and_then_created_once(topic, settings):
     create_topics(settings, plan)
     create_topics(settings, plan)
     until(lambda: not missing_topics(settings, [there, other]), what="the new topic to be seen")
-    assert len(positions(other.name, settings)) == 2
+    assert len(group_offsets(other.name, settings)) == 2
 
 
 def letters(settings, stream, count) -> list:

@@ -10,7 +10,7 @@ from consumer.duties.duty import do_one
 from consumer.duties.losses import Loss, Sight
 from consumer.duties.losswatch import Heartbeat, Watch, want, wanted
 from consumer.duties.passed import Group
-from consumer.kafka_positions import positions
+from consumer.kafka_positions import group_offsets
 from deploy.local import kafka as kafkas
 from reconcile import ledger
 from reconcile.opening import named_buckets
@@ -67,7 +67,7 @@ def test_while_all_is_well_nothing_is_wanted(site, exits):
             before_joining()
             look()
     assert reasons(site) == set()
-    stamps = {place.metadata.partition(" by=")[2] for place in positions(site.topic, site.kafka)}
+    stamps = {place.metadata.partition(" by=")[2] for place in group_offsets(site.topic, site.kafka)}
     assert stamps == {"one", "two"}
 
 
@@ -270,8 +270,8 @@ def test_a_wanted_sweep_of_a_bucket_that_is_gone_is_dismissed_by_a_person_with_a
     want(site.connection, [Loss("retention", "gone"), Loss("offset_reset", "set")], window, ["removed"], "test")
     first, second = (record[0] for record in wanted(site.connection))
     words = ("sweep", "--dismiss", str(first))
-    with examining.patient(site.settings()) as sick:
-        found = [check.found for check in losses(sick)]
+    with examining.opened(site.settings()) as checked:
+        found = [check.found for check in losses(checked)]
     assert found == ["removed: events may be lost (retention)", "removed: events may be lost (offset_reset)"]
     assert {one["id"] for one in site.program.json("status")["wanted"]} == {first, second}
     without = site.program.run(*words, "--apply")

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from consumer.doctor.check import Check
-from consumer.doctor.patient import Patient
-from consumer.doctor.table import CHECKS, examine
+from consumer.doctor.checked import Checked
+from consumer.doctor.table import CHECKS, run_checks
 from reconcile.config.settings import Settings, load
 from reconcile.database import Database
 from reconcile.opening import objects
@@ -26,10 +26,10 @@ def settings(url: str, mapping: str = "", **sections: Any) -> Settings:
 
 
 @contextmanager
-def patient(of: Settings) -> Iterator[Patient]:
+def opened(of: Settings) -> Iterator[Checked]:
     """Lend what the checks look at."""
     with closing(Database(of.database.url)) as database, objects(of) as store:
-        yield Patient(of, database, store)
+        yield Checked(of, database, store)
 
 
 def told(of: Settings, *names: str) -> dict[str, list[Check]]:
@@ -39,8 +39,8 @@ def told(of: Settings, *names: str) -> dict[str, list[Check]]:
         wanted |= {*one.needs} if one.name in wanted else set()
     chosen = [one for one in CHECKS if one.name in wanted or not names]
     found: dict[str, list[Check]] = {}
-    with patient(of) as sick:
-        for name, check in examine(sick, chosen):
+    with opened(of) as checked:
+        for name, check in run_checks(checked, chosen):
             found.setdefault(name, []).append(check)
     return found
 

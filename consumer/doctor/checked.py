@@ -68,7 +68,7 @@ KEYS = {
 
 
 @dataclass
-class Patient:
+class Checked:
     """The settings and what they name."""
 
     settings: Settings
