@@ -7,11 +7,13 @@ without a line of code: the record's key is the primary key, its whole value one
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -34,28 +36,54 @@ from jgo.maven import MavenContext
 plugin = MavenContext().project("io.debezium", "debezium-connector-jdbc").at_version(sys.argv[1])
 print(plugin.artifact("plugin", "tar.gz").resolve())
 """
+HEAP = "1g"  # the most that it takes for its objects, whether it needs that or not
 TASKS = 2  # with one it was as fast, with four slower, without UNNEST half as fast
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A worker that answers, and what its sinks have to reach."""
+
+    pid: int
+    address: str
+    place: Place
+
+    @contextmanager
+    def mirroring(self, topic: str, table: str) -> Iterator[None]:
+        """Let a topic be written into a table, from its first record on, for as long as that lasts."""
+        name = f"{table}-{uuid4().hex}"  # which names its group, too
+        self._ask("POST", "/connectors", {"name": name, "config": _sink(self.place, topic, table)})
+        yield
+        self._ask("DELETE", f"/connectors/{name}")
+
+    def _ask(self, method: str, path: str, told: object = None) -> None:
+        body = json.dumps(told).encode() if told else None
+        request = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"}, method=method)  # noqa: S310 - our own worker
+        try:
+            urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+        except urllib.error.HTTPError as refused:
+            raise Trouble(f"Kafka Connect refuses {method} {path}: {refused.read().decode()}") from refused
+
+
 @contextmanager
-def connecting(place: Place, table: str) -> Iterator[int]:
-    """Run a worker that mirrors the place's topic into the table; yields its process when it answers."""
+def connecting(place: Place) -> Iterator[Worker]:
+    """Run a worker that has nothing to do yet; yields it when it answers."""
     with ExitStack() as exits:
         directory = Path(exits.enter_context(TemporaryDirectory(prefix="reconciler-connect-")))
         address = f"http://127.0.0.1:{claim_port(exits)}"
         programs, runtime = installed(), java()
-        worker, sink = directory / "worker.properties", directory / "sink.properties"
-        _write(worker, _worker(place, programs, directory, address))
-        _write(sink, _sink(place, table))
+        properties = directory / "worker.properties"
+        written = _worker(place, programs, directory, address)
+        properties.write_text("".join(f"{name}={value}\n" for name, value in written.items()), encoding="utf-8")
         log = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", f"-Djava.io.tmpdir={directory}"]
         main = "org.apache.kafka.connect.cli.ConnectStandalone"
-        command = [str(runtime), "-Xmx1g", *log, "-cp", f"{programs}/worker/*", main, str(worker), str(sink)]
+        command = [str(runtime), f"-Xmx{HEAP}", *log, "-cp", f"{programs}/worker/*", main, str(properties)]
         server = Native(Launch("Kafka Connect", command, directory, ready=lambda: _answers(address)))
         exits.callback(server.stop)
         server.start()
         try:
-            yield server.pid
-        except RuntimeError as silent:
+            yield Worker(server.pid, address, place)
+        except TimeoutError as silent:
             raise Trouble(f"{silent}; the end of Kafka Connect's log:\n{last_lines(server.launch.log)}") from silent
 
 
@@ -85,20 +113,20 @@ def _worker(place: Place, programs: Path, directory: Path, address: str) -> dict
         "key.converter": text,
         "value.converter": text,
         "plugin.path": str(programs / "plugins"),
+        "plugin.discovery": "service_load",  # to look into every jar takes a minute where the machine is slow
         "offset.storage.file.filename": str(directory / "offsets"),
         "offset.flush.interval.ms": "1000",
         "listeners": address,
     }
 
 
-def _sink(place: Place, table: str) -> dict[str, str]:
+def _sink(place: Place, topic: str, table: str) -> dict[str, str]:
     """Return the sink's configuration: batches of thousands, each one statement over arrays."""
     database = urlsplit(place.database)
     return {
-        "name": f"mirror-{uuid4().hex}",  # which names its group, too
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
         "tasks.max": str(TASKS),
-        "topics": place.topic,
+        "topics": topic,
         "connection.url": f"jdbc:postgresql://{database.hostname}:{database.port}{database.path}",
         "connection.username": database.username or "",
         "connection.password": database.password or "",
@@ -120,10 +148,6 @@ def _sink(place: Place, table: str) -> dict[str, str]:
         "consumer.override.fetch.max.bytes": str(50 * 2**20),
         "consumer.override.max.partition.fetch.bytes": str(8 * 2**20),
     }
-
-
-def _write(file: Path, properties: dict[str, str]) -> None:
-    file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8")
 
 
 def _answers(address: str) -> bool:

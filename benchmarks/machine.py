@@ -80,8 +80,13 @@ def peak_mb_of(process: int) -> float:
 
 
 def cpu_s_of(process: int) -> float:
-    """Return the seconds of CPU that a process, its ended children and its living ones have used (Linux)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return own + sum(cpu_s_of(int(child)) for child in children)
+    """Return the seconds of CPU that a process, its ended children and its living ones have used (Linux).
+
+    One that has just ended is counted with its parent's ended children, and one that is not here as nothing.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(cpu_s_of(int(child)) for child in children)

@@ -15,92 +15,114 @@ from psycopg import sql
 
 from benchmarks.committing import EACH, PARTITIONS, committing
 from benchmarks.connect import connecting
+from benchmarks.contest import Contest
 from benchmarks.machine import cpu_s_of, peak_mb_of
-from benchmarks.stream import Place
+from benchmarks.waiting import until
 
-PAUSE_S = 0.05
+PATIENCE_S = 300.0
+EVERY_S = 1.0  # to count the mirror, or to join it, takes cores from what fills it
+MIRROR, WARMED = "mirror", "warmed"
 CREATE: LiteralString = """
-DROP TABLE IF EXISTS mirror;
-CREATE TABLE mirror (
+DROP TABLE IF EXISTS {mirror};
+CREATE TABLE {mirror} (
     key        text PRIMARY KEY,
     event      text NOT NULL,
     object_key text GENERATED ALWAYS AS (substr(key, strpos(key, '/') + 1)) STORED,
-    is_there   boolean GENERATED ALWAYS AS (event NOT LIKE '{"EventName":"s3:ObjectRemoved:%') STORED
+    is_there   boolean GENERATED ALWAYS AS (event NOT LIKE '{{"EventName":"s3:ObjectRemoved:%') STORED
 )
 """
 SEED: LiteralString = "INSERT INTO mirror SELECT %s || '/' || object_key, '' FROM file_versions"
-CHANGED: LiteralString = "SELECT count(*) FROM mirror WHERE event <> ''"
+CHANGED: LiteralString = "SELECT count(*) FROM {mirror} WHERE event <> ''"
+COMMITTED: LiteralString = """
+WITH mirrored AS (SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) AS at FROM mirror WHERE event <> '')
+SELECT count(*) FILTER (WHERE at > first), (max(at) - first)::float8
+FROM mirrored, (SELECT min(at) AS first FROM mirrored) AS of_all GROUP BY first
+"""
 DIRECTORIES: LiteralString = "SELECT DISTINCT split_part(object_key, '/', 2)::int FROM mirror WHERE event <> ''"
-MISSING: LiteralString = """
-SELECT object_key FROM file_versions AS row
+FLAG_MISSING: LiteralString = """
+UPDATE file_versions AS row SET status = 'corrupted'
 WHERE status = 'active' AND NOT EXISTS (
-    SELECT FROM {mirror} AS mirror WHERE mirror.object_key = row.object_key AND is_there
+    SELECT FROM mirror WHERE mirror.object_key = row.object_key AND is_there
 )
 """
-ORPHANS: LiteralString = """
-SELECT object_key FROM {mirror} AS mirror
+TELL_ORPHANS: LiteralString = """
+INSERT INTO rival_orphan SELECT object_key FROM mirror
 WHERE is_there AND NOT EXISTS (
     SELECT FROM file_versions AS row WHERE row.object_key = mirror.object_key AND status = 'active'
 )
+ON CONFLICT DO NOTHING
 """
-TELL = sql.SQL("INSERT INTO rival_orphan " + MISSING + "UNION ALL" + ORPHANS + "ON CONFLICT DO NOTHING").format(
-    mirror=sql.Identifier("mirror")
-)
 
 
 def fill(connection: psycopg.Connection[Any], bucket: str) -> None:
     """Make the mirror, with what a listing would give before the events: an object of each row that is visible."""
-    connection.execute(CREATE)
+    for name in (MIRROR, WARMED):
+        connection.execute(sql.SQL(CREATE).format(mirror=sql.Identifier(name)))
     connection.execute(SEED, [bucket])
     connection.execute("VACUUM ANALYZE mirror")
 
 
-def by_connect(place: Place) -> dict[str, float]:
-    """Let Kafka Connect write all events into the mirror, and join; from the first batch to what the join tells.
-
-    Where rows follow their events the join is made all along, as something that runs every moment would.
-    """
+def by_connect(place: Contest) -> dict[str, float]:
+    """Let Kafka Connect, once it is warm, write all events into the mirror, and join; from the first commit on."""
     with (
         psycopg.connect(place.database, autocommit=True) as connection,
-        connecting(place, "mirror") as worker,
+        connecting(place) as worker,
         following(connection, place) as follow,
     ):
-        until(connection, 1, follow)
-        began, spent = time.perf_counter(), cpu_s_of(worker)
-        until(connection, place.events, follow)
-        mirrored = time.perf_counter()
-        spent = cpu_s_of(worker) - spent
-        peak = peak_mb_of(worker)
+        with worker.mirroring(place.warm, WARMED):
+            until(lambda: changed(connection, WARMED) >= place.warm_events, "Kafka Connect is warm", PATIENCE_S)
+        cpu_s, database_s = cpu_s_of(worker.pid), cpu_s_of(place.postmaster)
+
+        def mirrored() -> bool:
+            follow()
+            return changed(connection, MIRROR) >= place.events
+
+        with worker.mirroring(place.topic, MIRROR):
+            until(mirrored, "all events are in the mirror", PATIENCE_S, 0.0 if place.paced else EVERY_S)
+        [(after_first, took)] = connection.execute(COMMITTED).fetchall()
+        began = time.perf_counter()
         connection.execute("ANALYZE mirror")
-        connection.execute(TELL)
-        joined = time.perf_counter()
-    return {"rate": place.events / (mirrored - began), "join_s": joined - mirrored, "cpu_s": spent, "rss_mb": peak}
+        tell(connection)
+        joined = time.perf_counter() - began
+        rates = {}
+        if took:  # one batch alone has no rate
+            each_s = took / after_first
+            rates = {"rate": 1 / each_s, "told_rate": 1 / (each_s + joined / place.events)}
+        return rates | {
+            "join_s": joined,
+            "cpu_s": cpu_s_of(worker.pid) - cpu_s,
+            "database_s": cpu_s_of(place.postmaster) - database_s,
+            "rss_mb": peak_mb_of(worker.pid),
+        }
 
 
-def until(connection: psycopg.Connection[Any], events: int, follow: Callable[[], None]) -> None:
-    """Wait until the mirror holds so many events, each of a key of its own."""
-    deadline = time.monotonic() + 300
-    while True:
-        [(changed,)] = connection.execute(CHANGED).fetchall()
-        if changed >= events:
-            return
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{changed} of {events} events are in the mirror after five minutes")
-        follow()
-        time.sleep(PAUSE_S)
+def changed(connection: psycopg.Connection[Any], table: str) -> int:
+    """Return how many keys of a mirror an event has come for: each event has a key of its own."""
+    [(number,)] = connection.execute(sql.SQL(CHANGED).format(mirror=sql.Identifier(table))).fetchall()
+    return int(number)
+
+
+def tell(connection: psycopg.Connection[Any]) -> None:
+    """Join both ways: flag the rows whose object is gone, and report the objects that no row names."""
+    with connection.transaction():
+        connection.execute(FLAG_MISSING)
+        connection.execute(TELL_ORPHANS)
 
 
 @contextmanager
-def following(connection: psycopg.Connection[Any], place: Place) -> Iterator[Callable[[], None]]:
-    """Let prepared rows follow what the mirror holds of their events; yields what looks for that, and joins."""
+def following(connection: psycopg.Connection[Any], place: Contest) -> Iterator[Callable[[], None]]:
+    """Let prepared rows follow what the mirror holds of their events; yields what looks for that, and joins.
+
+    Where events come one by one it only joins, and where neither is asked for it does nothing.
+    """
     if not place.prefix:
-        yield lambda: None
+        yield lambda: tell(connection) if place.paced else None
         return
     with committing(place.database, place.prefix) as note:
 
         def follow() -> None:
             for (number,) in connection.execute(DIRECTORIES).fetchall():  # a directory is a transaction of EACH rows
                 note(number % PARTITIONS, number // PARTITIONS * EACH + 1)
-            connection.execute(TELL)
+            tell(connection)
 
         yield follow

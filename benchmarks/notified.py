@@ -2,9 +2,10 @@
 
 `make bench-rivals`. The target writes each event into a table that mirrors the bucket (format `namespace`): with a
 queue on disk, and without one, as it comes. On one MinIO, in turn, each with the bucket's rule for itself: uploads as
-fast as eight threads can, and how long until they are known; deletions, from the reply to what a query can tell; how
-many of the deletions that happen while PostgreSQL is down are told afterwards; what is told falsely beside an
-application that uploads and deletes in the recommended order, and what of that stays.
+fast as eight threads can, how long until they are known, and what they cost; deletions, from the reply to what a query
+can tell; how many of the deletions that happen while PostgreSQL is down are told afterwards; what is told falsely
+beside an application that uploads, replaces and deletes in the recommended order, by a query after each of its steps,
+without and with a cut-off of a minute, and what of that stays.
 """
 
 from __future__ import annotations
@@ -12,59 +13,78 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 
 from benchmarks.figures import Table, about
 from benchmarks.latency import percentile
-from benchmarks.ways import Scene, Way, create_mirrors, in_force, ways, with_targets
+from benchmarks.machine import cpu_s_of
+from benchmarks.used import memory_mb
+from benchmarks.waiting import until
+from benchmarks.ways import PAUSE_S, Scene, Way, create_mirrors, in_force, ways, with_targets
 from deploy.local.demo import prepare
 from deploy.local.stack import Servers, stack
 from deploy.local.story import Demo
 
 GAP_S = 0.05
-PAUSE_S = 0.002
-QUIET_S = 8.0  # a target tries again every three seconds
+QUIET_S = 6.0  # a target tries again every three seconds
 CHURN_S = 10.0
+OLD = 500
+SET_STATUS = "UPDATE file_versions SET status = %s WHERE object_key = %s"
+DELETE = "DELETE FROM file_versions WHERE object_key = %s"
 LABELS = {
     "uploads_ratio": "ours to it, uploads a second",
     "latency_ratio": "it to ours, p50 from a deletion until it is known",
     "uploads_per_s": "uploads a second that the application makes beside it",
-    "known_per_s": "of these known, a second",
+    "known_per_s": "the same until all of them are known",
+    "slowest_upload_ms": "slowest reply to one of them, ms",
+    "minio_s": "CPU of MinIO, s a thousand uploads",
+    "database_s": "CPU of PostgreSQL, the same",
+    "stream_s": "CPU of Kafka and the consumer, the same",
+    "minio_mb": "memory of MinIO afterwards, MB",
     "p50_ms": "from the deletion until it is known, p50, ms",
     "p99_ms": "the same, p99, ms",
     "query_ms": "the query that tells all, ms",
     "deleted": "deletions while PostgreSQL was down",
     "told": "of these told afterwards",
     "slowest_reply_ms": "slowest reply to one of them, ms",
-    "changed": "keys uploaded and deleted in the recommended order",
-    "falsely": "of these told falsely",
-    "for_ever": "of these for ever",
+    "young": "new keys, uploaded and deleted in the recommended order",
+    "young_told": "of these told falsely, share",
+    "young_told_aged": "the same with a cut-off of a minute",
+    "old": "keys older than that, replaced and deleted in the recommended order",
+    "old_told": "of these told falsely, share",
+    "old_told_aged": "the same with a cut-off of a minute",
+    "for_ever": "of all these told for ever",
 }
 
 
 def rate(scene: Scene, uploads: int) -> dict[str, float]:
-    """Upload, and return how many a second were taken, and how many a second are known in the end."""
-    began = time.perf_counter()
-    keys = scene.upload(uploads, f"{uuid4().hex[:8]}/")
+    """Upload, and return how many a second were taken, how many a second were known in the end, and what it cost."""
+    keys = scene.rows(uploads, f"{uuid4().hex[:8]}/")
+    read, spent, began = scene.committed(), spent_by(scene), time.perf_counter()
+    replies = scene.put_all(keys)
     taken = time.perf_counter() - began
-    found = {"uploads_per_s": uploads / taken}
-    if scene.way.there is None:
-        return found
-    there = scene.way.there
-    until(lambda: scene.connection.execute(there, [keys]).fetchall() == [(uploads,)], "the uploads are mirrored")
-    return found | {"known_per_s": uploads / (time.perf_counter() - began)}
+    until(lambda: scene.knows(keys, read), "the uploads are known")
+    known = time.perf_counter() - began
+    costs = {name: (after - spent[name]) / uploads * 1000 for name, after in spent_by(scene).items()}
+    figures = {"uploads_per_s": uploads / taken, "known_per_s": uploads / known, **costs}
+    memory = memory_mb(scene.place.servers.minio.control.pid, "VmRSS")
+    return figures | {"slowest_upload_ms": 1000 * max(replies), "minio_mb": memory}
+
+
+def spent_by(scene: Scene) -> dict[str, float]:
+    """Return the seconds of CPU that each of the way's programs has used so far."""
+    return {f"{name}_s": sum(map(cpu_s_of, processes)) for name, processes in scene.processes().items()}
 
 
 def latency(scene: Scene, deletions: int) -> dict[str, float]:
     """Delete one by one, and return the milliseconds from the reply to what a query can tell, and the query's own."""
     keys = scene.upload(deletions, f"{uuid4().hex[:8]}/")
-    quiet(scene)
-    until(lambda: not scene.gone(keys), "the uploads are known")
     answered: dict[str, float] = {}
     known: dict[str, float] = {}
 
@@ -79,7 +99,7 @@ def latency(scene: Scene, deletions: int) -> dict[str, float]:
         while time.perf_counter() < answered[key] + GAP_S:
             note()
             time.sleep(PAUSE_S)
-    until(note, "the deletions are known")
+    until(note, "the deletions are known", pause_s=PAUSE_S)
     took = [1000 * (known[key] - answered[key]) for key in keys]
     began = time.perf_counter()
     scene.told()
@@ -90,41 +110,76 @@ def latency(scene: Scene, deletions: int) -> dict[str, float]:
 def outage(scene: Scene, deletions: int) -> dict[str, float]:
     """Delete while PostgreSQL is down; return how many of the deletions are told once all is quiet again."""
     keys = scene.upload(deletions, f"{uuid4().hex[:8]}/")
-    quiet(scene)
     server = scene.place.servers.postgres.control
     server.stop()
     scene.connection.close()
-    replies = []
-    for key in keys:
-        began = time.perf_counter()
-        scene.remove(key)
-        replies.append(1000 * (time.perf_counter() - began))
+    replies = [scene.remove(key) for key in keys]
     server.start()
     scene.connection = psycopg.connect(scene.database, autocommit=True)
     quiet(scene)
-    return {"deleted": deletions, "told": len(scene.told() & set(keys)), "slowest_reply_ms": max(replies)}
+    return {"deleted": deletions, "told": len(scene.told().keys() & set(keys)), "slowest_reply_ms": 1000 * max(replies)}
 
 
-def falsely(scene: Scene, _: int) -> dict[str, float]:
-    """Upload and delete in the recommended order; return how many keys were told falsely, then and for ever."""
+def falsely(scene: Scene, number: int) -> dict[str, float]:
+    """Change keys in the recommended order; return the shares that were told falsely, and what stays for ever.
+
+    New keys are changed by turns with so many that are older than the cut-off, until these are used up or time is.
+    """
+    aged = scene.upload(number, f"{uuid4().hex[:8]}/")
+    scene.age(aged)
     before = scene.told()
-    told: set[str] = set()
-    changed = 0
+    told: dict[str, bool] = {}
+    young, old = [], []
     deadline = time.monotonic() + CHURN_S
     with psycopg.connect(scene.database) as application:
-        while time.monotonic() < deadline:
-            key = f"{uuid4().hex}"
-            scene.insert(application, key)
-            scene.put(key)
-            told |= scene.told()
-            application.commit()
-            told |= scene.told()
-            application.execute("DELETE FROM file_versions WHERE object_key = %s", [key])
-            application.commit()
-            scene.remove(key)
-            changed += 1
+        for key in aged:
+            if time.monotonic() > deadline:
+                break
+            young.append(uuid4().hex)
+            old.append(key)
+            for steps in (uploaded_and_deleted(scene, application, young[-1]), replaced(scene, application, key)):
+                for _ in steps:
+                    for one, is_aged in scene.told().items():
+                        told[one] = told.get(one, False) or is_aged
     quiet(scene)
-    return {"changed": changed, "falsely": len(told - before), "for_ever": len(scene.told() - before)}
+    shares: dict[str, float] = {"for_ever": len(scene.told().keys() - before.keys())}
+    for name, keys in (("young", young), ("old", old)):
+        false = [told[key] for key in keys if key in told and key not in before]
+        shares |= {f"{name}_told": len(false) / len(keys), f"{name}_told_aged": sum(false) / len(keys)}
+    return {"young": len(young), "old": len(old), **shares}
+
+
+def uploaded_and_deleted(scene: Scene, application: psycopg.Connection[Any], key: str) -> Iterator[None]:
+    """Insert a row, store its object, and commit; delete the row, commit, and remove the object."""
+    scene.insert(application, key)
+    yield
+    scene.put(key)
+    yield
+    application.commit()
+    yield
+    yield from deleted(scene, application, key)
+
+
+def replaced(scene: Scene, application: psycopg.Connection[Any], key: str) -> Iterator[None]:
+    """Store another object between two committed states of its row, and delete both as ever."""
+    application.execute(SET_STATUS, ["pending", key])
+    application.commit()
+    yield
+    scene.put(key)
+    yield
+    application.execute(SET_STATUS, ["active", key])
+    application.commit()
+    yield
+    yield from deleted(scene, application, key)
+
+
+def deleted(scene: Scene, application: psycopg.Connection[Any], key: str) -> Iterator[None]:
+    """Delete a row, commit, and remove its object."""
+    application.execute(DELETE, [key])
+    application.commit()
+    yield
+    scene.remove(key)
+    yield
 
 
 MEASUREMENTS = {"rate": rate, "latency": latency, "outage": outage, "falsely": falsely}
@@ -132,20 +187,11 @@ MEASUREMENTS = {"rate": rate, "latency": latency, "outage": outage, "falsely": f
 
 def quiet(scene: Scene) -> None:
     """Wait until what is told has not changed for longer than a target waits before it tries again."""
-    last, since = scene.told(), time.monotonic()
+    last, since = scene.told().keys(), time.monotonic()
     while time.monotonic() < since + QUIET_S:
         time.sleep(0.2)
-        if (now := scene.told()) != last:
+        if (now := scene.told().keys()) != last:
             last, since = now, time.monotonic()
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait."""
-    deadline = time.monotonic() + 120
-    while not true():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within two minutes")
-        time.sleep(PAUSE_S)
 
 
 def of_way(place: Demo, way: Way, sizes: Mapping[str, int]) -> dict[str, float]:
@@ -155,7 +201,7 @@ def of_way(place: Demo, way: Way, sizes: Mapping[str, int]) -> dict[str, float]:
         for name, measurement in MEASUREMENTS.items():
             figures = measurement(scene, sizes[name])
             print(
-                f"  {way.name}, {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in figures.items()),
+                f"  {way.name}, {name}: " + ", ".join(f"{key} {value:,.2f}" for key, value in figures.items()),
                 flush=True,
             )
             found |= figures
@@ -164,7 +210,7 @@ def of_way(place: Demo, way: Way, sizes: Mapping[str, int]) -> dict[str, float]:
 
 def run(servers: Servers, uploads: int, deletions: int, rounds: int) -> None:
     """Measure each way in turn, and print the table."""
-    sizes = {"rate": uploads, "latency": deletions, "outage": deletions, "falsely": 0}
+    sizes = {"rate": uploads, "latency": deletions, "outage": deletions, "falsely": OLD}
     work = f"{uploads:,} uploads, {deletions} deletions a round"
     table = Table("rivals.notified", LABELS, about(servers, work, "minio-py"))
     with TemporaryDirectory() as directory:

@@ -110,7 +110,11 @@ def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
         if "sweep" in chosen:
             show("sweep", HotPath("benchmarks.sweep", "sweep", asdict(swept)), ".run")
         if "drift" in chosen:
-            show("stream, drift", HotPath("benchmarks.rivals", "ours", asdict(drifting(servers, swept))), ".consumed")
+            show(
+                "stream, drift",
+                HotPath("benchmarks.rivals", "ours, observing", asdict(drifting(servers, swept))),
+                ".consumed",
+            )
 
 
 def swept_place(servers: Servers, number: int) -> sweep.Place:

@@ -2,10 +2,10 @@
 
 `make bench-rivals`. Three rounds; in each and for each mix of events: a consumer as one writes it in an afternoon (one
 SELECT, one HEAD and one commit an event), the same in batches of 500 that asks MinIO only where event and rows do not
-agree, Kafka Connect that mirrors the bucket into a table which is joined, ours, and the limit: bare consume and decode.
-A rival in Python reads fewer events of its topic, since only rates are compared. What each writes is compared with the
-truth: rows that it flags although their object is there, orphans that it reports although their row is. Then removals
-one by one, and how soon each tells.
+agree, Kafka Connect that mirrors the bucket into a table which is joined, ours that flags as they do, ours as it comes
+(it only suspects), and the limit: bare consume and decode. Rates alone are compared, so that a slow way reads fewer
+events, from a topic of its own to its end. What each writes is compared with the truth: rows that it flags although
+their object is there, orphans that it reports although their row is. Then removals one by one, and how soon each tells.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -24,84 +24,152 @@ from psycopg import sql
 from benchmarks import filling, mirror, sweep
 from benchmarks.afternoon import by_batch, by_event
 from benchmarks.committing import EACH, PARTITIONS
+from benchmarks.contest import Contest, contest_of
 from benchmarks.figures import Table, about, word
-from benchmarks.machine import peak_mb
+from benchmarks.machine import cpu_s_of, peak_mb
 from benchmarks.measuring import measure, ran_one
-from benchmarks.paced import KNOWN, MIRRORED, paced
-from benchmarks.stream import Place, bare, consumed, place_of, precedes
+from benchmarks.paced import FLAGGED, SUSPECTED, paced
+from benchmarks.stream import bare, consumed, precedes
 from deploy.local.stack import Servers, stack
 
 BEFORE, PREPARED = "before its row", "rivals/"
 MIXES = {"healthy": 0.0, BEFORE: 0.0, "5 % drift": 0.05, "all drift": 1.0}
+OBSERVING = "ours, observing"
 ROWS = {"files": filling.FILES, "each": sweep.A_DIRECTORY, "size": sweep.SIZE}
-READ_BY = {
-    "by event": 0.04,
-    "by batch": 0.4,
-    "by connect": 1.0,
-    "ours": 1.0,
-    "bare": 1.0,
-}  # of the events: rates need no more
 REMOVALS = 201  # the first of them only tells that all is ready
+WARM = 30_000
 LABELS = {
     "ratio": "ours to it, events/s",
+    "told_ratio": "ours to it, with the anti-join",
     "p50_ms": "told after, p50, ms",
     "p99_ms": "told after, p99, ms",
-    "false": "told falsely",
+    "found": "found, of those that drift",
+    "false": "told falsely, of the events read",
+    "false_later": "still told falsely when all rows are there, of the events read",
     "rate": "events/s",
-    "join_s": "the anti-join besides, s",
+    "told_rate": "events/s with the anti-join",
+    "join_s": "the last anti-join, s",
     "cpu_s_a_million": "CPU of the program, s a million events",
+    "database_s_a_million": "CPU of PostgreSQL, s a million events",
     "rss_mb": "memory of the program, MB",
 }
-TABLES = """
+CLEAN = """
 CREATE TABLE IF NOT EXISTS rival_orphan (key text PRIMARY KEY);
-TRUNCATE rival_orphan;
+TRUNCATE rival_orphan, reconciler.finding, reconciler.history, reconciler.look, reconciler.restraint CASCADE;
+UPDATE file_versions SET status = 'active' WHERE status = 'corrupted';
 """
 TOLD = """
-SELECT object_key FROM file_versions WHERE status = 'corrupted' UNION SELECT key FROM rival_orphan
-UNION SELECT key FROM reconciler.finding
+WITH told AS (
+    SELECT object_key AS key FROM file_versions WHERE status = 'corrupted'
+    UNION SELECT key FROM rival_orphan UNION SELECT key FROM reconciler.finding
+)
+SELECT count(*) FILTER (WHERE key >= %(gone)s), count(*) FILTER (WHERE key < %(gone)s),
+       count(*) FILTER (WHERE key < %(gone)s AND NOT EXISTS (
+           SELECT FROM file_versions WHERE object_key = key AND status = 'active'
+       ))
+FROM told
 """
-NOT_ASKED = "SELECT EXISTS (SELECT FROM reconciler.look WHERE due_at <= now())"
-GIVE_BACK = "UPDATE file_versions SET status = 'active' WHERE status = 'corrupted'"
+LEFT = """
+SELECT EXISTS (SELECT FROM reconciler.look WHERE reason = 'not asked' AND due_at <= now())
+    OR %s AND EXISTS (SELECT FROM reconciler.finding WHERE state = 'suspected')
+"""
 
 
-def ours(place: Place) -> dict[str, float]:
-    """Ours, until every offset is committed and MinIO was asked for all that it had to be asked for."""
+def observing(place: Contest) -> dict[str, float]:
+    """Ours, until every offset is committed and all is told: suspected, and where it flags, flagged."""
     if place.prefix:
         return precedes(place)
     with psycopg.connect(place.database, autocommit=True) as connection:
 
         def left() -> bool:
-            [(found,)] = connection.execute(NOT_ASKED).fetchall()
+            [(found,)] = connection.execute(LEFT, [place.flagging]).fetchall()
             return bool(found)
 
         return consumed(place, lambda _: None, left)
 
 
-WAYS = {"by event": by_event, "by batch": by_batch, "by connect": mirror.by_connect, "ours": ours, "bare": bare}
+def flagging(place: Contest) -> dict[str, float]:
+    """Ours that flags at once, as the others do: after a second look all the same."""
+    return observing(replace(place, flagging=True))
 
 
-def measured(name: str, place: Place) -> dict[str, float]:
-    """Measure, and tell what it cost besides: CPU by a million events, and memory at its highest.
+class Rival(NamedTuple):
+    """A way, and which share of the events it reads of each mix: with fewer a start counts, with more it takes long."""
+
+    run: Callable[[Contest], dict[str, float]]
+    healthy: float
+    before: float
+    some_drift: float
+    all_drift: float
+
+    def share(self, mix: str) -> float:
+        """Return the share of a mix."""
+        return dict(zip(MIXES, self[1:], strict=True))[mix]
+
+
+WAYS = {
+    "by event": Rival(by_event, 0.01, 0.01, 0.01, 0.01),
+    "by batch": Rival(by_batch, 1.0, 0.1, 0.5, 0.05),
+    "by connect": Rival(mirror.by_connect, 1.0, 0.3, 0.5, 0.5),
+    "ours": Rival(flagging, 1.0, 0.3, 0.5, 0.05),
+    OBSERVING: Rival(observing, 0.0, 0.0, 0.5, 0.05),  # where nothing drifts it does the same
+    "bare": Rival(bare, 1.0, 0.3, 0.5, 0.5),
+}
+
+
+def measured(name: str, place: Contest) -> dict[str, float]:
+    """Measure, and tell what it cost besides: CPU of program and database by a million events, and memory.
 
     That is this process's, unless the measurement tells another's.
     """
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    found = WAYS[name](place)
+    before, database_s = resource.getrusage(resource.RUSAGE_SELF), cpu_s_of(place.postmaster)
+    found = WAYS[name].run(place)
     after = resource.getrusage(resource.RUSAGE_SELF)
     spent = found.pop("cpu_s", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return {"rss_mb": peak_mb(), **found, "cpu_s_a_million": spent / place.events * 1e6}
+    database_s = found.pop("database_s", cpu_s_of(place.postmaster) - database_s)
+    costs = {"cpu_s_a_million": spent, "database_s_a_million": database_s}
+    of_million = {cost: seconds / place.events * 1e6 for cost, seconds in costs.items()}
+    return {"rss_mb": peak_mb(), **found, **of_million}
 
 
 MEASUREMENTS = {name: partial(measured, name) for name in WAYS}
 
 
-def records(number: int, drift: float) -> Iterator[tuple[int, str, bytes]]:
+@dataclass(frozen=True)
+class Arena:
+    """Servers with so many objects and twice as many rows; `warm` names a topic of as many events."""
+
+    servers: Servers
+    connection: psycopg.Connection[Any]
+    database: str
+    objects: int
+    warm: str = ""
+
+    def place(self, events: int, prefix: str = "") -> Contest:
+        """Make a topic for so many events."""
+        there = contest_of(self.servers, self.database, events, prefix)
+        return replace(there, warm=self.warm or there.topic, warm_events=min(WARM, self.objects))
+
+    def places(self, mix: str) -> dict[str, Contest]:
+        """Return where each way is measured: topics of as many events as it reads, each of which is filled once."""
+        made: dict[int, Contest] = {}
+        found = {}
+        for name, rival in WAYS.items():
+            if events := int(self.objects * rival.share(mix)):
+                if events not in made:
+                    made[events] = place = self.place(events, PREPARED if mix == BEFORE else "")
+                    filling.produce(place.bootstrap, place.topic, records(self.objects, events, MIXES[mix]))
+                found[name] = made[events]
+        return found
+
+
+def records(objects: int, events: int, drift: float) -> Iterator[tuple[int, str, bytes]]:
     """Yield so many uploads of objects that are there, and evenly among them removals of live keys that are gone."""
     gone = 0
-    for each in range(number):
+    for each in range(events):
         is_gone = int((each + 1) * drift) > gone
         gone += is_gone
-        key = sweep.key_of(number + gone - 1 if is_gone else each)  # a row beyond the objects, or one of them
+        key = sweep.key_of(objects + gone - 1 if is_gone else each)  # a row beyond the objects, or one of them
         name = "s3:ObjectRemoved:Delete" if is_gone else "s3:ObjectCreated:Put"
         event = filling.event(sweep.BUCKET, key, None if is_gone else sweep.SIZE, name)
         yield each // EACH % PARTITIONS, f"{sweep.BUCKET}/{key}", event
@@ -112,89 +180,91 @@ def run(servers: Servers, number: int, rounds: int) -> None:
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
     sweep.fill(servers, sweep.Place(database, minio.url, minio.user, minio.password, number))
-    work = f"{number:,} objects, {2 * number:,} rows, {number:,} events, {PARTITIONS} partitions"
+    work = f"{number:,} objects, {2 * number:,} rows, up to {number:,} events, {PARTITIONS} partitions"
     measured_on = about(servers, work, "confluent-kafka", "minio-py")
     tables = [Table(f"rivals.{word(mix)}", LABELS, measured_on) for mix in MIXES]
+    latency = Table("rivals.latency", LABELS, measured_on)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # their files are there: nothing looks for each
         connection.execute(sweep.INSERT_FROM, {**ROWS, "lower": number, "upper": 2 * number})
-        connection.execute("VACUUM ANALYZE file_versions")
+        arena = Arena(servers, connection, database, number)
         for mix, table in zip(MIXES, tables, strict=True):
-            place = replace(place_of(servers, database, number, PREPARED if mix == BEFORE else ""), bucket=sweep.BUCKET)
-            filling.produce(place.bootstrap, place.topic, records(number, MIXES[mix]))
+            places = arena.places(mix)
+            arena = replace(arena, warm=arena.warm or places["by connect"].topic)
             for nth in range(rounds):
                 print(f"{mix}, round {nth + 1}")
-                for name, figures in _round(connection, place).items():
+                for name, figures in one_round(arena, mix, places).items():
                     table.note_all(figures, name)
-        latency = Table("rivals.latency", LABELS, measured_on)
-        for _ in range(rounds):
+        for nth in range(rounds):
+            print(f"removals one by one, round {nth + 1}")
             for name in list(WAYS)[:-1]:
-                place = replace(place_of(servers, database, REMOVALS, ""), bucket=sweep.BUCKET)
-                latency.note_all(one_by_one(connection, place, name, number), name)
+                latency.note_all(one_by_one(arena, name), name)
     for table in (*tables, latency):
         table.show()
 
 
-def one_by_one(
-    connection: psycopg.Connection[tuple[object, ...]], place: Place, name: str, first: int
-) -> dict[str, float]:
-    """Measure how soon removals are told that come one by one, of rows from the first on that has no object."""
-    anew(connection, place, name)
-    keys = [sweep.key_of(first + each) for each in range(place.events)]
-    known = MIRRORED if name == "by connect" else KNOWN
-    return paced(connection, place, keys, known, lambda: measure("benchmarks.rivals", name, place))
+def one_by_one(arena: Arena, name: str) -> dict[str, float]:
+    """Measure how soon removals are told that come one by one, of rows that have no object."""
+    place = replace(arena.place(REMOVALS), paced=True)
+    anew(arena.connection, place, name)
+    keys = [sweep.key_of(arena.objects + each) for each in range(REMOVALS)]
+    known = SUSPECTED if name == OBSERVING else FLAGGED
+    found = paced(arena.connection, place, keys, known, lambda: measure("benchmarks.rivals", name, place))
+    print(f"    p50 {found['p50_ms']:,.1f} ms, p99 {found['p99_ms']:,.1f} ms", flush=True)
+    return found
 
 
-def anew(connection: psycopg.Connection[tuple[object, ...]], place: Place, name: str) -> None:
+def anew(connection: psycopg.Connection[Any], place: Contest, name: str) -> None:
     """Forget all that was told, and make what a way needs to begin with."""
-    connection.execute(TABLES)
-    connection.execute("TRUNCATE reconciler.finding, reconciler.history, reconciler.look, reconciler.restraint CASCADE")
-    connection.execute(GIVE_BACK)
+    connection.execute(CLEAN)
     if place.prefix:
         prepare(connection, place.events)
+    connection.execute("VACUUM ANALYZE file_versions")
     if name == "by connect":
         mirror.fill(connection, place.bucket)
 
 
-def _round(connection: psycopg.Connection[tuple[object, ...]], place: Place) -> dict[str, dict[str, float]]:
+def one_round(arena: Arena, mix: str, places: dict[str, Contest]) -> dict[str, dict[str, float]]:
+    """Measure each way of a mix, and what it told."""
     found: dict[str, dict[str, float]] = {}
-    for name in WAYS:
-        anew(connection, place, name)
-        there = replace(place, events=int(place.events * READ_BY[name]))
-        found[name] = measure("benchmarks.rivals", name, there)
-        for (left,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
-            connection.execute(sql.SQL("COMMIT PREPARED {}").format(str(left)))
-        came = outcome(connection, place.events)
-        print(f"    found {came['found']:,}, false {came['false']:,}", flush=True)
+    for name, place in places.items():
+        anew(arena.connection, place, name)
+        found[name] = measure("benchmarks.rivals", name, place)
+        for (left,) in arena.connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
+            arena.connection.execute(sql.SQL("COMMIT PREPARED {}").format(str(left)))
         if name != "bare":
-            found[name]["false"] = came["false"]
-    for name, one in found.items():
-        if name != "ours":
-            one["ratio"] = found["ours"]["rate"] / one["rate"]
+            found[name] |= outcome(arena, place.events, MIXES[mix])
+    ours = found["ours"]["rate"]
+    for one in found.values():
+        ratios = {"ratio": "rate", "told_ratio": "told_rate"}
+        one |= {ratio: ours / one[rate] for ratio, rate in ratios.items() if one is not found["ours"] and rate in one}
     return found
 
 
-def prepare(connection: psycopg.Connection[tuple[object, ...]], objects: int) -> None:
+def prepare(connection: psycopg.Connection[Any], objects: int) -> None:
     """Take away the rows of the objects and insert them anew, in transactions that are prepared."""
     connection.execute("DELETE FROM file_versions WHERE version_number < %s", [objects])
-    for number in range(objects // EACH):
+    for number, lower in enumerate(range(0, objects, EACH)):
         connection.execute("BEGIN")
-        connection.execute(sweep.INSERT_FROM, {**ROWS, "lower": number * EACH, "upper": (number + 1) * EACH})
+        connection.execute(sweep.INSERT_FROM, {**ROWS, "lower": lower, "upper": min(lower + EACH, objects)})
         connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(f"{PREPARED}{number}"))
 
 
-def outcome(connection: psycopg.Connection[tuple[object, ...]], objects: int) -> Counter[str]:
-    """Count what was found of what is gone, and what was flagged or reported although both sides are there."""
-    told = connection.execute(TOLD).fetchall()
-    return Counter("found" if str(key) >= sweep.key_of(objects) else "false" for (key,) in told)
+def outcome(arena: Arena, events: int, drift: float) -> dict[str, float]:
+    """Return the shares of what was found, and of what was flagged or reported although both sides are there."""
+    [(found, false, later)] = arena.connection.execute(TOLD, {"gone": sweep.key_of(arena.objects)}).fetchall()
+    gone = int(events * drift)
+    print(f"    found {found:,} of {gone:,}, false {false:,}, later {later:,}", flush=True)
+    shares = {"false": false / events, "false_later": later / events}
+    return shares | ({"found": found / gone} if gone else {})
 
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
-    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
+    if ran_one(sys.argv[1:], MEASUREMENTS, Contest):
         return
     parser = argparse.ArgumentParser(description="the stream beside what one would use instead")
-    parser.add_argument("--events", type=int, default=30_000)
+    parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with stack() as servers:
