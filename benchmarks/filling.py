@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ INSERT INTO file_versions (file_id, version_number, object_key, size, status)
 SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n %% %(files)s), 12, '0'))::uuid,
        abs(hashtext(%(prefix)s)) %% 2000 * 1000000 + n, %(prefix)s || n, 1000 + n %% 1000, 'active'
 FROM generate_series(%(lower)s::bigint, %(upper)s::bigint - 1) AS n
+"""
+INDEXES = """
+SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), c.conname, pg_get_constraintdef(c.oid)
+FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
+WHERE i.indrelid = %s::regclass
+  AND NOT EXISTS (SELECT FROM pg_constraint AS r WHERE r.conindid = i.indexrelid AND r.contype = 'f')
 """
 
 
@@ -69,12 +76,30 @@ def new_database(url: str) -> str:
     return name
 
 
+@contextmanager
+def without_indexes(connection: psycopg.Connection[Any], table: str) -> Iterator[None]:
+    """Take a table's indexes away while it is filled by the million, and build them at once: much the quicker way.
+
+    A key that another table refers to stays.
+    """
+    found = connection.execute(INDEXES, [table]).fetchall()
+    for index, _, constraint, _ in found:
+        drop = f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"' if constraint else f"DROP INDEX {index}"
+        connection.execute(drop.encode())
+    yield
+    connection.execute("SET maintenance_work_mem = '512MB'")
+    for _, definition, constraint, kind in found:
+        make = f'ALTER TABLE {table} ADD CONSTRAINT "{constraint}" {kind}' if constraint else definition
+        connection.execute(make.encode())
+
+
 def fill(connection: psycopg.Connection[Any], prefix: str, rows: int) -> None:
     """Write the seed's tables with `rows` live versions of a thousand files."""
     connection.execute(SEED.read_bytes())
     connection.execute(INSERT_FILES, [FILES])
     connection.execute("SET session_replication_role = replica")  # their files are there: nothing looks for each
-    connection.execute(INSERT_VERSIONS, {"files": FILES, "prefix": prefix, "lower": 0, "upper": rows})
+    with without_indexes(connection, "file_versions"):
+        connection.execute(INSERT_VERSIONS, {"files": FILES, "prefix": prefix, "lower": 0, "upper": rows})
     connection.execute("RESET session_replication_role")
     connection.execute("VACUUM ANALYZE storage_files")
     connection.execute("VACUUM ANALYZE file_versions")

@@ -1,7 +1,8 @@
 """Where the time goes on each hot path: a sampling profiler over the benchmarks' own measurements.
 
 `make bench-profile`. py-spy looks two hundred times a second at the main thread of a process that does nothing but the
-path: healthy events, removals of live keys, a sweep, a replay. A table each: the share of all samples, waiting
+path: healthy events, removals of live keys, a sweep, a replay; and of the service that flags a mass of deletions once
+the brake is released. A table each: the share of all samples, waiting
 included, that each of our functions was in by itself or by what it calls of others (then named after it), and in all.
 """
 
@@ -10,25 +11,29 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
 
-from benchmarks import filling, rivals, scaling, sweep
+from benchmarks import filling, mass, rivals, scaling, sweep
 from benchmarks.figures import about
+from benchmarks.machine import meanwhile, moment
+from benchmarks.measuring import alone
 from benchmarks.stream import Place
 from deploy.local import tools
 from deploy.local.stack import Servers, stack
-from reconcile.database import migrate
 
 SAMPLES_A_SECOND = 200
 SHOWN = 14
+Stack = tuple[list[str], int]  # frames from the outermost, and how often they were seen
 OURS = ("reconcile.", "consumer.", "benchmarks.")
 FRAME = re.compile(r"(?P<function>.+) \((?P<file>.+?)(:\d+)?\)")
 
@@ -39,24 +44,46 @@ class HotPath:
 
     module: str
     measurement: str
-    place: Mapping[str, object]
+    place: Place | sweep.Place
 
 
-def stacks(path: HotPath) -> Iterator[tuple[list[str], int]]:
-    """Profile the measurement in a process of its own; yield each stack of the main thread, and its samples."""
+def profiled(path: HotPath) -> list[Stack]:
+    """Profile the measurement in a process of its own, and return its stacks."""
     with TemporaryDirectory() as directory:
         written = Path(directory) / "stacks"
-        profiler = [str(tools.py_spy()), "record", "--rate", str(SAMPLES_A_SECOND), "--format", "raw"]
-        profiler += ["--idle", "--threads", "--nonblocking", "--output", str(written), "--"]
-        command = [sys.executable, "-m", path.module, path.measurement, json.dumps(path.place)]
-        done = subprocess.run([*profiler, *command], check=True, capture_output=True)
+        command = profiler(written, "--", *alone(path.module, path.measurement, path.place))
+        done = subprocess.run(command, check=True, capture_output=True)
         found = next(json.loads(line) for line in done.stdout.decode().splitlines() if line.startswith("{"))
         print(f"  {found['rate']:,.0f}/s under the profiler", flush=True)
-        for line in written.read_text(encoding="utf-8").splitlines():
-            stack_, _, samples = line.rpartition(" ")
-            thread, *frames = stack_.split(";")
-            if "MainThread" in thread:
-                yield frames, int(samples)
+        return list(stacks(written))
+
+
+@contextmanager
+def watched(found: list[Stack], process: int) -> Iterator[None]:
+    """Profile a process that runs for as long as this is open."""
+    with TemporaryDirectory() as directory:
+        written = Path(directory) / "stacks"
+        with subprocess.Popen(profiler(written, "--pid", str(process)), stderr=subprocess.DEVNULL) as watching:
+            try:
+                yield
+            finally:
+                watching.send_signal(signal.SIGINT)
+        found += stacks(written)
+
+
+def profiler(written: Path, *what: str) -> list[str]:
+    """Return the command that writes the stacks of a command or a process."""
+    options = ["--rate", str(SAMPLES_A_SECOND), "--format", "raw", "--idle", "--threads", "--nonblocking"]
+    return [str(tools.py_spy()), "record", *options, "--output", str(written), *what]
+
+
+def stacks(written: Path) -> Iterator[Stack]:
+    """Yield each stack of the main thread, and its samples."""
+    for line in written.read_text(encoding="utf-8").splitlines():
+        stack_, _, samples = line.rpartition(" ")
+        thread, *frames = stack_.split(";")
+        if "MainThread" in thread:
+            yield frames, int(samples)
 
 
 def named(frame: str) -> str:
@@ -67,12 +94,12 @@ def named(frame: str) -> str:
     return f"{found['file'].removesuffix('.py').replace('/', '.').rpartition('site-packages.')[2]}.{found['function']}"
 
 
-def table(path: HotPath, within: str) -> list[tuple[tuple[str, str], float, float]]:
+def table(found: Sequence[Stack], within: str) -> list[tuple[tuple[str, str], float, float]]:
     """Return our function and the other's it waits in, their share and the first's in all, within a function."""
-    alone: Counter[tuple[str, str]] = Counter()
+    by_itself: Counter[tuple[str, str]] = Counter()
     in_all: Counter[str] = Counter()
     total = 0
-    for frames, samples in stacks(path):
+    for frames, samples in found:
         names = [named(frame) for frame in frames]
         starts = [number for number, name in enumerate(names) if name.endswith(within)]
         if not starts:
@@ -80,41 +107,38 @@ def table(path: HotPath, within: str) -> list[tuple[tuple[str, str], float, floa
         total += samples
         inner = names[starts[0] :]
         last = next(name for name in reversed(inner) if name.startswith(OURS))
-        alone[(last, "" if last == inner[-1] else inner[-1])] += samples
+        by_itself[(last, "" if last == inner[-1] else inner[-1])] += samples
         in_all.update(dict.fromkeys(inner, samples))
-    return [(one, samples / total, in_all[one[0]] / total) for one, samples in alone.most_common(SHOWN)]
+    return [(one, samples / total, in_all[one[0]] / total) for one, samples in by_itself.most_common(SHOWN)]
 
 
-def show(name: str, path: HotPath, within: str) -> None:
+def show(name: str, found: Sequence[Stack], within: str) -> None:
     """Print the table of a path."""
-    rows = table(path, within)
     print(f"\n| {name} | by itself | in all |\n|---|---|---|")
-    for (function, other), alone, in_all in rows:
-        print(f"| `{function}`{f' waiting in `{other}`' if other else ''} | {alone:.1%} | {in_all:.1%} |", flush=True)
+    for (function, other), by_itself, in_all in table(found, within):
+        waiting = f" waiting in `{other}`" if other else ""
+        print(f"| `{function}`{waiting} | {by_itself:.1%} | {in_all:.1%} |", flush=True)
 
 
 def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
     """Fill what each chosen path needs, and profile it."""
     if {"healthy", "replay"} & set(chosen):
-        place = scaling.placed(servers, events)
-        with psycopg.connect(place.database, autocommit=True) as connection:
-            filling.fill(connection, scaling.PREFIX, scaling.ROWS)
-            migrate(connection)
-        filling.produce(place.bootstrap, place.topic, scaling.records(events, scaling.ROWS))
+        place = scaling.filled(servers, events, scaling.ROWS)
         if "healthy" in chosen:
-            show("stream, healthy", HotPath("benchmarks.stream", "healthy", asdict(place)), ".consumed")
+            show("stream, healthy", profiled(HotPath("benchmarks.stream", "healthy", place)), ".consumed")
         if "replay" in chosen:
-            show("replay", HotPath("benchmarks.replay", "replay", asdict(place)), ".plan")
+            show("replay", profiled(HotPath("benchmarks.replay", "replay", place)), ".plan")
     if {"drift", "sweep"} & set(chosen):
         swept = swept_place(servers, number)
         if "sweep" in chosen:
-            show("sweep", HotPath("benchmarks.sweep", "sweep", asdict(swept)), ".run")
+            show("sweep", profiled(HotPath("benchmarks.sweep", "sweep", swept)), ".run")
         if "drift" in chosen:
-            show(
-                "stream, drift",
-                HotPath("benchmarks.rivals", "ours, observing", asdict(drifting(servers, swept))),
-                ".consumed",
-            )
+            path = HotPath("benchmarks.rivals", "ours, observing", drifting(servers, swept))
+            show("stream, drift", profiled(path), ".consumed")
+    if "mass" in chosen:
+        found: list[Stack] = []
+        mass.one(servers, number // 5, partial(watched, found))
+        show("a mass, released", found, ".turn")
 
 
 def swept_place(servers: Servers, number: int) -> sweep.Place:
@@ -145,15 +169,17 @@ def drifting(servers: Servers, swept: sweep.Place) -> Place:
 
 def main() -> None:
     """Run the profiler over each path that is named, or all."""
-    paths = ["healthy", "drift", "sweep", "replay"]
+    paths = ["healthy", "drift", "sweep", "replay", "mass"]
     parser = argparse.ArgumentParser(description="where the time goes on each hot path")
     parser.add_argument("path", nargs="*", default=paths, metavar="|".join(paths))
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--objects", type=int, default=100_000)
     options = parser.parse_args()
     with stack() as servers:
-        about(servers, f"{options.events:,} events, {options.objects:,} objects")
+        about(servers, f"{options.events:,} events, {options.objects:,} objects", "confluent-kafka", "minio-py")
+        began = moment()
         run(servers, options.path, options.events, options.objects)
+        print(f"\n{meanwhile(began, moment())}")
 
 
 if __name__ == "__main__":
