@@ -121,6 +121,7 @@ def copied(connection: Connection, mapping: Mapping, scope: Scope, facts: Facts)
     with connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the server may be done before us
         lines = spool.copied(connection, mapping, scope.bucket, scope.prefix, facts)
         with closing(lines), spool.begun(scope.directory) as rows:
             return rows.write(lines)

@@ -74,6 +74,7 @@ def copied_out(walk: Walk, after: str) -> Spool:
     with walk.database.use() as connection, connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the server may be done before us
         copy = spool.copied(connection, walk.mapping, walk.bucket, walk.prefix, NOTHING_COMPARED, lower)
         with closing(copy) as lines:
             return Spool(walk.directory).write(lines)
