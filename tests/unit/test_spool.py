@@ -54,6 +54,7 @@ def test_a_range_holds_the_keys_above_its_lower_bound_up_to_and_with_its_upper(k
 def test_many_megabytes_are_read_from_any_place(monkeypatch):
     """The place of a key is found without reading all that lies before it."""
     monkeypatch.setattr(spool, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(spool, "BLOCK_LINES", 7)
     keys = [f"{number:05}" for number in range(2_000)]
     one = spooled(keys)
     for start in range(0, 2_000, 97):
