@@ -1,8 +1,8 @@
 """The sweep beside the fastest plain lister of the same bucket, and beside the script that people write.
 
-`make bench-sweep`. Five rounds; in each, in turn: `storage-reconciler sweep`, our pager bare, `mc ls --recursive`, and
-`rclone lsf` if it is here, each a process of its own; the start of Python is not measured, that of the others is. The
-script is measured on a part of the bucket. The comparison alone reads a listing file and a spool of rows. `--objects
+`make bench-sweep`. Five rounds; in each, in turn: `storage-reconciler sweep`, our pager bare, `mc ls --recursive`,
+`rclone lsf` if it is here, and the script on a part of the bucket, each a process of its own; the start of Python is
+not measured, that of the others is. The comparison alone reads a listing file and a spool of rows. `--objects
 2000000` for the large one, which is filled within two minutes where `TMPDIR` names a directory in memory (7 GB);
 `--objects 0 --lines 10000000` for a listing that was brought; `--indexed` where an index serves byte order.
 """
@@ -10,22 +10,20 @@ script is measured on a part of the bucket. The comparison alone reads a listing
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import psycopg
 from minio import Minio
 
-from benchmarks import comparing, filling, minio_py
+from benchmarks import comparing, filling, listers, minio_py
 from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
@@ -37,6 +35,7 @@ from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load
 from reconcile.database import Database, migrate
 from reconcile.opening import objects
+from reconcile.sweeps.drift import SweepReport
 from reconcile.sweeps.listing import ahead, listed
 
 BUCKET = "swept"
@@ -50,8 +49,8 @@ LABELS = {
     "script.ratio": "ratio to one HEAD a row and one SELECT an object (goal 25)",
     "sweep": "sweep, objects/s",
     "pager": "the bare pager, objects/s",
-    "mc": "`mc ls --recursive`, objects/s",
-    "rclone": "`rclone lsf --fast-list`, objects/s",
+    "mc": "`mc ls --recursive` to a file, objects/s",
+    "rclone": "`rclone lsf --fast-list` to a file, objects/s",
     "script": "one HEAD a row and one SELECT an object, objects/s",
     "listing": "rows against a listing file, objects/s",
     "rss_mb": "resident memory at its highest, MB (goal 100)",
@@ -68,7 +67,7 @@ FROM generate_series(%(lower)s::bigint, %(upper)s::bigint - 1) AS n
 
 @dataclass(frozen=True)
 class Place:
-    """Where a measurement runs; passed to its process as JSON."""
+    """Where a measurement runs; passed to its process as JSON. `before` has the rows as they were before a listing."""
 
     database: str
     endpoint: str
@@ -76,14 +75,18 @@ class Place:
     password: str
     number: int
     listing: str = ""
+    before: str = ""
     directory: str = ""
+    grace: str = ""
 
     def settings(self) -> Settings:
         """Return the settings of a sweep."""
+        graces = {"missing_grace": self.grace, "orphan_grace": self.grace} if self.grace else {}
         document = {
             "database": {"url": self.database},
             "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
             "mapping": filling.mapping(BUCKET),
+            "policy": graces,
         }
         return load(document, {}, str)
 
@@ -107,49 +110,43 @@ def pager(place: Place) -> dict[str, float]:
 
 def mc(place: Place) -> dict[str, float]:
     """Let MinIO's own client list the bucket."""
-    address = place.endpoint.replace("://", f"://{place.user}:{place.password}@")
-    began = time.perf_counter()
-    listing = subprocess.run(
-        [minios.client(), "ls", "--recursive", "--json", f"here/{BUCKET}"],
-        env={**os.environ, "MC_HOST_here": address},
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout
-    return {"rate": listing.count(b"\n") / (time.perf_counter() - began)}
-
-
-def for_rclone(place: Place) -> dict[str, str]:
-    """Return the environment in which rclone knows the place as `here`, and nothing of this machine's own."""
-    named = {"TYPE": "s3", "PROVIDER": "Minio", "ENDPOINT": place.endpoint}
-    named |= {"ACCESS_KEY_ID": place.user, "SECRET_ACCESS_KEY": place.password}
-    ours = {f"RCLONE_CONFIG_HERE_{name}": value for name, value in named.items()} | {"RCLONE_CONFIG": os.devnull}
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | ours
+    return bare(listers.mc(place, BUCKET))
 
 
 def rclone(place: Place) -> dict[str, float]:
     """Let rclone list the bucket, with the fewest requests."""
-    command = ["rclone", "lsf", "--recursive", "--files-only", "--fast-list", f"here:{BUCKET}"]
-    began = time.perf_counter()
-    listing = subprocess.run(command, env=for_rclone(place), check=True, stdout=subprocess.PIPE).stdout
-    return {"rate": listing.count(b"\n") / (time.perf_counter() - began)}
+    return bare(listers.rclone(place, BUCKET))
+
+
+def bare(lister: listers.Lister) -> dict[str, float]:
+    """Let a program list the bucket into a file, a line an object."""
+    with TemporaryFile() as out:
+        began = time.perf_counter()
+        lister.run(out)
+        took = time.perf_counter() - began
+        out.seek(0)
+        return {"rate": sum(1 for _ in out) / took}
+
+
+def swept(place: Place) -> SweepReport:
+    """Sweep; of a listing file where the place names one."""
+    settings = place.settings()
+    database = Database(settings.database.url)
+    wanted = Wanted(Scope(BUCKET, "", Path(place.listing) if place.listing else None))
+    with closing(database), objects(settings) as store:
+        return Sweeping(settings, wanted, database, store).run()
 
 
 def sweep(place: Place) -> dict[str, float]:
-    """Sweep, from the connection to the report; of a listing file where the place names one."""
-    settings = place.settings()
-    database = Database(settings.database.url)
+    """Sweep, from the connection to the report."""
     began = time.perf_counter()
-    with objects(settings) as store:
-        wanted = Wanted(Scope(BUCKET, "", Path(place.listing) if place.listing else None))
-        report = Sweeping(settings, wanted, database, store).run()
-    took = time.perf_counter() - began
-    database.close()
-    peak = peak_mb()
+    report = swept(place)
+    rate = report.totals["objects"] / (time.perf_counter() - began)
     return {
-        "rate": report.totals["objects"] / took,
+        "rate": rate,
         "objects": report.totals["objects"],
         "drifts": report.total_drifts,
-        "rss_mb": peak,
+        "rss_mb": peak_mb(),
     }
 
 
@@ -250,19 +247,18 @@ def measured(name: str, place: Place) -> dict[str, float]:
 
 
 def beside_listers(place: Place, rounds: int, table: Table) -> None:
-    """Measure the sweep beside the plain listers and the script."""
-    by_hand = measured("script", place)["rate"]
-    table.note("script", by_hand)
-    listers = ["pager", "mc", *(["rclone"] if shutil.which("rclone") else [])]
+    """Measure the sweep beside the plain listers and the script, and print after each round what there is."""
+    listers_here = ["pager", "mc", *(["rclone"] if shutil.which("rclone") else [])]
     for _ in range(rounds):
-        found = {name: measured(name, place) for name in ("sweep", *listers)}  # the quickest lister right beside it
+        found = {name: measured(name, place) for name in ("sweep", *listers_here, "script")}
         rates = {name: one["rate"] for name, one in found.items()}
-        swept = {
-            "lister.ratio": rates["sweep"] / max(rates[name] for name in listers),
-            "script.ratio": rates["sweep"] / by_hand,
+        ratios = {
+            "lister.ratio": rates["sweep"] / max(rates[name] for name in listers_here),
+            "script.ratio": rates["sweep"] / rates["script"],
             "rss_mb": found["sweep"]["rss_mb"],
         }
-        table.note_all({**rates, **swept})
+        table.note_all({**rates, **ratios})
+        table.show()
 
 
 def by_file(place: Place, lines: int, rounds: int, table: Table, alone: Table) -> None:

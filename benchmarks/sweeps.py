@@ -1,20 +1,22 @@
 """The sweep beside what one would use instead, while an application goes on: time, room, and what is told falsely.
 
 `make bench-rivals`. Three rounds; in each, of the same bucket and tables: `storage-reconciler sweep`; one HEAD a row
-and one SELECT an object, of a part; `mc ls` with COPY and an anti-join in SQL; `rclone lsf` with sort and comm, if
-rclone is installed; rucio-consistency on dumped lists, the rows dumped before and after; and the bare lister, which
-compares nothing. A hundred rows without an object and a hundred objects without a row are to be found; meanwhile
-another process uploads and deletes, in the recommended order, so that nothing of its is drift. `--lines 10000000`
-compares as many rows with a listing file instead.
+and one SELECT an object, of a part; `mc ls` copied into a table as it comes, and an anti-join; `rclone lsf` and the
+rows joined line by line, if rclone is installed; rucio-consistency on dumped lists, the rows dumped before and after;
+and the bare lister, which compares nothing. A hundred rows without an object and a hundred objects without a row are to
+be found; meanwhile another process uploads, overwrites and deletes, in the recommended order, so that nothing of its is
+drift. `--lines 10000000` compares as many rows with a listing file instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -25,13 +27,9 @@ from benchmarks import churn, comparers, filling, sweep
 from benchmarks.figures import Table, about
 from benchmarks.measuring import measure, ran_one
 from benchmarks.used import watched
-from consumer.runs.sides import Scope, Wanted
-from consumer.runs.sweeping import Sweeping
+from benchmarks.waiting import until
 from deploy.local import minio as minios
 from deploy.local.stack import Servers, stack
-from reconcile.config.settings import Settings, load
-from reconcile.database import Database
-from reconcile.opening import objects
 
 PLANTED = 100
 GONE, LOST = "gone/", "lost/"
@@ -42,7 +40,8 @@ FROM generate_series(1, %(rows)s) AS n, (SELECT id FROM storage_files LIMIT 1) A
 """
 LABELS = {
     "ratio": "ours to it, objects/s",
-    "false": "told falsely",
+    "false_old": "told falsely, of keys that were old",
+    "false_young": f"told falsely, of keys younger than {comparers.MARGIN_S} s",
     "found": f"found, of {2 * PLANTED}",
     "rate": "objects/s",
     "took_s": "from start to end, s",
@@ -53,61 +52,55 @@ LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class Place(sweep.Place):
-    """The same, with graces of a second, since all objects are young here."""
-
-    def settings(self) -> Settings:
-        """Return the settings of a sweep."""
-        document = {
-            "database": {"url": self.database},
-            "minio": {"endpoint": self.endpoint, "access_key": self.user, "secret_key": self.password},
-            "mapping": filling.mapping(sweep.BUCKET),
-            "policy": {"missing_grace": "1s", "orphan_grace": "1s"},
-        }
-        return load(document, {}, str)
+WAYS = {"one by one": f"one by one, {sweep.OF_SCRIPT:,} of each"}
+GRACE = "1s"  # the second look is a second after the first
 
 
 def ours(place: sweep.Place, _: Path) -> set[str]:
     """Sweep, and return what is reported."""
-    settings = place.settings()
-    database = Database(settings.database.url)
-    scope = Scope(sweep.BUCKET, "", Path(place.listing) if place.listing else None)
-    with objects(settings) as store:
-        report = Sweeping(settings, Wanted(scope), database, store).run()
-    database.close()
-    return {drift.key for drift in report.drifts}
+    return {drift.key for drift in sweep.swept(place).drifts}
 
 
 COMPARERS = {"ours": ours, **comparers.RIVALS}
 
 
-def compared(name: str, place: Place) -> dict[str, float]:
-    """Let one compare, and return how long it took, and what it told."""
+def compared(name: str, place: sweep.Place) -> dict[str, float]:
+    """Let one compare, and return how long it took, and what it told; a part of all has no time of its own."""
     tempfile.tempdir = place.directory
     began = time.perf_counter()
     told = COMPARERS[name](place, Path(place.directory))
     took = time.perf_counter() - began
-    planted = sum(key.startswith((GONE, LOST)) for key in told)
-    number = sweep.OF_SCRIPT if name == "one by one" else place.number
-    return {"rate": number / took, "took_s": took, "found": planted, "false": len(told) - planted}
+    kinds = Counter(map(kind_of, told))
+    figures = {"found": kinds["found"], "false_old": kinds["false_old"], "false_young": kinds["false_young"]}
+    if name == "one by one":
+        return {"rate": sweep.OF_SCRIPT / took, **figures}
+    return {"rate": place.number / took, "took_s": took, **figures}
+
+
+def kind_of(key: str) -> str:
+    """Return what it means that a key was told."""
+    if key.startswith((GONE, LOST)):
+        return "found"
+    return "false_young" if key.startswith(churn.PREFIX) else "false_old"
 
 
 MEASUREMENTS = {name: partial(compared, name) for name in COMPARERS} | {"bare lister": sweep.pager}
 
 
-def one(servers: Servers, name: str, place: Place) -> dict[str, float]:
+def one(servers: Servers, name: str, place: sweep.Place) -> dict[str, float]:
     """Run one measurement in a process and a directory of its own, beside an application that goes on."""
+    if place.listing:
+        churn.plant(place)  # so that the world is again as it was listed
     with tempfile.TemporaryDirectory() as directory, churn.churning(place):
         there = replace(place, directory=directory)
         return measure("benchmarks.sweeps", name, there, partial(watched, servers, Path(directory)))
 
 
 def run(servers: Servers, number: int, lines: int, rounds: int) -> None:
-    """Fill, measure in turn, and print the table."""
+    """Fill, measure in turn, and print after each round the table of what there is."""
     minio = servers.minio
     database = servers.postgres.database_url(filling.new_database(servers.postgres.url))
-    place = Place(database, minio.url, minio.user, minio.password, lines or number)
+    place = sweep.Place(database, minio.url, minio.user, minio.password, lines or number, grace=GRACE)
     work = f"{lines:,} rows and a listing file" if lines else f"{number:,} objects and rows"
     name = "rivals.listing" if lines else "rivals.sweep"
     table = Table(name, LABELS, about(servers, f"{work}, {2 * PLANTED} of them in drift", "mc", "rclone", "minio-py"))
@@ -116,41 +109,52 @@ def run(servers: Servers, number: int, lines: int, rounds: int) -> None:
     minios.client()  # it may have to be built
     with tempfile.TemporaryDirectory() as directory:
         if lines:
-            place = replace(place, listing=str(brought(Path(directory), lines)))
+            place = brought(Path(directory), place)
+        grown_old()
         names = ["ours", *comparers.at_hand(place), *([] if lines else ["bare lister"])]
         for nth in range(rounds):
-            print(f"round {nth + 1}")
+            print(f"round {nth + 1}", flush=True)
             found = {name: one(servers, name, place) for name in names}
             for name, figures in found.items():
                 ratio = {} if name == "ours" else {"ratio": found["ours"]["rate"] / figures["rate"]}
-                table.note_all(figures | ratio, name)
-    table.show()
+                table.note_all(figures | ratio, WAYS.get(name, name))
+            table.show()
 
 
-def plant(place: Place) -> None:
-    """Write rows whose object never was, and objects that no row names."""
+def plant(place: sweep.Place) -> None:
+    """Write rows whose object never was, objects that no row names, and what the application goes on with."""
     with psycopg.connect(place.database, autocommit=True) as connection:
         connection.execute(PLANT, {"prefix": GONE, "size": sweep.SIZE, "rows": PLANTED})
+    churn.plant(place)
     store = place.client()
     for number in range(PLANTED):
         content = BytesIO(b"x" * sweep.SIZE)
         store.put_object(bucket_name=sweep.BUCKET, object_name=f"{LOST}{number}", data=content, length=sweep.SIZE)
 
 
-def brought(directory: Path, lines: int) -> Path:
-    """Write a listing of all, the planted objects among them, in the order of their bytes."""
-    written = sweep.listing(directory, lines)
+def grown_old() -> None:
+    """Wait until what was planted is old enough to be believed."""
+    ripe = time.monotonic() + comparers.MARGIN_S + 1
+    until(lambda: time.monotonic() > ripe, "a minute", 2 * comparers.MARGIN_S)
+
+
+def brought(directory: Path, place: sweep.Place) -> sweep.Place:
+    """Return the place with a listing of all in the order of their bytes, and the rows as they were before it."""
+    with comparers.connected(place) as connection:
+        before = comparers.dump(connection, comparers.KEYS, directory / "before.txt")
+    written = sweep.listing(directory, place.number)
     whole = directory / "listing.txt"
+    planted = sorted([*(f"{LOST}{number}" for number in range(PLANTED)), *churn.old_keys()])
     with whole.open("w", encoding="utf-8") as file, written.open(encoding="utf-8") as others:
-        file.writelines(f"{key}\n" for key in sorted(f"{LOST}{number}" for number in range(PLANTED)))
-        file.writelines(others)
+        file.writelines(f"{key}\n" for key in planted)
+        shutil.copyfileobj(others, file)
     written.unlink()
-    return whole
+    return replace(place, listing=str(whole), before=str(before))
 
 
 def main() -> None:
     """Run the benchmark, or (with a name and a place) one measurement of it."""
-    if ran_one(sys.argv[1:], MEASUREMENTS, Place):
+    if ran_one(sys.argv[1:], MEASUREMENTS, sweep.Place):
         return
     parser = argparse.ArgumentParser(description="the sweep beside what one would use instead")
     parser.add_argument("--objects", type=int, default=200_000)

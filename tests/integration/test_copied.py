@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 
 from consumer.sides import Scope, copied
-from reconcile.catalog import compiled
-from reconcile.compare import Facts, key_of
 from reconcile.database import Database
-from reconcile.spool import Spool
+from reconcile.sweeps.compare import Facts, key_of
+from reconcile.sweeps.spool import Spool
+from reconcile.tables.catalog import compiled
 from tests.support.shapes import S3_VERSIONS as SHAPE
 from tests.support.waiting import until
 
