@@ -74,7 +74,7 @@ def compared(name: str, place: sweep.Place) -> dict[str, float]:
     figures = {"found": kinds["found"], "false_old": kinds["false_old"], "false_young": kinds["false_young"]}
     if name == "one by one":
         return {"rate": sweep.OF_SCRIPT / took, **figures}
-    return {"rate": place.number / took, "took_s": took, **figures}
+    return {"rate": (place.number + churn.OLD + PLANTED) / took, "took_s": took, **figures}
 
 
 def kind_of(key: str) -> str:

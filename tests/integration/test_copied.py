@@ -36,5 +36,5 @@ def test_a_disk_that_is_slower_than_the_database_costs_no_copy(database, connect
             return write(spool, [first, *lines])
 
         monkeypatch.setattr(Spool, "write", slowly)
-        with closing(copied(ours, compiled(ours, SHAPE.settings()), Scope(SHAPE.bucket), Facts())) as rows:
+        with closing(copied(ours, compiled(connection, SHAPE.settings()), Scope(SHAPE.bucket), Facts())) as rows:
             assert [key_of(line) for block in rows.blocks() for line in block] == [b"a"]
