@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from consumer.sides import Scope, copied
+from consumer.runs.sides import Scope, copied
 from reconcile.database import Database
 from reconcile.sweeps.compare import Facts, key_of
 from reconcile.sweeps.spool import Spool
