@@ -22,6 +22,7 @@ from consumer.parsers.shared import (
 )
 
 FAMILIES = (doctor, roles, sweep, scrub, stream, findings, orphans, suppress, watching, repair)
+WRITING = ("apply", "fix", "baseline")
 MOST_PARTITIONS, MOST_REPLICAS = 100_000, 10_000  # of one topic, as librdkafka has it
 
 DEFAULTS = {
@@ -49,8 +50,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options of one command, all common ones filled in."""
     parser = build_parser()
     options = parser.parse_args(words, argparse.Namespace(**DEFAULTS))
-    if options.dry_run and options.apply:
-        parser.error("--dry-run and --apply exclude each other; without both the plan is printed and nothing is done")
+    if options.dry_run and (written := [name for name in WRITING if getattr(options, name, False)]):
+        way_out = "without both the plan is printed and nothing is done"
+        parser.error(f"--dry-run and --{written[0]} exclude each other; {way_out}")
     return options
 
 

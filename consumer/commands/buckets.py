@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+import structlog
+
 from consumer.commands.answer import Answer, Failure, failure_of
 from consumer.commands.call import database
 from consumer.runs.beginning import Leased
@@ -16,6 +18,8 @@ from reconcile.reports.forms import Section, Table
 from reconcile.reports.scrubreport import ScrubReport
 from reconcile.sweeps.drift import HELD_BY_BRAKE, SweepReport
 
+log = structlog.get_logger("sweep")
+LEFT_OUT = "only the first {:,} of {:,} drifts are listed, in every format; --prefix lists those of a part"
 Report = TypeVar("Report", SweepReport, ScrubReport)
 
 
@@ -51,8 +55,8 @@ def answered(
     shown: Callable[[Report], Section],
     drifts: Callable[[Report], Table],
 ) -> Answer:
-    """Return the reports, of which there is one at least, as one answer."""
-    parts = [shown(one) for one in reports]
+    """Return the reports, of which there is one at least, as one answer; where drifts are left out, loudly."""
+    parts = [shown(noted(one)) for one in reports]
     numbered = tuple(replace(part, name=f"{part.name}_{at}") for at, part in enumerate(parts, 1))
     return Answer(
         parts[0] if len(parts) == 1 else Section(name, "", {}, numbered),
@@ -61,3 +65,12 @@ def answered(
         failure=failure,
         lines=drifts(replace(reports[0], drifts=[one for report in reports for one in report.drifts])),
     )
+
+
+def noted(report: Report) -> Report:
+    """Say of a report that it lists not all that was found, and log it: CSV and JSON lines have no room for it."""
+    listed, found = len(report.drifts), report.total_drifts
+    if listed >= found:
+        return report
+    log.warning("drifts.left_out", bucket=report.bucket, listed=listed, found=found)
+    return replace(report, notes=(*report.notes, LEFT_OUT.format(listed, found)))

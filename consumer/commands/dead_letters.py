@@ -162,15 +162,20 @@ def discard(call: Call) -> Answer:
 def left_of(call: Call, topic: Topic, kept: Callable[[Buried], Buried | None]) -> list[Buried]:
     """Return the letters that are named, or those that are not decided, each as it is `kept`, or not at all.
 
-    Raises Misconfigured where a name is of none, or of several.
+    What is not kept takes no place of the limit. Raises Misconfigured where a name is of none, or of several.
     """
     names, limit = call.options.ids, call.options.limit
     wanted = topic.letters(Wanted(call.options.reason, frozenset(names)))
     undecided = (letter for letter in wanted if names or topic.decision(letter) is None)
-    origins, found = list[Origin](), list[Buried]()
-    for letter in islice(undecided, None if names else limit):
-        origins.append(letter.origin)
-        found += [one] if (one := kept(letter)) else []
+    origins = list[Origin]()
+
+    def each() -> Iterator[Buried]:
+        for letter in undecided:
+            origins.append(letter.origin)
+            if one := kept(letter):
+                yield one
+
+    found = list(islice(each(), None if names else limit))
     faults = [fault for name in dict.fromkeys(names) if (fault := misnamed(name, origins))]
     if faults:
         raise Misconfigured(*faults)

@@ -28,6 +28,7 @@ from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
 FIRST = 20
+OTHERS = "(all others)"
 COUNTED = ("below", "outcome", "findings")
 FILTERS = ("kind", "bucket", "prefix", "group", "owner", "cause", "principal", "since", "held", "state", "keys")
 
@@ -195,6 +196,8 @@ class Told:
         if len(listed) < self.done + self.left:
             notes = (f"the first {FIRST} of each; all are counted above", *notes)
         counted = [(*pair, count) for pair, count in self.counts.most_common(FIRST)]
+        if others := self.counts.total() - sum(count for *_, count in counted):
+            counted.append((OTHERS, f"{len(self.counts) - FIRST} more", others))
         facts = {"done" if apply else "planned": self.done, "left_alone": self.left}
         acts = acts_table(listed, has_more=self.done > 0 and not apply, nothing="nothing to do", notes=notes)
         parts = (Table("counts", COUNTED, counted), acts)

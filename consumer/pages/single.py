@@ -77,7 +77,7 @@ def steps(found: Mapping[str, Any]) -> Iterator[Repair]:
     )
     match state:
         case State.SUSPECTED | State.OPEN:
-            if is_object:
+            if is_object and state is State.OPEN:
                 yield Repair("allow it to be deleted", f"orphans approve {number} {WHY}")
             yield Repair("leave it alone", f"findings ignore {number} {WHY}")
         case State.IGNORED:

@@ -22,6 +22,10 @@ from reconcile.sweeps.sweep import Source
 from reconcile.tables.catalog import InOrder, in_order
 from reconcile.tables.mapping import Mapping
 
+BY_KEY = (
+    "a listing that is brought names no S3 versions: a row's own version is looked at where the key is not listed, or"
+    " in another size or ETag; sweep without --listing to compare each version"
+)
 PAGED = "the rows were read by pages, from an index that serves byte order; nothing was copied out"
 
 
@@ -59,12 +63,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both sides, as sources of lines; `note` tells how the rows were read."""
+    """Both sides, as sources of lines; `note` tells how the rows were read.
+
+    `by_key`: rows name S3 versions, which the listing does not know.
+    """
 
     objects: Source
     rows: Source
     row_count: int
     note: str
+    by_key: bool = False
 
 
 def facts_of(mapping: Mapping, scope: Scope) -> Facts:
@@ -99,7 +107,8 @@ def opened(database: Database, mapping: Mapping, store: Objects, scope: Scope, f
         if scope.listing is not None:
             spools.append(spool.brought(under(scope.prefix, from_file(scope.listing)), facts, scope.directory))
             objects = spools[-1].blocks
-        yield Sides(objects, rows, count, told)
+        by_key = mapping.tables.settings.version.s3_version is not None and not facts.s3_version
+        yield Sides(objects, rows, count, f"{told}; {BY_KEY}" if by_key else told, by_key)
     finally:
         for one in spools:
             one.close()

@@ -199,7 +199,7 @@ class Sweeping:
         """Return the comparison over both sides."""
         filters = self.settings.filters
         return Sweep(
-            Looker(Trial(self.live, self.rights.reads), self.bucket, started_at),
+            Looker(Trial(self.live, self.rights.reads), self.bucket, started_at, by_key=sides.by_key),
             keeper,
             sides.objects,
             sides.rows,

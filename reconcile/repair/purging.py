@@ -18,7 +18,7 @@ from reconcile import inquiry
 from reconcile.human import duration
 from reconcile.inquiry import Filter, Record
 from reconcile.life import Input, Subject
-from reconcile.model import Absent, Facts, Hint, Kind, Misconfigured, ObjectRef, ObjectSide, RowState
+from reconcile.model import Absent, Facts, Hint, Kind, Misconfigured, ObjectRef, ObjectSide, RowState, Unavailable
 from reconcile.reconciler import Look, World, reconcile
 from reconcile.repair.superseded import good, has_others, in_words
 from reconcile.repair.triage import HELD, Deed, Named, Outcome, batches, carried_out, still_drifting
@@ -124,10 +124,20 @@ class Purging:
                 yield Outcome(one.named, done=False, told=NO_ROOM, again=True)
 
     def _applied(self, batch: Sequence[Candidate]) -> Iterator[Outcome]:
-        """Do it, and look again at once: what came back meanwhile without an event has no row any more."""
-        done = list(self.carried_out(self.live, batch))
-        reconcile(self.live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in done if one.done)])
-        yield from done
+        """Do it, and look again at once: what came back meanwhile without an event has no row any more.
+
+        An outage ends it once what was done is told: those rows are gone.
+        """
+        told: list[Outcome] = []
+        outage: Unavailable | None = None
+        try:
+            told += self.carried_out(self.live, batch)
+            reconcile(self.live, [Hint(ref) for ref in dict.fromkeys(one.named.ref for one in told if one.done)])
+        except Unavailable as error:
+            outage = error
+        yield from told
+        if outage is not None:
+            raise outage
 
     def _has_room(self, bucket: str) -> bool:
         """Tell whether one purge more would set no brake; one that is on holds it anyway."""

@@ -25,6 +25,7 @@ from reconcile.model import (
     ObjectSide,
     Policy,
     Told,
+    Unavailable,
     Undecided,
 )
 from reconcile.reconciler import Decide, Hear, World, apply, reconcile
@@ -37,6 +38,7 @@ TOGETHER = 200
 TRIES = 3
 MOVED = "a look changed it"
 HELD = "held by"  # the brake, or a window
+BUSY = "it is gone, or busy; try again"
 BEGUN = "; its deletion had begun already: orphans undo brings back what is gone"
 NOBODY = -1  # has counted the asks of a look: so it may be brought forward, and neither ended nor put off
 T = TypeVar("T")
@@ -222,15 +224,28 @@ def unasked(world: World, hints: Sequence[Hint], decide: Decide, hear: Hear) -> 
 
 
 def carried_out(world: World, deed: Deed, named: Iterable[Named], by: str = "triage") -> Iterator[Outcome]:
-    """Do the deed on each, some at a time, and yield what became of it; one that was busy is tried again."""
+    """Do the deed on each, some at a time, and yield what became of it; one that was busy is tried again.
+
+    What was done before a server went away is told before that is raised.
+    """
     for batch in batches(named):
         deed.wanted = {(one.ref, one.row_id): one for one in batch}
         deed.meant, deed.outcomes = {}, {}
-        for _ in range(TRIES):
-            left = [one for one in batch if one not in deed.outcomes]
-            refs = dict.fromkeys(one.ref for one in left)
-            hints = [Hint(ref, named_by=by, evidence=Told({"named_by": by})) for ref in refs]
-            if hints:
-                deed.through(world, hints, deed.decide, deed.hear)
+        outage: Unavailable | None = None
+        try:
+            _tried(world, deed, batch, by)
+        except Unavailable as error:
+            outage = error
         for one in batch:
-            yield deed.outcomes.get(one, Outcome(one, done=False, told="it is gone, or busy; try again", again=True))
+            if one in deed.outcomes or outage is None:
+                yield deed.outcomes.get(one, Outcome(one, done=False, told=BUSY, again=True))
+        if outage is not None:
+            raise outage
+
+
+def _tried(world: World, deed: Deed, batch: Sequence[Named], by: str) -> None:
+    for _ in range(TRIES):
+        refs = dict.fromkeys(one.ref for one in batch if one not in deed.outcomes)
+        hints = [Hint(ref, named_by=by, evidence=Told({"named_by": by})) for ref in refs]
+        if hints:
+            deed.through(world, hints, deed.decide, deed.hear)

@@ -27,6 +27,7 @@ from reconcile.sweeps import drift as words
 from reconcile.sweeps.drift import Class
 
 ROWS = "rows"  # names a hint: a row told of it, and the listing had nothing of its key
+KEYS = "keys"  # names a hint: rows told of its key, each of a version of its own
 DOUBTFUL = frozenset({Class.MISSING, Class.ORPHAN, Class.LOOKALIKE})  # may have a counterpart in another form
 
 
@@ -85,7 +86,7 @@ def confirm(hint: Hint, known: Known, side: ObjectSide, margins: Margins, found:
         return
     if any(isinstance(subject.verdict, Undecided) for subject in judged):
         found.unknown.append(ref)
-    elif all(isinstance(subject.verdict, Healthy) for subject in judged) and not known.findings:
+    elif hint.named_by != KEYS and all(isinstance(one.verdict, Healthy) for one in judged) and not known.findings:
         found.totals[_explained(hint, known, side, margins)] += 1
 
 

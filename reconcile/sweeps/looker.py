@@ -13,11 +13,11 @@ from time import sleep
 from typing import TypeVar
 
 from reconcile.batch import Unsettled
-from reconcile.model import Absent, Hint, ObjectRef, ObjectSide, Present, RowState
+from reconcile.model import Absent, Hint, Known, ObjectRef, ObjectSide, Present, RowState
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
 from reconcile.store.heads import NO_NAME
-from reconcile.sweeps.confirm import DOUBTFUL, Confirmed, Margins, confirm, lookalikes
+from reconcile.sweeps.confirm import DOUBTFUL, KEYS, Confirmed, Margins, confirm, lookalikes
 from reconcile.sweeps.drift import Class, Drift
 from reconcile.sweeps.lookalike import normal_forms
 from reconcile.trial import Trial
@@ -30,12 +30,16 @@ TRY_AGAIN_S = 0.2
 
 @dataclass
 class Looker:
-    """Looks at one bucket. What was written after `started_at` is no omission of a listing."""
+    """Looks at one bucket. What was written after `started_at` is no omission of a listing.
+
+    `by_key`: what is named says nothing of S3 versions, and rows do, so that each row's own is looked at, too.
+    """
 
     trial: Trial
     bucket: str
     started_at: datetime
     pause: Callable[[float], None] = sleep
+    by_key: bool = False
 
     def look(self, hints: Sequence[Hint]) -> Confirmed:
         """Look at both sides of each, and return what is so; what stays unknown is counted."""
@@ -44,7 +48,7 @@ class Looker:
             for unsettled in patiently(partial(self._unsettled, batch), self.pause):
                 left = unsettled.pairs()
                 found.totals["changed_meanwhile"] += len(batch) - len(left)
-                self._look([hint for hint, _ in left], found)
+                self._look([each for one in left for each in (versions_of(*one) if self.by_key else one[:1])], found)
         found.drifts = once(found.drifts)
         found.healed = once(found.healed)
         found.drifts = list(lookalikes(found.drifts, self.counterparts(found.drifts)))
@@ -92,6 +96,17 @@ class Looker:
             if fitting:
                 found[ref] = min(fitting)
         return found
+
+
+def versions_of(hint: Hint, known: Known) -> Iterator[Hint]:
+    """Yield a hint, and one for each version that a row of its key names; where all do, it is a question only."""
+    named = {row.s3_version for row in known.rows} if not hint.ref.s3_version else set()
+    if not named - {""}:
+        yield hint
+        return
+    yield hint if "" in named or known.findings else hint._replace(named_by=KEYS)
+    for version in sorted(named - {""}):
+        yield hint._replace(ref=hint.ref._replace(s3_version=version))
 
 
 def once(drifts: Sequence[Drift]) -> list[Drift]:

@@ -414,6 +414,15 @@ def test_a_limit_hides_no_dead_letter(site, act):
     assert "0:1, 0:2" in json.dumps(plan)
 
 
+def test_what_still_does_not_decode_takes_no_place_of_a_limit(site):
+    """Else nothing would ever be replayed behind it."""
+    values = (b"no json", b"nor this", site.removed("gone"), site.removed("gone, too"))
+    site.bury([consuming.letter(site, value, offset=offset) for offset, value in enumerate(values, 1)])
+    plan = told(site.program.run("dead-letters", "replay", "--limit", "1", "-o", "json"))
+    assert ["0:3" in act["subject"] + act["detail"] for act in plan["acts"]] == [True]
+    assert "0:4" not in json.dumps(plan)
+
+
 def test_dead_letters_are_replayed_and_discarded_in_little_memory(site):
     """Of 60 MB of letters no more than a batch is held at a time, neither by the plan nor by the act."""
     value = site.created("gone")[:-1] + b" " * 200_000 + b"}"

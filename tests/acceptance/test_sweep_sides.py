@@ -19,6 +19,7 @@ from consumer.duties.losswatch import wanted
 from consumer.runs.sweeping import Sweeping
 from reconcile.database import migrate
 from reconcile.ledger import prune
+from reconcile.sweeps import sums
 from tests.acceptance.test_commands import add_row
 from tests.support import command
 from tests.support.sweeping import FOUND, IN_ORDER, TOTALS, put
@@ -125,6 +126,34 @@ def test_each_version_is_compared_with_the_row_that_names_it(versioned, connecti
         ("orphan", "orphan", ""),
     }
     assert report["totals"]["candidates"] == len(seen), "what agrees by its version is not looked at"
+
+
+def test_a_listing_without_versions_has_each_row_looked_at_by_its_own(versioned, connection, objects, bucket, tmp_path):
+    """A version that is gone is missing, whatever is listed of its key; what the listing cannot tell is said."""
+    keep(connection, "gone", put(objects, bucket, "gone"))
+    objects.remove_object(bucket_name=bucket, object_name="gone", version_id=version_of(connection, "gone"))
+    short = put(objects, bucket, "short", 7)
+    keep(connection, "short", short)
+    keep(connection, "unlisted", put(objects, bucket, "unlisted"))
+    put(objects, bucket, "orphan")
+    listing = tmp_path / "keys.csv"
+    sizes = {f"fine/{number:02}": 10 for number in range(20)} | {"orphan": 10, "short": 7}
+    listing.write_text("key,size\n" + "".join(f"{key},{size}\n" for key, size in sizes.items()), "utf-8")
+    report = swept(versioned, "--listing", str(listing))
+    seen = {(one["kind"], one["key"], one["s3_version"]) for one in report["drifts"]}
+    assert seen == {
+        ("missing", "gone", version_of(connection, "gone")),
+        ("mismatch", "short", short),
+        ("orphan", "orphan", ""),
+    }
+    assert "names no S3 versions" in report["notes"][0]
+    assert (report["totals"]["omitted_by_list"], report["totals"].get("changed_meanwhile")) == (1, None)
+
+
+def version_of(connection: psycopg.Connection, key: str) -> str:
+    """Return the version that the row of a key names."""
+    [(version,)] = connection.execute("SELECT s3_version FROM kept WHERE path = %s", [key]).fetchall()
+    return str(version)
 
 
 def as_keys(listed: list[dict]) -> str:
@@ -237,6 +266,18 @@ def test_a_young_row_is_not_missing_before_its_longer_grace_is_over(installed, c
     assert found(report) == {("missing", "on its way")}
     assert report["totals"]["young"] == 1
     assert found(swept(installed)) == {("missing", "on its way"), ("missing", "new")}
+
+
+def test_drifts_that_a_report_leaves_out_are_told(installed, objects, bucket, monkeypatch):
+    """Where a form has no room for that, the log says it."""
+    for number in range(12):
+        put(objects, bucket, f"orphan/{number:02}")
+    monkeypatch.setattr(sums, "SHOWN", 7)
+    for form in ("csv", "jsonl", "json", "table"):
+        ended = installed.run("sweep", "-o", form, **AT_ONCE)
+        assert ended.returncode == 0, ended.stderr
+        assert "drifts.left_out" in ended.stderr
+        assert ("only the first 7 of 12 drifts" in ended.stdout) is (form in {"json", "table"})
 
 
 @pytest.mark.invariant(4)

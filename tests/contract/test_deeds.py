@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from reconcile.life import LIFE, Input
-from reconcile.model import FINAL, Kind, ObjectRef, State
+from reconcile.model import FINAL, Kind, ObjectRef, State, Unavailable
 from reconcile.repair.triage import TRIES, Deed, Named, as_it_is, carried_out, still_drifting, unasked
 from reconcile.steps import GiveBack, Purge
 from reconcile.trial import Trial
@@ -150,6 +150,25 @@ def test_where_a_finding_never_stands_still_it_is_told_and_another_try_may_do_it
     assert (outcome.done, outcome.again, len(tries)) == (False, True, TRIES)
     assert live.history() == []
     assert live.sql(KEPT, [named.finding]) == [("open",)]
+
+
+def test_what_was_done_before_a_server_went_away_is_told(live):
+    """One is committed, the other was busy; at the next try nobody answers."""
+    done, busy = orphan(live, State.OPEN), orphan(live, State.SUSPECTED)
+    touch = f"{TOUCH} WHERE id = {busy.finding}"
+    transactions = iter((touch, "SELECT", touch))  # of both, of the first alone, of the other alone
+
+    def then() -> None:
+        query = next(transactions, "")
+        if not query:
+            raise Unavailable("postgresql", "it is away")
+        live.sql(query)
+
+    outcomes = carried_out(Meanwhile(live.world(), in_transaction=then), deed(Input.IGNORE), [done, busy])
+    assert next(outcomes)[:3] == (done, True, "ignored")
+    with pytest.raises(Unavailable):
+        next(outcomes)
+    assert live.history() == ["ignored"]
 
 
 def test_one_that_is_locked_hinders_no_other(live):

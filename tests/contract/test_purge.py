@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from reconcile.inquiry import Filter
-from reconcile.model import Kind, ObjectRef, State
+from reconcile.model import Kind, ObjectRef, State, Unavailable
 from reconcile.repair.purging import ALONE, Aims, Candidate, Purging
 from reconcile.repair.triage import MOVED, Named
 from tests.contract.stages import HOUR, THREE, Meanwhile, flag, look
@@ -47,6 +47,22 @@ def test_an_object_that_returns_unheard_is_an_orphan_at_once(live, flagged):
     world, _ = flagged
     assert purged(Meanwhile(world, in_transaction=lambda: live.put("b"))) == dict.fromkeys("abc", "purged")
     assert [(one.key, one.kind, one.state) for one in live.findings()] == [("b", Kind.ORPHAN, State.SUSPECTED)]
+
+
+def test_rows_that_are_gone_are_told_where_the_look_that_follows_has_no_answer(live, flagged):
+    """What was committed is no less done for the outage that ends the run."""
+    world, _ = flagged
+    answers = iter((True,))
+
+    def after() -> None:
+        if not next(answers, False):
+            raise Unavailable("minio", "it is away")
+
+    run, told = Purging(Meanwhile(world, after_heads=after), NOW), []
+    with pytest.raises(Unavailable):
+        told.extend(one.told for one in run.apply(run.candidates(Filter(), None)))
+    assert live.sql("SELECT id FROM version") == []
+    assert told == ["purged", "purged", "purged"]
 
 
 def test_a_row_that_the_application_is_at_is_left_alone(live, flagged):

@@ -18,8 +18,10 @@ from consumer.cli import build_parser, parse
 from consumer.commands import about, output, plan, running
 from consumer.commands.answer import Answer, Exit, Failure, exit_status
 from consumer.commands.call import Call
+from consumer.commands.triage import Told
 from reconcile.database import Busy
-from reconcile.model import Misconfigured, Unavailable
+from reconcile.model import Misconfigured, ObjectRef, Unavailable
+from reconcile.repair.triage import Named, Outcome
 from reconcile.reports.forms import Format, Section, Table
 
 EMPTY = Table("t", ("a",), [])
@@ -136,10 +138,21 @@ def test_a_margin_is_a_duration_and_a_number_alone_is_of_seconds():
     assert parse(["report"]).since == timedelta(days=1)
 
 
-def test_apply_and_dry_run_exclude_each_other(capsys):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "brake release --apply",
+        "sweep --apply",
+        "sweep --fix",
+        "sweep --baseline",
+        "scrub --apply",
+        "scrub --fix",
+    ],
+)
+def test_what_writes_and_dry_run_exclude_each_other(capsys, words):
     """Nobody has to guess which of the two wins."""
     with pytest.raises(SystemExit) as end:
-        parse(["brake", "release", "--apply", "--dry-run"])
+        parse([*words.split(), "--dry-run"])
     assert end.value.code == Exit.USAGE
     assert "exclude each other" in capsys.readouterr().err
 
@@ -324,3 +337,15 @@ def test_a_section_survives_every_form():
     answer = Answer(Section("s", "S", {"a": 1}, (EMPTY,), ("n",)))
     for form in Format:
         assert output.rendered(answer, form)
+
+
+def test_what_is_counted_below_many_places_comes_to_all_of_them():
+    """The largest are named, and what is not named is counted together."""
+    told = Told()
+    for place in range(30):
+        for number in range(1 + (place < 5)):
+            told.add(Outcome(Named(number, ObjectRef("b", f"{place}/{number}")), done=True, told="ignored"))
+    counts, acts = told.answer("ignore", apply=True, failure=None).shown.parts
+    assert counts.rows[-1] == ("(all others)", "10 more", 10)
+    assert sum(count for *_, count in counts.rows) == 35
+    assert acts.notes == ("the first 20 of each; all are counted above",)

@@ -220,6 +220,7 @@ def test_a_remedy_is_a_sentence_and_its_command(line, said, command):
     ("kind", "state", "commands"),
     [
         ("orphan", "open", ["orphans show 7", 'orphans approve 7 --why "..."', 'findings ignore 7 --why "..."']),
+        ("orphan", "suspected", ["orphans show 7", 'findings ignore 7 --why "..."']),
         ("orphan", "approved", ["orphans show 7", "orphans delete 7", 'findings reopen 7 --why "..."']),
         ("orphan", "deleted", ["explain --bucket b 'a b'", "orphans undo 7"]),
         ("mismatch", "open", ["explain 42", 'findings ignore 7 --why "..."']),
