@@ -26,6 +26,7 @@ PRODUCER_DEFAULTS: Settings = {
     "message.timeout.ms": 10_000,
     "topic.metadata.propagation.max.ms": 5_000,  # so that a missing topic is told before the time-out
 }
+ACKNOWLEDGEMENTS = ("acks", "request.required.acks")  # without all of them a delivery report confirms nothing
 CONSUMER_ONLY = (
     "auto.offset.",
     "check.crcs",
@@ -51,7 +52,8 @@ def for_consumer(kafka: Settings) -> dict[str, object]:
 
 def for_producer(kafka: Settings) -> dict[str, object]:
     """Return the settings of a producer of dead letters or findings."""
-    return {**PRODUCER_DEFAULTS, **for_admin(kafka)}
+    theirs = {name: value for name, value in for_admin(kafka).items() if name not in ACKNOWLEDGEMENTS}
+    return {**PRODUCER_DEFAULTS, **theirs, "acks": "all"}
 
 
 def for_admin(kafka: Settings) -> dict[str, object]:

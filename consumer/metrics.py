@@ -140,6 +140,7 @@ LEASED = (
     leased("reconciler_restraints", "restraints", "Restraints in force, by their effect.", effect=EFFECTS),
     leased("reconciler_looks_planned", "looks", "Looks that are planned."),
     leased("reconciler_looks_due", "looks", "Looks that are due and not done."),
+    leased("reconciler_young_age_seconds", "seconds", "Age of the rows that were looked at last for lack of an event."),
     leased("reconciler_live_rows", "rows", "Live rows as they were counted last.", bucket=OPEN),
     leased(
         "reconciler_last_complete_sweep_timestamp_seconds",

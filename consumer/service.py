@@ -72,6 +72,7 @@ class Service:
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
             pooled=database.pooled,
             by_index=True,
+            primary=True,
         )
 
     def mapping(self) -> Mapping:
@@ -205,10 +206,11 @@ def stream_of(service: Service) -> Stream:
 def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[tuple[str, Callable[[], None]]]:
     """Return the other threads' names and work."""
     settings, is_watched = service.settings, service.is_watched()
-    objects = exits.enter_context(opening.objects(settings, 2))
+    own, of_figures = ExitStack(), ExitStack()  # what a thread works with until it has ended
+    objects = own.enter_context(opening.objects(settings, 2))
     world = service.world(mapping, objects)
     todo = duty.all_duties(settings.retention, partial(service.counting.looked, "young"))
-    watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, service.buckets, exits)
+    watch = Watch(settings.stream.topic, renewal.Kafka(settings), world.objects, service.buckets, own)
     todo.append(watch.duty())
     publishing: list[tuple[str, Callable[[], None]]] = []
     if settings.stream.publish_findings:
@@ -219,15 +221,15 @@ def passengers_of(service: Service, mapping: Mapping, exits: ExitStack) -> list[
     else:
         todo.append(outbox.turned_off())
     telling = service.world(mapping, world.objects)  # live rows of large tables are counted for minutes
-    figures = _reader(service, exits).duty()
+    figures = _reader(service, of_figures).duty()
     todo += [clocks.duty(objects, bucket) for bucket in service.buckets[:1]]
     todo += [
         rulewatch.duty(objects, service.buckets, settings.stream.arn),
-        *silence.duties(settings, service.buckets, world, exits),
+        *silence.duties(settings, service.buckets, world, own),
     ]
     return [
-        ("duties", lambda: duty.attend(world, todo, is_watched, service.wait)),
-        ("figures", lambda: duty.attend(telling, [figures], is_watched, service.wait)),
+        ("duties", duty.closing_after(own, lambda: duty.attend(world, todo, is_watched, service.wait))),
+        ("figures", duty.closing_after(of_figures, lambda: duty.attend(telling, [figures], is_watched, service.wait))),
         *publishing,
         *((f"express {bucket}", _lane(service, mapping, bucket, exits).run) for bucket in service.lanes),
     ]

@@ -77,7 +77,7 @@ class Database:
     With `by_index` the planner passes whole tables over where an index serves: our own begin empty and may grow by
     100 000 rows in a minute, faster than their statistics. `statement_timeout` and `lock_timeout` are PostgreSQL's own
     notation ('10s', '200ms'). `pooled` is for a pooler in transaction mode, such as PgBouncer.
-    `url` may tell what it is now: each connection asks anew.
+    `url` may tell what it is now: each connection asks anew. With `primary` a standby is no database: its rows are old.
     """
 
     url: str | Callable[[], str] = field(repr=False)
@@ -87,6 +87,7 @@ class Database:
     pooled: bool = False
     patience_s: float = 2.0
     by_index: bool = False
+    primary: bool = False
     _connection: Connection | None = field(default=None, repr=False)
 
     def another(self) -> Database:
@@ -163,7 +164,16 @@ class Database:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            **({"target_session_attrs": "primary"} if self.primary else {}),
         }
+
+    def is_still_primary(self) -> None:
+        """Ask, where a pooler may have put another server behind the connection; raises Unavailable."""
+        if self.primary and self.pooled:
+            with self.use() as connection:
+                if connection.execute(SQL["is_standby"]).fetchone() != (False,):
+                    self.close()
+                    raise Unavailable("postgresql", "a standby answers, whose rows may be old")
 
     @contextmanager
     def use(self) -> Iterator[Connection]:

@@ -268,21 +268,3 @@ def keep_live_rows(connection: Connection, live: Mapping[str, int], flagged: Map
 def forget_live_rows(connection: Connection, buckets: Iterable[str]) -> None:
     """Keep no count of any other bucket: no row names it any more."""
     connection.execute(SQL["forget_live_rows"], {"buckets": list(buckets)})
-
-
-def prune(connection: Connection, history: timedelta, findings: timedelta, sweeps: timedelta) -> dict[str, int]:
-    """Delete what is past its retention: history of closed findings, closed findings, lifted restraints, sweeps.
-
-    `unpublished` is how much of the history was pruned that the findings topic never took.
-    """
-    [(swept,)] = connection.execute(OF_SWEEPS["prune_sweeps"], {"older": sweeps}).fetchall()
-    given = {"older": history, "findings": findings}
-    [(told, unpublished)] = connection.execute(SQL["prune_history"], given).fetchall()
-    deleted = {
-        "history": told,
-        "unpublished": unpublished,
-        "findings": connection.execute(SQL["prune_findings"], {"older": findings}).rowcount,
-        "restraints": connection.execute(SQL["prune_restraints"], {"older": history}).rowcount,
-        "sweeps": swept,
-    }
-    return {table: count for table, count in deleted.items() if count}

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
 import structlog
 
-from reconcile import ignoring, inquiry, ledger, rows, windows
+from reconcile import ignoring, inquiry, ledger, pruning, rows, windows
 from reconcile.config.settings import Retention
 from reconcile.database import Busy, Connection
 from reconcile.model import Hint, ObjectRef, Row, Unavailable
@@ -29,6 +30,7 @@ log = structlog.get_logger("duties")
 LEASE_S = 10.0
 LOST_S = 5.0
 PAGE = 200
+PAGES_S = 1.0  # how long one turn goes on to the next page, so that no other duty waits long
 SECOND_LOOK = timedelta(minutes=10)
 
 
@@ -93,18 +95,30 @@ def all_duties(retention: Retention, count: Callable[[Tally], object] = lambda _
 def look_at_young(turn: Turn, later: timedelta) -> Tally:
     """Look once at each row that is past its grace: no event tells of an upload that never came.
 
-    The checkpoint is a time and the last row seen at that very time, since rows of one transaction often share it.
+    The checkpoint is a time and the last row seen at that very time, since rows of one transaction often share it. It
+    is kept at each page; full ones are followed at once, for a while.
     """
+    ends, total = time.monotonic() + PAGES_S, Tally()
+    checkpoint, is_full = turn.checkpoint, True
+    while is_full:
+        tally, checkpoint, is_full = _young_page(turn, later, checkpoint)
+        total += tally
+        if not turn.keep(checkpoint) or time.monotonic() > ends:
+            break
+    return total
+
+
+def _young_page(turn: Turn, later: timedelta, checkpoint: str | None) -> tuple[Tally, str, bool]:
+    """Look at one page; returns what came of it, the checkpoint behind it, and whether more may follow."""
     world = turn.world
     with world.database.use() as connection:
         [(now,)] = connection.execute("SELECT now()").fetchall()
         upper = now - world.policy.missing_grace - later
-        lower, after = _checkpoint(turn.checkpoint) or (upper - SECOND_LOOK, None)
+        lower, after = _checkpoint(checkpoint) or (upper - SECOND_LOOK, None)
         page = rows.young(connection, world.mapping, lower, upper, PAGE, after)
     tally = reconcile(world, [_hint(row) for row in page if turn.watched(row.bucket, row.key)])
     last = page[-1] if len(page) == PAGE else None
-    turn.keep(f"{last.created_at} {last.row_id}" if last else f"{upper}")
-    return tally
+    return tally, f"{last.created_at} {last.row_id}" if last else f"{upper}", last is not None
 
 
 def _checkpoint(written: str | None) -> tuple[datetime, str | None] | None:
@@ -161,7 +175,7 @@ def prune(turn: Turn, retention: Retention) -> None:
     before = msgspec.json.decode(turn.checkpoint, type=Pruned) if turn.checkpoint else Pruned()
     with turn.world.database.use() as connection:
         now = inquiry.now(connection)
-        deleted = ledger.prune(connection, retention.history, retention.findings, retention.sweeps)
+        deleted = pruning.prune(connection, retention.history, retention.findings, retention.sweeps)
     if deleted:
         log.info("retention.pruned", **deleted)
         changes = now - min(retention.history, retention.findings) if deleted.keys() - {"sweeps"} else None
@@ -199,6 +213,16 @@ def attend(
             except (Unavailable, Busy) as outage:
                 log.warning("duty.postponed", duty=duty.name, why=str(outage))
     let_go(world, duties)
+
+
+def closing_after(own: ExitStack, work: Callable[[], None]) -> Callable[[], None]:
+    """Have a thread close what it worked with: another that did might meet it in the midst of a question."""
+
+    def worked() -> None:
+        with own:
+            work()
+
+    return worked
 
 
 def let_go(world: LiveWorld, duties: Sequence[Duty]) -> None:

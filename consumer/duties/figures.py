@@ -183,6 +183,8 @@ def _of_work(connection: Connection) -> Iterator[Figure]:
     [(planned, due, _)] = inquiry.records(connection, "looks")
     yield Figure("reconciler_looks_planned", planned)
     yield Figure("reconciler_looks_due", due)
+    for (age_s,) in connection.execute(SQL["young"]).fetchall():
+        yield Figure("reconciler_young_age_seconds", age_s)
     for bucket, live, *_ in inquiry.records(connection, "live_rows"):
         yield Figure("reconciler_live_rows", live, (bucket or "",))
 

@@ -56,6 +56,8 @@ class Heartbeat:
             with self.database.use() as connection:
                 self._count(connection)
             self._at = monotonic()
+        else:
+            self.database.is_still_primary()
         return stamp(self._beat, self.owner)
 
     def _count(self, connection: Connection) -> None:

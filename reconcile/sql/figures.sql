@@ -14,6 +14,11 @@ FROM reconciler.restraint AS r
 WHERE r.lifted_at IS NULL AND (r.effect IN ('brake', 'unreadable') OR r.until IS NULL OR r.until > now())
 GROUP BY 1, 2
 
+-- name: young
+-- A checkpoint is a time, and perhaps the id of a row after it.
+SELECT extract(epoch FROM now() - concat_ws(' ', split_part(checkpoint, ' ', 1), split_part(checkpoint, ' ', 2))::timestamptz)::float8
+FROM reconciler.lease WHERE task = 'duty young' AND checkpoint <> ''
+
 -- name: decided
 -- How many dead letters were dealt with; one that was decided twice is one.
 SELECT count(DISTINCT h.subject) FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])

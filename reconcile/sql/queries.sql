@@ -234,6 +234,9 @@ WITH freed AS (
 )
 SELECT count(*) FROM freed
 
+-- name: is_standby
+SELECT pg_is_in_recovery()
+
 -- name: take_lease
 INSERT INTO reconciler.lease AS l (task, lower, owner, until)
 VALUES (%(task)s, '', %(owner)s, now() + %(until_s)s * interval '1 second')
@@ -257,26 +260,3 @@ WHERE l.task = mine.task AND l.lower = mine.lower
 
 -- name: drop_lease
 UPDATE reconciler.lease SET until = now() WHERE task = %(task)s AND owner = %(owner)s
-
--- name: prune_history
--- Also what was never published: the retention is how long a findings topic may be away. Whether a deletion was undone is
--- known for as long as its finding is kept, or it would be undone once more.
-WITH pruned AS (
-    DELETE FROM reconciler.history AS h
-    WHERE h.at < now() - %(older)s
-      AND NOT EXISTS (
-          SELECT FROM reconciler.finding AS f
-          WHERE f.id = h.finding_id AND (f.closed_at IS NULL
-              OR f.closed_at >= now() - %(findings)s AND h.act IN ('deletion begun', 'deletion undone')))
-    RETURNING h.published_at
-)
-SELECT count(*), count(*) FILTER (WHERE published_at IS NULL) FROM pruned
-
--- name: prune_findings
--- Not those whose last change still waits to be published.
-DELETE FROM reconciler.finding AS f
-WHERE f.closed_at < now() - %(older)s
-  AND NOT EXISTS (SELECT FROM reconciler.history AS h WHERE h.finding_id = f.id AND h.published_at IS NULL)
-
--- name: prune_restraints
-DELETE FROM reconciler.restraint WHERE lifted_at < now() - %(older)s

@@ -164,26 +164,3 @@ SELECT DISTINCT f.bucket, f.key, f.s3_version FROM reconciler.finding AS f
 WHERE f.bucket = %(bucket)s AND f.closed_at IS NULL AND f.key > %(lower)s COLLATE "C"
   AND (f.key <= %(upper)s COLLATE "C" OR %(upper)s::text IS NULL) AND starts_with(f.key, %(prefix)s)
 ORDER BY f.key, f.s3_version LIMIT 1001
-
--- name: prune_sweeps
--- Never the last complete one of its bucket and prefix, one at work, nor a loss window that none has covered
--- and nobody has dismissed. What never came to its end goes with its ranges,
--- but for a scrub, which may take years, a little every night.
-WITH pruned AS (
-    DELETE FROM reconciler.sweep AS s
-    WHERE coalesce(s.finished_at, s.started_at) < now() - %(older)s
-      AND NOT (s.state = 'wanted' AND s.finished_at IS NULL AND NOT EXISTS (
-          SELECT FROM reconciler.sweep AS l
-          WHERE l.bucket = s.bucket AND l.prefix = '' AND l.kind = 'sweep' AND l.state = 'complete'
-            AND NOT l.facts ? 'listing' AND l.started_at > (s.facts ->> 'to')::timestamptz))
-      AND NOT (s.state = 'complete' AND s.id = (
-          SELECT max(l.id) FROM reconciler.sweep AS l
-          WHERE l.bucket = s.bucket AND l.prefix = s.prefix AND l.kind = s.kind AND l.state = 'complete'
-            AND NOT l.facts ? 'listing'))
-      AND NOT (s.state = 'running' AND (s.kind = 'scrub' OR EXISTS (
-          SELECT FROM reconciler.lease AS l WHERE l.task = 'sweep of ' || s.bucket AND l.until > now())))
-    RETURNING s.id
-), ranges AS (
-    DELETE FROM reconciler.lease AS l USING pruned WHERE l.task = 'sweep ' || pruned.id
-)
-SELECT count(*) FROM pruned

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconcile import ledger, opening
+from reconcile import opening, pruning
 from reconcile.repair import orphans
 from reconcile.repair.erasing import erasure_of
 from reconcile.repair.trash import ANEW, Bin
@@ -144,10 +144,10 @@ def test_what_was_undone_is_not_undone_again_after_its_history_is_over(office):
     office.objects.remove_object(bucket_name=office.bucket, object_name="a")
     office.connection.execute("UPDATE reconciler.history SET at = at - interval '40 days'")
     office.connection.execute("UPDATE reconciler.finding SET closed_at = closed_at - interval '40 days'")
-    assert ledger.prune(office.connection, timedelta(days=30), LONG, LONG)["history"] > 0
+    assert pruning.prune(office.connection, timedelta(days=30), LONG, LONG)["history"] > 0
     assert office.program.json("orphans", "undo", "--all", "--apply")["done"] == 1
     assert office.listed(prefix="a") == []
     office.connection.execute("UPDATE reconciler.finding SET closed_at = closed_at - interval '60 days'")
-    ledger.prune(office.connection, timedelta(days=30), LONG, LONG)
+    pruning.prune(office.connection, timedelta(days=30), LONG, LONG)
     assert "deleted" not in office.states()
     assert office.acts(first) == office.acts(second) == []

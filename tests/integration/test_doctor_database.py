@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from time import monotonic
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -11,9 +12,11 @@ import pytest
 
 from consumer.doctor.check import Mark
 from consumer.duties.canary import Canary, Judged
+from consumer.duties.losswatch import Heartbeat
 from deploy.local import postgres as postgreses
 from deploy.local.place import Way, place
-from reconcile.database import migrate
+from reconcile.database import Database, migrate
+from reconcile.model import Unavailable
 from tests.support import databases, paging
 from tests.support.examining import one, settings, told
 from tests.support.foreign import certificate
@@ -261,11 +264,35 @@ def test_a_certificate_that_names_another_host_is_told_as_that(secured):
     assert (found.mark, "sslrootcert" in found.fix) == (Mark.BAD, True), found
 
 
-def test_a_standby_is_no_place_to_keep_anything(secured):
-    """Its rows may be old, too."""
+def as_standby(secured):
+    """Have the server be a standby, if it is not one yet."""
     server, home, _ = secured
     server.control.stop()
     (home / "standby.signal").touch()
     server.control.start()
+    return server
+
+
+def test_a_standby_is_no_place_to_keep_anything(secured):
+    """Its rows may be old, too."""
+    server = as_standby(secured)
     found = one(settings(server.url), "database.writes")
     assert (found.mark, "standby" in found.found, "primary" in found.fix) == (Mark.BAD, True, True), found
+
+
+@pytest.mark.invariant(2)
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_standby_is_not_believed_by_whoever_commits_offsets(secured, pooled):
+    """A row that has not come to it yet looks as if it had never been: to whoever consumes it is away."""
+    url = as_standby(secured).url
+    consuming = Database(url, pooled=pooled, primary=True, patience_s=0.1)
+    with pytest.raises(Unavailable, match="standby"), consuming.use():
+        pass
+    reading = Database(url, pooled=pooled)
+    with reading.use() as connection:
+        assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+    if pooled:  # and it came behind an open connection
+        reading.primary = True
+        with pytest.raises(Unavailable, match="standby"):
+            Heartbeat(reading, "one", [], _at=monotonic())(False)  # noqa: FBT003 - what it asks
+    reading.close()

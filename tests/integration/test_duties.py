@@ -80,9 +80,19 @@ def test_young_rows_are_looked_at_once_each_pass(site, between, process):
     assert between.requests == 6
 
 
+def test_young_rows_are_looked_at_page_after_page(site, between, process, monkeypatch):
+    """A bulk import, whose uploads never came: one pass goes on while pages are full, and keeps its place at each."""
+    monkeypatch.setattr(duty, "PAGES_S", 60.0)
+    keys = all_rows_at_once(site, 2000, "1 minute")
+    passes(process("one"), "young", 1)
+    assert site.sql("SELECT count(DISTINCT key) FROM reconciler.finding") == [(len(keys),)]
+    assert between.requests == 2000
+
+
 @pytest.mark.invariant(2)
-def test_rows_of_one_transaction_are_not_skipped_at_the_end_of_a_page(site, between, process):
+def test_rows_of_one_transaction_are_not_skipped_at_the_end_of_a_page(site, between, process, monkeypatch):
     """More rows than a page holds share their time, and a restart falls in between: each is found, none twice."""
+    monkeypatch.setattr(duty, "PAGES_S", 0.0)
     keys = all_rows_at_once(site, 2 * PAGE + 50, "1 minute")
     first = process("first")
     passes(first, "young", 1)
@@ -167,6 +177,27 @@ def test_what_is_closed_is_pruned_and_what_is_open_keeps_its_history(site, proce
         " WHERE task = 'duty retention' AND checkpoint::jsonb ->> 1 IS NULL"  # no sweep was pruned
     )
     assert abs(told - due) < timedelta(minutes=1)
+
+
+def test_what_is_much_is_pruned_a_page_at_a_time(site, process):
+    """No statement lasts as long as all of it would: a hundred thousand drifts of one sweep, and as much history."""
+    site.sql(
+        "WITH s AS (INSERT INTO reconciler.sweep (bucket, kind, mode, state, actor, started_at, finished_at)"
+        " VALUES ('b', 'sweep', 'report', 'incomplete', 'me', now() - interval '1 year', now() - interval '1 year')"
+        " RETURNING id) INSERT INTO reconciler.drift (sweep_id, kind, bucket, key)"
+        " SELECT id, 'orphan', 'b', 'key ' || n FROM s, generate_series(1, 100000) AS n"
+    )
+    site.sql(
+        "INSERT INTO reconciler.history (subject, actor, act, at)"
+        " SELECT 'brake', 'me', 'x', now() - interval '1 year' FROM generate_series(1, 100000)"
+    )
+    world = process("one")
+    world.database.statement_timeout = "100ms"
+    passes(world, "retention", 1)
+    assert (
+        site.sql("SELECT count(*) FROM reconciler.drift") == site.sql("SELECT count(*) FROM reconciler.sweep") == [(0,)]
+    )
+    assert site.sql("SELECT count(*) FROM reconciler.history") == [(0,)]
 
 
 def test_sweeps_are_pruned_but_never_the_last_complete_one(site, process):

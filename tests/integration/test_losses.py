@@ -12,7 +12,7 @@ from consumer.duties.losswatch import Heartbeat, Watch, want, wanted
 from consumer.duties.passed import Group
 from consumer.kafka_positions import group_offsets
 from deploy.local import kafka as kafkas
-from reconcile import ledger
+from reconcile import pruning
 from reconcile.opening import named_buckets
 from tests.support import consuming, databases, examining
 from tests.support.waiting import until
@@ -298,4 +298,4 @@ def test_a_wanted_sweep_of_a_bucket_that_is_gone_is_dismissed_by_a_person_with_a
 def pruned(site) -> int:
     """Prune as the duty does; returns how many sweeps went."""
     days = site.settings().retention
-    return ledger.prune(site.connection, days.history, days.findings, days.sweeps).get("sweeps", 0)
+    return pruning.prune(site.connection, days.history, days.findings, days.sweeps).get("sweeps", 0)

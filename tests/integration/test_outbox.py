@@ -14,7 +14,7 @@ from consumer.duties.duty import do_one, let_go
 from consumer.duties.outbox import Change
 from consumer.kafka import WantedTopic, create_topics
 from deploy.local import kafka as kafkas
-from reconcile import acts, ledger
+from reconcile import acts, pruning
 from reconcile.database import Database
 from reconcile.model import Hint, Misconfigured, ObjectRef, Unavailable
 from reconcile.reconciler import reconcile
@@ -252,10 +252,10 @@ def test_what_was_never_published_is_kept_as_long_as_all_history(site, world, bo
     drift(site, world, "a")
     days = site.settings().retention
     site.sql("UPDATE reconciler.finding SET closed_at = now() - interval '100 days'")
-    kept = ledger.prune(site.connection, days.history, days.findings, days.sweeps)
+    kept = pruning.prune(site.connection, days.history, days.findings, days.sweeps)
     assert (kept, site.sql(WAITING)) == ({}, [(3,)])
     site.sql("UPDATE reconciler.history SET at = now() - interval '100 days'")
-    kept = ledger.prune(site.connection, days.history, days.findings, days.sweeps)
+    kept = pruning.prune(site.connection, days.history, days.findings, days.sweeps)
     assert kept == {"history": 3, "unpublished": 3, "findings": 1}
 
 
