@@ -70,5 +70,5 @@ class Latency:
 
 
 def stride(length: int, most: int) -> int:
-    """Return each how many-eth is to be chosen so that at most so many are."""
+    """Return n, where choosing every n-th of `length` things chooses at most `most` of them."""
     return max(-(-length // most), 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from reconcile import acts
 from reconcile.acts import Who
@@ -19,10 +19,10 @@ from reconcile.life import Input
 from reconcile.model import Kind, ObjectRef
 from reconcile.repair.triage import Deed, Named, as_it_is, carried_out, unasked
 from reconcile.restraint import RULE
+from reconcile.steps import NO_DELAY
 from reconcile.world import LiveWorld
 
 SQL = queries(sql_file("rules.sql"))
-NOW = timedelta(0)
 ITS_END = "its end"
 
 
@@ -73,7 +73,7 @@ def close(live: LiveWorld, number: int, actor: str = ITS_END) -> int:
 
     While some of them are busy the rule stays to be closed.
     """
-    deed = Deed(Input.REOPEN, f"the end of {RULE}{number}", as_it_is, through=unasked, after=NOW)
+    deed = Deed(Input.REOPEN, f"the end of {RULE}{number}", as_it_is, through=unasked, after=NO_DELAY)
     outcomes = [one.done for one in carried_out(live, deed, _held(live.database, number), "rule")]
     if all(outcomes):
         with live.database.use() as connection:

@@ -89,6 +89,11 @@ def clock(connection: Connection) -> datetime:
     return at  # type: ignore[no-any-return]  # a driver's row
 
 
+def clock_s(connection: Connection) -> float:
+    """Return the same in seconds since 1970."""
+    return clock(connection).timestamp()
+
+
 def findings(connection: Connection, wanted: Filter, limit: int, after: int | None) -> Page:
     """Return findings, the latest first, at most `limit`, going on after the one named by id."""
     columns, records = listed(connection, wanted, limit, after)

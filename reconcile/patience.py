@@ -1,7 +1,6 @@
-"""How long a short outage is waited for by what can ask again: some six seconds, a little longer each time.
+"""Tries again after a short outage: for some six seconds, with a longer pause each time.
 
-For whoever reads, writes nothing if it fails, or writes what may be written twice. What a server is asked in between is
-its asker's.
+Only for what may be done twice: a read, or a write that has no effect if it failed or was done before.
 """
 
 from __future__ import annotations

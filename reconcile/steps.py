@@ -63,6 +63,9 @@ class Change:
     facts: Facts = field(default_factory=dict)
 
 
+NO_DELAY = timedelta(0)  # of a look that is due at once
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """When a reference is to be looked at again, counted from now by the database's clock."""

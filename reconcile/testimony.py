@@ -1,7 +1,7 @@
-"""What is told of a reference: what a hint brought along, as far as it can be about what is seen. Pure.
+"""What of an event is evidence for a finding: who did it and from where, if the event fits what was seen. Pure.
 
-An event is older than the look that it leads to, and a stored look remembers the event that it was asked for by. So one
-whose claim is not what is seen says nothing about who made it so.
+An event is older than the look that it leads to, so the object may have changed again. An event that tells of a removal
+says nothing about who put the object that is there now, and the other way round.
 """
 
 from __future__ import annotations

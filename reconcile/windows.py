@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from reconcile import acts, ledger
@@ -19,9 +19,9 @@ from reconcile.database import BRAKE_LOCK, Connection, Database, queries, sql_fi
 from reconcile.inquiry import Record, explaining
 from reconcile.model import Hint, ObjectRef
 from reconcile.restraint import SUPPRESS
+from reconcile.steps import NO_DELAY
 
 SQL = queries(sql_file("windows.sql"))
-NOW = timedelta(0)
 ITS_END = "its end"
 
 
@@ -80,7 +80,7 @@ def close(connection: Connection, window: Over, actor: str = ITS_END) -> int:
     """Ask for a look at all that a window covered, then close it; returns at how many."""
     asked = 0
     for hints in _covered(connection, window):
-        ledger.ask(connection, hints, NOW, f"the end of {SUPPRESS} {window.id}")
+        ledger.ask(connection, hints, NO_DELAY, f"the end of {SUPPRESS} {window.id}")
         asked += len(hints)
     connection.execute(SQL["close"], {"id": window.id, "actor": actor})
     return asked

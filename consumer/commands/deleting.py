@@ -16,10 +16,9 @@ from reconcile.config.settings import Settings
 from reconcile.model import State
 from reconcile.opening import ourselves
 from reconcile.repair import orphans
-from reconcile.repair.erase import TOGETHER, Erasing, undone
+from reconcile.repair.erase import BEGUN_TOGETHER, Erasing, undone
 from reconcile.repair.trash import Bin
-from reconcile.repair.triage import TOGETHER as ALIKE
-from reconcile.repair.triage import Named, Outcome, batches
+from reconcile.repair.triage import BATCH, Named, Outcome, batches
 from reconcile.trial import Trial
 
 TASK, LEASE_S = "orphans", 120.0
@@ -36,9 +35,9 @@ def delete(call: Call) -> Answer:
         run = Erasing(bin_, settings.policy.orphan_grace, settings.trash, unversioned, options.why)
         chosen = approved(call, bin_, told)
         if options.apply:
-            return chain(run.reread(), until(options.limit, chosen, TOGETHER, run.erased))
+            return chain(run.reread(), until(options.limit, chosen, BEGUN_TOGETHER, run.erased))
         trial = Trial(bin_.live, has_kept=True)
-        return until(options.limit, chosen, ALIKE, lambda batch: run.planned(trial, batch))
+        return until(options.limit, chosen, BATCH, lambda batch: run.planned(trial, batch))
 
     return answer(call, "delete", told, outcomes)
 

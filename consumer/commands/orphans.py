@@ -91,7 +91,7 @@ def chosen(call: Call, live: LiveWorld, storing: Storing, states: list[str]) -> 
     after: Place | None = None
     while True:
         with live.database.use() as connection, inquiry.explaining():
-            found = orphans.page(connection, wanted, orphans.TOGETHER, after)
+            found = orphans.page(connection, wanted, orphans.PAGE, after)
             around = Surroundings(connection, live.mapping, storing, backup)
             causes = around.suggestions(found) if cause else []
         if not found:
@@ -155,7 +155,7 @@ def script(at: Desk, wanted: Filter, call: Call) -> str:
 
 def meant(at: Desk, call: Call, found: Iterator[Orphan]) -> Iterator[Orphan]:
     """Leave out what the filter does not say to be meant."""
-    for batch in batches(found, orphans.TOGETHER):
+    for batch in batches(found, orphans.PAGE):
         left = spared(call, at.around, batch)
         yield from (one for one in batch if one.id not in left)
 

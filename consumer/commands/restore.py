@@ -14,9 +14,8 @@ from reconcile.config.settings import Settings
 from reconcile.inquiry import Record
 from reconcile.model import Kind, Misconfigured
 from reconcile.opening import storing
-from reconcile.repair.restoring import TOGETHER, Restoring, Ways
-from reconcile.repair.triage import TOGETHER as ALIKE
-from reconcile.repair.triage import Outcome
+from reconcile.repair.restoring import RESTORED_TOGETHER, Restoring, Ways
+from reconcile.repair.triage import BATCH, Outcome
 from reconcile.repair.ways import Place, Wanted
 
 STATES = ["suspected", "open"]
@@ -36,7 +35,7 @@ def restore(call: Call) -> Answer:
             for one in chosen(call, live.database, STATES)
             if is_current(one, told) and is_missing(one, told, by_id=bool(options.ids))
         )
-        act, together = (run.apply, TOGETHER) if options.apply else (run.plan, ALIKE)
+        act, together = (run.apply, RESTORED_TOGETHER) if options.apply else (run.plan, BATCH)
         return answer(until(options.limit, found, together, act), told, apply=options.apply)
 
 

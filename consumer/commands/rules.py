@@ -61,10 +61,10 @@ def rule_of(call: Call, live: LiveWorld) -> Rule:
         for name in NOT_OF_A_RULE
         if getattr(options, name) or isinstance(getattr(options, name), timedelta)
     ]
-    faults += ["--why is missing: whoever misses a finding must be able to read the reason"] * (not options.why)
-    faults += ["--kind: a rule is for one, or without it for all; set one rule for each"] * (
-        len(options.kind or ()) > 1
-    )
+    if not options.why:
+        faults.append("--why is missing: whoever misses a finding must be able to read the reason")
+    if len(options.kind or ()) > 1:
+        faults.append("--kind: a rule is for one, or without it for all; set one rule for each")
     if bool(options.prefix) == bool(options.pattern):
         faults.append("--prefix, --pattern: a rule needs one of the two; --pattern '**' is for every key")
     try:

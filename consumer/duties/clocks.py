@@ -15,7 +15,7 @@ import msgspec
 
 from consumer.duties.clock import Ahead, narrowed, told
 from consumer.duties.duty import Duty, Turn
-from reconcile.database import Connection
+from reconcile import inquiry
 from reconcile.model import Unavailable
 from reconcile.store.objects import Objects
 
@@ -57,17 +57,12 @@ def duty(objects: Objects, bucket: str) -> Duty:
 def measure(turn: Turn, objects: Objects, bucket: str) -> Ahead:
     """Ask PostgreSQL, MinIO, PostgreSQL; keep what that and the earlier ones allow."""
     with turn.world.database.use() as connection:
-        sent = _now(connection)
+        sent = inquiry.clock_s(connection)
         date = objects.date(bucket)
-        got = _now(connection)
+        got = inquiry.clock_s(connection)
     found = narrowed(read(turn.checkpoint), told(date, sent, got))
     turn.keep(msgspec.json.encode(found).decode())
     return found
-
-
-def _now(connection: Connection) -> float:
-    [(at,)] = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchall()
-    return float(at)
 
 
 def read(kept: str | None) -> Ahead | None:

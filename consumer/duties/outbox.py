@@ -1,9 +1,9 @@
 """The outbox: each change of a finding, written to the history with it, is delivered to the findings topic.
 
-Whoever holds the duty's lease delivers, in the order of the history, and marks what the broker has confirmed; whoever
-is killed in between leaves it to the next, which delivers it again. The broker fences nobody off: who stands still
-between the lease's last word and the delivery is late, and his records are known by their ids. Until it is turned on
-nothing waits.
+The process that holds the duty's lease delivers them in the order of the history, and marks what the broker confirmed.
+If it is killed before the mark, the next process delivers the same again. A process that stood still after its lease
+ran out may deliver late what another has delivered: readers tell repetitions by the id that each record has. Until
+`stream.publish_findings` is on, changes are written as delivered, and nothing waits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SQL = queries(sql_file("outbox.sql"))
 SCHEMA = "finding-change/1"
 NAME = "outbox"
 ON, OFF = "on", "off"
-TOGETHER = 500
+SENT_TOGETHER = 500
 MOST_BYTES = 500_000  # of a change with its evidence; most topics take a megabyte
 LEASE_S = 40.0  # longer than any delivery may take: whoever takes over comes after all of them
 NOT_YET = 5  # times that a topic may be unknown to the broker, since it may just have been created
@@ -109,7 +109,7 @@ class Outbox:
         self._require_topic()
         while True:
             with turn.world.database.use() as connection:
-                rows = connection.execute(SQL["waiting"], {"limit": TOGETHER}).fetchall()
+                rows = connection.execute(SQL["waiting"], {"limit": SENT_TOGETHER}).fetchall()
             letters = [letter_of(row) for row in rows]
             if not turn.keep(ON) or not rows:
                 return

@@ -52,7 +52,7 @@ def watch(turn: Turn, objects: Objects, buckets: deque[str], arn: str = "") -> N
     """Read each bucket's rules, and keep what they are and when they changed; of one that is silent what was known."""
     before = read(turn.checkpoint)
     with turn.world.database.use() as connection:
-        now = _now(connection)
+        now = inquiry.clock_s(connection)
     found = {bucket: before[bucket] for bucket in buckets if bucket in before}
 
     def look(bucket: str) -> None:
@@ -120,8 +120,3 @@ def read(kept: str | None) -> Mapping[str, Watched]:
 def missing(one: Watched) -> Mapping[str, bool]:
     """Return of each wanted event whether it does not come."""
     return {event: event in one.lacking for event in EVENTS}
-
-
-def _now(connection: Connection) -> float:
-    [(at,)] = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchall()
-    return float(at)

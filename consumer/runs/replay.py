@@ -23,7 +23,7 @@ from reconcile.verdict import settled
 BATCH = 3000
 S3 = "s3:"
 PATIENCE_S = 0.25
-TOGETHER = 400
+BATCH = 400
 
 
 class Records(Protocol):
@@ -82,8 +82,8 @@ class Replay:
         latest = {hint.ref: hint for hint in late if hint.ref in new}
         self.totals["repeated"] += len(late) - len(latest)
         self.pending += latest.values()
-        while len(self.pending) >= TOGETHER:
-            batch, self.pending = self.pending[:TOGETHER], self.pending[TOGETHER:]
+        while len(self.pending) >= BATCH:
+            batch, self.pending = self.pending[:BATCH], self.pending[BATCH:]
             self.look_at(batch)
 
     def look_at(self, hints: Sequence[Hint]) -> None:

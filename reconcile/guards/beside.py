@@ -46,7 +46,7 @@ from reconcile.verdict import rows_of
 log = structlog.get_logger("reconcile.guards")
 SQL = queries(sql_file("guards.sql"))
 LOOKS = 2
-NOW = timedelta(0)
+NO_GRACE = timedelta(0)
 PATIENCE = timedelta(minutes=1)  # how long an intent waits for the next sign of life
 SIGN_S = 10.0
 T = TypeVar("T")
@@ -172,7 +172,7 @@ def at_once(ref: ObjectRef, known: Known, side: ObjectSide, now: datetime, polic
     """Decide as a look does, but do not wait for the grace of an absent object whose rows are all older than that."""
     live = [row for row in rows_of(ref, known) if row.state == RowState.LIVE]
     if isinstance(side, Absent) and all(_is_older(row, now, policy) for row in live):
-        policy = replace(policy, missing_grace=NOW, young_age=NOW)
+        policy = replace(policy, missing_grace=NO_GRACE, young_age=NO_GRACE)
     return step(ref, known, side, now, policy)
 
 

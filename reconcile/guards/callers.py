@@ -1,4 +1,4 @@
-"""What an application hands in: its connection, whatever it wraps it in, and the content of an upload.
+"""What an application gives to a guard: its database connection, of whatever library, and the content of an upload.
 
 Known by what they can do, so that neither SQLAlchemy nor Django is needed here.
 """

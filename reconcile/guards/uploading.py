@@ -14,10 +14,10 @@ from reconcile.guards.beside import Beside, Intent
 from reconcile.guards.callers import Content, Counted, Transaction, driver_of, flush
 from reconcile.guards.handed import StorageUnavailable, Stored, UploadFailed, VersionNotFound
 from reconcile.model import Misconfigured, ObjectRef, Row, Unavailable
+from reconcile.steps import NO_DELAY
 from reconcile.store.storing import Storing
 
 log = structlog.get_logger("reconcile.guards")
-AT_ONCE = timedelta(0)
 SETTLING = timedelta(seconds=10)  # after which a server that did not answer has stored the object, or has not
 
 
@@ -59,7 +59,7 @@ class Uploader:
         try:
             stored = self._put(ref)
         except BaseException as error:
-            self._give_up(ref, error, SETTLING)
+            self._give_up(ref, error, "upload", SETTLING)
             if isinstance(error, Exception):
                 raise UploadFailed(self.version_id, ref, error) from error
             raise
@@ -72,7 +72,7 @@ class Uploader:
                 self.upload.uploaded(stored)
             self.given.commit()
         except BaseException as error:
-            self._give_up(ref, error, AT_ONCE)
+            self._give_up(ref, error, "commit", NO_DELAY)
             raise
         if self.intent:
             self.intent.fulfilled()
@@ -112,11 +112,10 @@ class Uploader:
             raise ValueError(f"size: {size} bytes were announced, and the content is longer")
         return Stored(self.version_id, ref.bucket, ref.key, done.size, done.etag, done.s3_version or "", self.row)
 
-    def _give_up(self, ref: ObjectRef, error: BaseException, after: timedelta) -> None:
-        """Roll back, and have the reference looked at: the object may be there."""
+    def _give_up(self, ref: ObjectRef, error: BaseException, stage: str, after: timedelta) -> None:
+        """Roll back what failed at a stage, and have the reference looked at: the object may be there."""
         self._roll_back()
         log.warning("upload.failed", version_id=self.version_id, bucket=ref.bucket, object_key=ref.key, why=str(error))
-        stage = "commit" if after is AT_ONCE else "upload"
         told = f"{type(error).__name__}: {error}"[:500]
         self.beside.ask(ref, after, {**self._facts(), "failed": stage, "error": told})
 

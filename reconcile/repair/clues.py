@@ -21,7 +21,7 @@ from reconcile.sweeps.lookalike import normal_forms
 from reconcile.tables.mapping import Mapping as RowMapping
 from reconcile.tables.template import is_template
 
-AT_ONCE = 4
+ASKERS = 4  # of MinIO, side by side
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Surroundings:
         if self.silent:
             return set()
         names = list(dict.fromkeys((one.bucket, one.key) for one in found))[: self.most_asked]
-        with ThreadPoolExecutor(AT_ONCE) as workers:
+        with ThreadPoolExecutor(ASKERS) as workers:
             asked = [(name, workers.submit(self.storing.uploads, *name)) for name in names]
             try:
                 there = {name for name, answer in asked if name[1] in answer.result()}

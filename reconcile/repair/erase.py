@@ -24,7 +24,7 @@ from reconcile.repair.trash import ANEW, Bin
 from reconcile.repair.triage import Deed, Named, Outcome, as_it_is, batches, carried_out, still_drifting, unasked
 
 LOST = "it could not be brought back"
-TOGETHER = 20  # are begun together: the others wait as long as their copies take
+BEGUN_TOGETHER = 20  # orphans: the others wait as long as their copies take
 NO_CONSENT = (
     "no versions of it are kept, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
     " would be lost; --unversioned {} allows it"

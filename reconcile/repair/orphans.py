@@ -18,7 +18,7 @@ from reconcile.model import Facts, Kind, ObjectRef
 
 SQL = queries(sql_file("orphans.sql"))
 KINDS = [str(Kind.ORPHAN), str(Kind.LEFTOVER)]
-TOGETHER = 1000
+PAGE = 1000
 
 
 class Place(NamedTuple):
@@ -79,7 +79,7 @@ def page(connection: Connection, wanted: Filter, limit: int, after: Place | None
 
 def pages(connection: Connection, wanted: Filter, after: Place | None) -> Iterator[list[Orphan]]:
     """Yield all orphans, some at a time, whatever becomes of them meanwhile."""
-    while found := page(connection, wanted, TOGETHER, after):
+    while found := page(connection, wanted, PAGE, after):
         yield found
         after = found[-1].place
 

@@ -20,7 +20,7 @@ from reconcile.store.storing import Gone, Storing
 from reconcile.trial import Trial
 from reconcile.world import LiveWorld
 
-TOGETHER = 20  # are looked at right after they were brought back
+RESTORED_TOGETHER = 20  # objects, which are looked at right after they were brought back
 DEADLINE_S = 10.0
 NOT_TRIED = NoWay("not tried")
 BROKE_OFF = NoWay("it broke off; findings show tells whether it was done")
@@ -91,7 +91,7 @@ class Restoring:
 
     def apply(self, found: Iterable[Named]) -> Iterator[Outcome]:
         """Bring back what can be, then look at both sides again; an outage ends it once its batch was told of."""
-        for batch in batches(found, TOGETHER):
+        for batch in batches(found, RESTORED_TOGETHER):
             done, left, outage = self._brought_back(batch)
             became: dict[tuple[ObjectRef, str], str] = {}
             try:

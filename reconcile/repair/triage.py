@@ -1,7 +1,7 @@
 """A person's act on findings: decided after a look at both sides, by the one reconciler, kept with who and why.
 
-A deed decides as a look does, and goes on where that leaves the finding as it is. What needs no proof asks nothing of
-MinIO. The same deed over a Trial is its plan: nothing else in the project is a dry run.
+First each finding is looked at, as always; the act is done only if that look changed nothing about the finding. An act
+that needs no proof, such as ignoring, asks MinIO nothing. A plan is the same act over a Trial, which writes nothing.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from reconcile.restraint import WINDOW
 from reconcile.steps import NOT_ASKED, Change, Effect, Step, Tally
 from reconcile.steps import Look as Next
 
-TOGETHER = 200
+BATCH = 200  # findings that are done in one transaction
 TRIES = 3
 MOVED = "a look changed it"
 HELD = "held by"  # the brake, or a window
 BUSY = "it is gone, or busy; try again"
 BEGUN = "; its deletion had begun already: orphans undo brings back what is gone"
-NOBODY = -1  # has counted the asks of a look: so it may be brought forward, and neither ended nor put off
+NOBODY = -1  # a number of asks that no look has: so a planned look may come sooner, but is neither deleted nor delayed
 T = TypeVar("T")
 
 
-def batches(things: Iterable[T], together: int = TOGETHER) -> Iterator[list[T]]:
+def batches(things: Iterable[T], together: int = BATCH) -> Iterator[list[T]]:
     """Yield things some at a time."""
     there = iter(things)
     while batch := list(islice(there, together)):

@@ -15,7 +15,7 @@ from reconcile.model import Absent, Hashed, NotAsked, ObjectRef, Unavailable, Un
 from reconcile.store.heads import NO_NAME
 from reconcile.store.storing import Arriving, Storing
 
-AT_ONCE = 4  # objects that are read at the same time
+READERS = 4  # objects that are read at the same time
 TRIES, TRY_AGAIN_S = 3, 0.5
 BEAT_S = 2.0  # how often whoever waits for an object says that it lives
 LEAST_CHUNK, MOST_CHUNK = 2**12, 2**18
@@ -76,11 +76,11 @@ class Hashing:
         """Yield what is read of each, in their order; `alive` is called now and then, however long one takes."""
         waiting: deque[Future[Reading]] = deque()
         self._ended.clear()
-        with ThreadPoolExecutor(AT_ONCE, "reading") as pool:
+        with ThreadPoolExecutor(READERS, "reading") as pool:
             try:
                 for ref in refs:
                     waiting.append(pool.submit(self.read, ref))
-                    if len(waiting) > AT_ONCE:
+                    if len(waiting) > READERS:
                         yield _awaited(waiting.popleft(), alive)
                 while waiting:
                     yield _awaited(waiting.popleft(), alive)

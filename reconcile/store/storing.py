@@ -243,12 +243,15 @@ def of_key(key: str, listed: Iterable[Object]) -> Iterator[Object]:
 
     Of a page the driver tells versions first, and markers last.
     """
-    beyond = 0
+    is_beyond, after = False, 0
     for one in listed:
         if one.object_name == key:
             yield one
-        beyond += beyond > 0 or one.object_name != key
-        if beyond > PAGE:
+        else:
+            is_beyond = True
+        if is_beyond:
+            after += 1
+        if after > PAGE:
             return
 
 

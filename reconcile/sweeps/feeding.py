@@ -16,7 +16,7 @@ from reconcile.life import Input, Subject
 from reconcile.model import Facts, Hint, ObjectRef, ObjectSide, State, Told
 from reconcile.patience import patiently
 from reconcile.reconciler import reconcile
-from reconcile.repair.triage import TOGETHER, Deed, Named, Outcome, batches, carried_out, still_drifting
+from reconcile.repair.triage import BATCH, Deed, Named, Outcome, batches, carried_out, still_drifting
 from reconcile.steps import Tally
 from reconcile.sweeps.drift import HELD_BY_BRAKE, HELD_BY_WINDOW, Class, Drift
 from reconcile.world import LiveWorld
@@ -74,7 +74,7 @@ def drain(world: LiveWorld, refs: set[ObjectRef], time: Time = REAL) -> Tally:
     No other look is done: it may be of what this was not asked to write. A consumer that runs beside may be first.
     """
     end = time.now() + (world.policy.missing_grace + BEYOND_GRACE).total_seconds()
-    return sum((drained(world, set(some), end, time) for some in batches(sorted(refs), 2 * TOGETHER)), Tally())
+    return sum((drained(world, set(some), end, time) for some in batches(sorted(refs), 2 * BATCH)), Tally())
 
 
 def drained(world: LiveWorld, refs: set[ObjectRef], end: float, time: Time) -> Tally:

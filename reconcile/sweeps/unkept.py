@@ -1,4 +1,4 @@
-"""Where a sweep is kept that nobody keeps: in memory, of one process, with nothing to resume."""
+"""Keeps a sweep in memory where the database keeps none, as in a trial: for one process, with nothing to resume."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Unkept:
     @property
     def note(self) -> str:
         """Say what the report lacks, `''` if nothing."""
-        return f"{self.beyond:,} more drifts had no room in memory: they are neither counted nor told" * (
-            self.beyond > 0
-        )
+        if not self.beyond:
+            return ""
+        return f"{self.beyond:,} more drifts had no room in memory: they are neither counted nor told"
 
     def take(self) -> Range | None:
         """Take the one range."""

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconcile.repair.triage import TOGETHER
+from reconcile.repair.triage import BATCH
 from tests.support import command
 from tests.support.repairing import repairing
 
@@ -147,12 +147,12 @@ def test_a_foreign_key_that_objects_is_told_of_its_row_and_hurts_no_other(app):
 def test_many_are_purged_in_batches_and_one_that_objects_hurts_none_of_any(app):
     """More than one transaction holds; the brake believes as many as it is told to."""
     app.program.environ["RECONCILER_BRAKE__FLOOR"] = "1000"
-    flagged = [app.flagged(f"v{n:03}")[0] for n in range(TOGETHER + 50)]
+    flagged = [app.flagged(f"v{n:03}")[0] for n in range(BATCH + 50)]
     app.connection.execute("CREATE TABLE download (version_id uuid REFERENCES file_versions)")
-    app.connection.execute("INSERT INTO download VALUES (%s)", [flagged[TOGETHER + 1]])
+    app.connection.execute("INSERT INTO download VALUES (%s)", [flagged[BATCH + 1]])
     ended = app.program.run(*OLD, "--even-alone", "--apply", "-o", "json")
-    assert (ended.returncode, json.loads(ended.stdout)["done"]) == (5, TOGETHER + 49)
-    assert list(app.statuses()) == [f"v{TOGETHER + 1:03}"]
+    assert (ended.returncode, json.loads(ended.stdout)["done"]) == (5, BATCH + 49)
+    assert list(app.statuses()) == [f"v{BATCH + 1:03}"]
 
 
 def test_a_mass_of_purges_is_held_as_a_whole_until_it_is_released(app):
