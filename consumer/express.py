@@ -45,7 +45,7 @@ class Lane:
     renewed_at: float = 0.0
 
     @property
-    def task(self) -> str:
+    def lease(self) -> str:
         """The lease's name."""
         return f"express {self.bucket}"
 
@@ -67,7 +67,7 @@ class Lane:
     def take(self) -> bool:
         """Take or keep the lease."""
         with self.world.database.use() as connection:
-            return ledger.take_lease(connection, self.task, self.world.actor, LEASE_S) is not None
+            return ledger.take_lease(connection, self.lease, self.world.actor, LEASE_S) is not None
 
     def keep(self) -> bool:
         """Keep the lease and say how the lane is; at most once a second, since the stream's ping comes as often."""
@@ -75,7 +75,7 @@ class Lane:
             return True
         self.renewed_at = time.monotonic()
         with self.world.database.use() as connection:
-            return ledger.advance_lease(connection, self.task, self.world.actor, LEASE_S, self.state)
+            return ledger.advance_lease(connection, self.lease, self.world.actor, LEASE_S, self.state)
 
     def listen(self) -> None:
         """Look at each removal as it is told, for as long as the lease is ours."""
@@ -125,7 +125,7 @@ class Lane:
         """Let another process have the lane at once."""
         try:
             with self.world.database.use() as connection:
-                ledger.drop_lease(connection, self.task, self.world.actor)
+                ledger.drop_lease(connection, self.lease, self.world.actor)
         except Unavailable:
             log.info("express.left", why="the lease runs out by itself")
         self.world.database.close()

@@ -235,16 +235,16 @@ def finding_of(ref: ObjectRef, row_id: str, kept: Facts) -> Finding:
     return msgspec.convert({**kept, "ref": ref, "row_id": row_id}, Finding, strict=False)
 
 
-def take_lease(connection: Connection, task: str, owner: str, until_s: float) -> tuple[str | None] | None:
+def take_lease(connection: Connection, lease: str, owner: str, until_s: float) -> tuple[str | None] | None:
     """Take or keep a lease; returns (checkpoint,), or None while another owner holds it."""
-    parameters = {"task": task, "owner": owner, "until_s": until_s}
+    parameters = {"task": lease, "owner": owner, "until_s": until_s}
     row = connection.execute(SQL["take_lease"], parameters).fetchone()
     return (row[0],) if row else None
 
 
-def advance_lease(connection: Connection, task: str, owner: str, until_s: float, checkpoint: str | None) -> bool:
+def advance_lease(connection: Connection, lease: str, owner: str, until_s: float, checkpoint: str | None) -> bool:
     """Keep the lease and move its checkpoint; tells whether it was still ours."""
-    parameters = {"task": task, "owner": owner, "until_s": until_s, "checkpoint": checkpoint}
+    parameters = {"task": lease, "owner": owner, "until_s": until_s, "checkpoint": checkpoint}
     return connection.execute(SQL["advance_lease"], parameters).fetchone() is not None
 
 
@@ -253,9 +253,9 @@ def renew_leases(connection: Connection, owner: str, until_s: float) -> None:
     connection.execute(SQL["renew_leases"], {"owner": owner, "until_s": until_s})
 
 
-def drop_lease(connection: Connection, task: str, owner: str) -> None:
+def drop_lease(connection: Connection, lease: str, owner: str) -> None:
     """Let another owner have the lease at once."""
-    connection.execute(SQL["drop_lease"], {"task": task, "owner": owner})
+    connection.execute(SQL["drop_lease"], {"task": lease, "owner": owner})
 
 
 def keep_live_rows(connection: Connection, live: Mapping[str, int], flagged: Mapping[str, int], owner: str) -> None:

@@ -122,7 +122,7 @@ def claims(row: Row, present: Present) -> bool:
     """Tell whether the row, whatever its flag, names this object as its own."""
     if row.state == RowState.EXPECTS_ABSENCE:
         return False
-    return row.s3_version in {"", version_of(present)}
+    return row.s3_version in {"", s3_version_of(present)}
 
 
 def unclaimed(rows: Sequence[Row], present: Present, s3_version: str) -> Verdict:
@@ -130,12 +130,12 @@ def unclaimed(rows: Sequence[Row], present: Present, s3_version: str) -> Verdict
     for row in rows:
         if row.s3_version == s3_version and row.state == RowState.EXPECTS_ABSENCE:
             return Drift(Kind.LEFTOVER, f"row {row.row_id} expects absence (status {row.status})")
-    if s3_version or any(row.s3_version == version_of(present) for row in rows):
+    if s3_version or any(row.s3_version == s3_version_of(present) for row in rows):
         return Healthy("another reference speaks for it")
     return Drift(Kind.ORPHAN, "no row names the object")
 
 
-def version_of(present: Present) -> str:
+def s3_version_of(present: Present) -> str:
     """Return the name that a row would give this version; MinIO does not tell that of the null version."""
     return present.s3_version or "null"
 

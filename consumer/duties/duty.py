@@ -238,13 +238,13 @@ def let_go(world: LiveWorld, duties: Sequence[Duty]) -> None:
 
 def do_one(world: LiveWorld, duty: Duty, watched: Callable[[str, str], bool]) -> None:
     """Do one duty, if its lease can be had."""
-    task, owner = f"duty {duty.name}", world.actor
+    lease, owner = f"duty {duty.name}", world.actor
 
     def keep(checkpoint: str) -> bool:
         with world.database.use() as connection:
-            return ledger.advance_lease(connection, task, owner, duty.lease_s, checkpoint)
+            return ledger.advance_lease(connection, lease, owner, duty.lease_s, checkpoint)
 
     with world.database.use() as connection:
-        held = ledger.take_lease(connection, task, owner, duty.lease_s)
+        held = ledger.take_lease(connection, lease, owner, duty.lease_s)
     if held is not None:
         duty.do(Turn(world, held[0], keep, watched))

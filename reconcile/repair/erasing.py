@@ -16,7 +16,7 @@ from reconcile.config.settings import Trash
 from reconcile.model import Facts, ObjectRef, Present, State
 from reconcile.store.versions import NULL
 from reconcile.sweeps.lookalike import LONGEST_BYTES
-from reconcile.verdict import version_of
+from reconcile.verdict import s3_version_of
 
 NAMES = {"size": "size", "etag": "ETag", "s3_version": "S3 version", "modified": "Last-Modified"}
 
@@ -59,13 +59,13 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What is about to be removed: which version ('': there are none), what it was seen to be, where its copy is.
+    """What is about to be removed: which S3 version ('': there are none), what it was seen to be, where its copy is.
 
-    `below` is the version that comes to light by it, '' for none; what was begun by an earlier release lacks it (None).
+    `below` is the S3 version that comes to light by it, '' for none; what an earlier release began lacks it (None).
     """
 
     how: How
-    version: str
+    s3_version: str
     seen: Present
     copy: ObjectRef | None = None
     below: str | None = None
@@ -73,22 +73,22 @@ class Erasure:
     def facts(self) -> Facts:
         """Return what is kept of it before anything is done."""
         bucket, key = self.copy[:2] if self.copy else (None, None)
-        way = {"how": self.how, "version": self.version, "below": self.below}
+        way = {"how": self.how, "version": self.s3_version, "below": self.below}
         return {**way, "copy_bucket": bucket, "copy_key": key, **facts_of(self.seen)}
 
     def target(self, ref: ObjectRef) -> ObjectRef:
         """Return what is removed, which names a version unless there are none."""
-        return ref if self.how is How.MARKER else ref._replace(s3_version=self.version)
+        return ref if self.how is How.MARKER else ref._replace(s3_version=self.s3_version)
 
     def lay_below(self, there: Present) -> bool:
         """Tell whether what is there now came to light as this was removed: the version that lay below it.
 
         Where that was not kept, what was written earlier; Last-Modified has no fractions of a second.
         """
-        if self.version in {"", version_of(there)}:
+        if self.s3_version in {"", s3_version_of(there)}:
             return False
         if self.below is not None:
-            return self.below == version_of(there)
+            return self.below == s3_version_of(there)
         if there.last_modified is None or self.seen.last_modified is None:
             return False
         return there.last_modified < self.seen.last_modified
@@ -134,8 +134,8 @@ def erasure(ref: ObjectRef, seen: Present, versioning: str, trash: Trash, number
     if versioning == "Enabled" and not ref.s3_version and not trash.always:
         return Erasure(How.MARKER, "", seen)
     copy = copy_of(ref, trash, number)
-    version = ref.s3_version or seen.s3_version or ("" if versioning == "Off" else NULL)
-    return Erasure(How.OBJECT if version in {"", NULL} else How.VERSION, version, seen, copy)
+    s3_version = ref.s3_version or seen.s3_version or ("" if versioning == "Off" else NULL)
+    return Erasure(How.OBJECT if s3_version in {"", NULL} else How.VERSION, s3_version, seen, copy)
 
 
 def copy_of(ref: ObjectRef, trash: Trash, number: int) -> ObjectRef:

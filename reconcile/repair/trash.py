@@ -15,7 +15,7 @@ from reconcile.model import Absent, ObjectRef, ObjectSide, Present
 from reconcile.repair.erasing import Erasure, How, changed, facts_of
 from reconcile.store.storing import ONE_COPY, Gone, Storing
 from reconcile.store.versions import NULL, Stored
-from reconcile.verdict import claims, difference, version_of
+from reconcile.verdict import claims, difference, s3_version_of
 from reconcile.world import LiveWorld
 
 DEADLINE_S = 10.0
@@ -95,7 +95,7 @@ class Bin:
         except Gone:  # an upload came after the marker: what was approved is hidden, and that is there
             return ""
         below = next((one for one in self.storing.versions(ref.bucket, ref.key) if not one.is_marker), None)
-        if below is not None and below.s3_version == version_of(erasure.seen):
+        if below is not None and below.s3_version == s3_version_of(erasure.seen):
             return ""
         self.storing.remove(ref._replace(s3_version=marker))
         return ANEW
@@ -114,7 +114,7 @@ class Bin:
         if erasure.how is not How.MARKER:
             return False
         latest, *below = self.storing.versions(ref.bucket, ref.key) or [NOTHING]
-        between = list(takewhile(lambda one: one.s3_version != version_of(erasure.seen), below))
+        between = list(takewhile(lambda one: one.s3_version != s3_version_of(erasure.seen), below))
         if not latest.is_marker or latest.s3_version == NULL or any(one.is_marker for one in between):
             return False
         if not between or len(between) == len(below) or not _in_one_moment(between[-1], latest):
@@ -152,7 +152,7 @@ class Bin:
     def _below(self, ref: ObjectRef, erasure: Erasure) -> str:
         versions = self.storing.versions(ref.bucket, ref.key)
         below = next((one for one in versions if not one.is_marker), None)
-        if below is None or below.s3_version != version_of(erasure.seen):
+        if below is None or below.s3_version != s3_version_of(erasure.seen):
             return "its version is not the one below the delete marker any more"
         return ""
 
@@ -190,7 +190,7 @@ class Bin:
     def _uncovered(self, ref: ObjectRef, seen: Present) -> str:
         for one in self.storing.versions(ref.bucket, ref.key):
             if not one.is_marker:
-                return "" if one.s3_version == version_of(seen) else "an object is there by now"
+                return "" if one.s3_version == s3_version_of(seen) else "an object is there by now"
             if one.s3_version == NULL:  # an upload would take its place, and go with it
                 self.storing.bring(ref, seen, ref)
                 return ""

@@ -24,7 +24,7 @@ SQL = queries(sql_file("scrub.sql"))
 
 
 def lease_of(bucket: str) -> str:
-    """Return the task whose lease the run that scrubs a bucket holds."""
+    """Return the name of the lease that the run that scrubs a bucket holds."""
     return f"scrub of {bucket}"
 
 
@@ -52,8 +52,8 @@ class Cycle:
     totals: Counter[str] = field(default_factory=Counter)
 
     @property
-    def task(self) -> str:
-        """The task of the range's lease."""
+    def lease(self) -> str:
+        """The name of the range's lease."""
         return f"sweep {self.id}"
 
     def alive(self) -> None:
@@ -63,14 +63,14 @@ class Cycle:
 
     def _alive(self, connection: Connection) -> None:
         ours = ledger.take_lease(connection, lease_of(self.bucket), self.owner, LEASE_S) is not None
-        given = {"task": self.task, "owner": self.owner, "until_s": LEASE_S}
+        given = {"task": self.lease, "owner": self.owner, "until_s": LEASE_S}
         if not ours or connection.execute(SQL["keep_alive"], given).fetchone() is None:
             raise Lost(f"the scrub of {self.bucket!r} was taken over by another run while this one did not answer")
 
     def advance(self, checkpoint: str, found: Mapping[str, int], drifts: Sequence[Drift]) -> None:
         """Keep how far it is, what was counted, and what was found, at once; raises Lost."""
         totals = self.totals + Counter(found)
-        given = {"task": self.task, "owner": self.owner, "checkpoint": checkpoint, "tally": Jsonb(dict(totals))}
+        given = {"task": self.lease, "owner": self.owner, "checkpoint": checkpoint, "tally": Jsonb(dict(totals))}
         with self.database.transaction() as connection:
             self._alive(connection)
             connection.execute(SQL["advance"], given)
@@ -85,7 +85,7 @@ class Cycle:
         with self.database.transaction() as connection:
             self._alive(connection)
             [(finished_at,)] = connection.execute(OF_SWEEPS["finish"], given).fetchall()
-            connection.execute(OF_SWEEPS["drop_ranges"], {"task": self.task})
+            connection.execute(OF_SWEEPS["drop_ranges"], {"task": self.lease})
         return finished_at  # type: ignore[no-any-return]  # a driver's row
 
     def let_go(self) -> None:
@@ -108,10 +108,10 @@ def taken(database: Database, bucket: str, prefix: str, mode: str, owner: str) -
             return None
         found = connection.execute(SQL["unfinished"], named).fetchone()
         [number] = found or connection.execute(SQL["begin"], named).fetchall()[0]
-        task = f"sweep {number}"
-        connection.execute(OF_SWEEPS["cut"], {"task": task, "lowers": [""], "uppers": [None]})
+        lease = f"sweep {number}"
+        connection.execute(OF_SWEEPS["cut"], {"task": lease, "lowers": [""], "uppers": [None]})
         [(started_at,)] = connection.execute(SQL["mode"], {"mode": mode, "id": number}).fetchall()
-        range_of = {"task": task, "owner": owner, "until_s": LEASE_S}
+        range_of = {"task": lease, "owner": owner, "until_s": LEASE_S}
         [(checkpoint, totals)] = connection.execute(SQL["take_over"], range_of).fetchall()
     return Cycle(database, bucket, prefix, owner, number, started_at, checkpoint, Counter(totals))
 

@@ -57,7 +57,7 @@ class Run:
 
 
 def lease_of(bucket: str) -> str:
-    """Return the task whose lease whoever began or resumed a sweep of the bucket holds."""
+    """Return the name of the lease that whoever began or resumed a sweep of the bucket holds."""
     return f"sweep of {bucket}"
 
 
@@ -115,13 +115,13 @@ class Kept:
     _at: tuple[str, str] = FIRST
 
     @property
-    def task(self) -> str:
-        """The task of the ranges' leases."""
+    def lease(self) -> str:
+        """The name of the ranges' leases."""
         return f"sweep {self.run.id}"
 
     def take(self) -> Range | None:
         """Take a range that nobody works at."""
-        found = asked(self.database, SQL["take"], {"task": self.task, "owner": self.owner, "until_s": LEASE_S})
+        found = asked(self.database, SQL["take"], {"task": self.lease, "owner": self.owner, "until_s": LEASE_S})
         return Range(*found[0]) if found else None
 
     def advance(self, part: Range, checkpoint: str, totals: Mapping[str, int], found: Confirmed, *, done: bool) -> bool:
@@ -144,7 +144,7 @@ class Kept:
     @property
     def _ours(self) -> dict[str, Any]:
         """What the statements take that write only what is ours."""
-        leases = {"task": self.task, "bucket_task": lease_of(self.run.bucket), "until_s": LEASE_S}
+        leases = {"task": self.lease, "bucket_task": lease_of(self.run.bucket), "until_s": LEASE_S}
         return {**leases, "id": self.run.id, "owner": self.owner, "leads": self.leads}
 
     def _written(
@@ -227,7 +227,7 @@ class Kept:
 
     def progress(self) -> tuple[int, int, Counter[str]]:
         """Return how many ranges there are, how many are done, and the totals of all."""
-        [(ranges, done, tallies)] = asked(self.database, SQL["ranges"], {"task": self.task})
+        [(ranges, done, tallies)] = asked(self.database, SQL["ranges"], {"task": self.lease})
         totals: Counter[str] = Counter()
         for tally in tallies:
             totals.update(tally)
@@ -236,7 +236,7 @@ class Kept:
 
     def unread(self) -> list[tuple[str, str | None]]:
         """Return the ranges that are not compared to their end."""
-        return [(lower, upper) for lower, upper in asked(self.database, SQL["unread"], {"task": self.task})]
+        return [(lower, upper) for lower, upper in asked(self.database, SQL["unread"], {"task": self.lease})]
 
     def last(self) -> tuple[int, datetime, Mapping[str, int]] | None:
         """Return the last complete sweep before this: its id, its begin, its totals."""
@@ -279,7 +279,7 @@ class Kept:
 
         def write(connection: Connection) -> datetime:
             [(finished_at,)] = connection.execute(SQL["finish"], given).fetchall()
-            connection.execute(SQL["drop_ranges"], {"task": self.task})
+            connection.execute(SQL["drop_ranges"], {"task": self.lease})
             return finished_at  # type: ignore[no-any-return]  # a driver's row
 
         return self._written_leading(write)
