@@ -1,50 +1,31 @@
-"""How far a sweep is, on stderr: one line that changes on a terminal, a line of the log now and then elsewhere."""
+"""How far a sweep or a scrub is, in words for progress.py."""
 
 from __future__ import annotations
 
-import sys
-from time import monotonic
 from typing import Self
 
-import structlog
-
+from consumer.commands.progress import Progress as Line
 from consumer.runs.sweeping import Progress
 from reconcile.human import duration
-
-log = structlog.get_logger("sweep")
-ON_SCREEN_S = 0.2
-IN_LOG_S = 10.0
 
 
 class Display:
     """Shows a sweep's progress for as long as the block lasts."""
 
     def __init__(self, bucket: str) -> None:
-        self._bucket = bucket
-        self._screen = sys.stderr.isatty()
-        self._shown_at = -IN_LOG_S
+        self._line = Line(bucket)
         self._began: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
+        self._line.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._screen:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+    def __exit__(self, *ended: object) -> None:
+        self._line.__exit__(*ended)
 
     def show(self, progress: Progress) -> None:
-        """Show it, unless it was shown just now."""
-        now = monotonic()
-        if now - self._shown_at < (ON_SCREEN_S if self._screen else IN_LOG_S):
-            return
-        self._shown_at = now
-        told = self.told(progress, now)
-        if self._screen:
-            sys.stderr.write(f"\r\x1b[K{self._bucket}: {told}")
-            sys.stderr.flush()
-        else:
-            log.info("sweep.progress", bucket=self._bucket, doing=told)
+        """Show it, unless something was shown just now."""
+        self._line.show(self.told(progress, self._line.seconds))
 
     def told(self, progress: Progress, now: float) -> str:
         """Return rows, objects, rate, what was found, and the time left by the rows."""
