@@ -18,12 +18,8 @@ from minio.versioningconfig import VersioningConfig
 from consumer.duties.losswatch import wanted
 from consumer.runs.sweeping import Sweeping
 from reconcile.database import migrate
-<<<<<<< HEAD
-from reconcile.ledger import prune
-from reconcile.sweeps import sums
-=======
 from reconcile.pruning import prune
->>>>>>> e2ed3e4 (A standby, a long retention and a bulk import were each more than the service reckoned with: it says so, goes by pages, and keeps up)
+from reconcile.sweeps import sums
 from tests.acceptance.test_commands import add_row
 from tests.support import command
 from tests.support.sweeping import FOUND, IN_ORDER, TOTALS, put
