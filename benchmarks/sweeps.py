@@ -52,7 +52,7 @@ LABELS = {
 }
 
 
-WAYS = {"one by one": f"one by one, {sweep.OF_SCRIPT:,} of each"}
+WAYS = {"one by one": f"one by one, {sweep.OF_SCRIPT} of each"}
 GRACE = "1s"  # the second look is a second after the first
 
 

@@ -17,7 +17,7 @@ from typing import IO
 
 from psycopg import sql
 
-from reconcile.database import Connection
+from reconcile.database import Connection, copied_out
 from reconcile.model import Misconfigured, RowState
 from reconcile.sweeps.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
 from reconcile.sweeps.drift import Entry
@@ -134,16 +134,14 @@ def copied(
     """
     bounds = in_order_parameters(bucket, max(prefix, lower), prefix + HIGHEST_KEY if prefix else None)
     copy = sql.SQL("COPY ({}) TO STDOUT").format(lines(mapping, facts))
-    with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
-        yield from map(bytes, rows)
+    yield from copied_out(connection, copy, bounds)
 
 
 def page(connection: Connection, mapping: Mapping, bounds: Parameters, facts: Facts, size: int) -> Lines:
     """Return the first lines within the bounds (mapping.in_order_parameters), by the index that serves their order."""
     connection.execute(CATALOG["plan_for_use"])
     copy = sql.SQL("COPY ({} LIMIT {}) TO STDOUT").format(lines(mapping, facts), size)
-    with connection.cursor() as cursor, cursor.copy(copy, bounds) as rows:
-        return b"".join(rows).split(b"\n")[:-1]
+    return b"".join(copied_out(connection, copy, bounds)).split(b"\n")[:-1]
 
 
 def lines(mapping: Mapping, facts: Facts) -> sql.Composed:
