@@ -242,6 +242,11 @@ def take_lease(connection: Connection, lease: str, owner: str, until_s: float) -
     return (row[0],) if row else None
 
 
+def is_leased(connection: Connection, lease: str) -> bool:
+    """Tell whether anybody holds a lease."""
+    return bool(connection.execute(SQL["is_leased"], {"task": lease}).fetchall())
+
+
 def advance_lease(connection: Connection, lease: str, owner: str, until_s: float, checkpoint: str | None) -> bool:
     """Keep the lease and move its checkpoint; tells whether it was still ours."""
     parameters = {"task": lease, "owner": owner, "until_s": until_s, "checkpoint": checkpoint}

@@ -8,11 +8,12 @@ from time import monotonic, sleep
 import structlog
 
 from consumer.runs.sides import Wanted, facts_of
+from reconcile import ledger
 from reconcile.database import Connection, Database
 from reconcile.model import Misconfigured
 from reconcile.store.objects import Objects
 from reconcile.sweeps import keeping
-from reconcile.sweeps.keeping import Kept, Run
+from reconcile.sweeps.keeping import Kept, Run, lease_of
 from reconcile.sweeps.listing import split
 from reconcile.tables.mapping import Mapping
 
@@ -42,6 +43,8 @@ class Beginning:
         with self.database.use() as connection:
             by_bucket = wanted.resume or wanted.join == RUNNING
             old = keeping.unfinished(connection, wanted.scope.bucket) if by_bucket else wanted.join
+            if wanted.join == RUNNING and not ledger.is_leased(connection, lease_of(wanted.scope.bucket)):
+                old = None  # whoever led it is gone: nobody would bring to its end what was joined
             if old is None and wanted.join is not None:
                 raise Misconfigured(f"--join running: no sweep of bucket {wanted.scope.bucket!r} is running")
             number = self.begin(connection, wanted) if old is None else old

@@ -16,6 +16,7 @@ import structlog
 
 from consumer.runs.beginning import Beginning, Leased, as_begun
 from consumer.runs.metering import metered
+from consumer.runs.repaired import braked, known
 from consumer.runs.rights import STANDBY, rights
 from consumer.runs.sides import Sides, Wanted, facts_of, opened
 from reconcile import ignoring, opening
@@ -23,12 +24,11 @@ from reconcile.config.filters import watched
 from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
-from reconcile.steps import Tally
 from reconcile.store.objects import Objects
 from reconcile.sweeps import belief, keeping, meter
 from reconcile.sweeps.compare import Facts
 from reconcile.sweeps.drift import Class, SweepReport
-from reconcile.sweeps.feeding import feed, held_back, keep_as_known
+from reconcile.sweeps.feeding import feed, keep_as_known
 from reconcile.sweeps.heartbeat import Heartbeat
 from reconcile.sweeps.keeping import Kept, Lost
 from reconcile.sweeps.looker import Looker
@@ -55,12 +55,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a sweep ended: its state, and why; nothing is believed of the ranges that were not read to their end."""
+    """How a sweep ended: its state, and why; nothing is believed of the ranges that were not read to their end.
+
+    `compared`: all was, though some keys gave no answer; what did is repaired, or some key could keep all from that.
+    """
 
     state: str = "complete"
     reason: str = ""
     unread: tuple[tuple[str, str | None], ...] = ()
     resumable: bool = False
+    compared: bool = False
 
 
 @dataclass
@@ -120,8 +124,17 @@ class Sweeping:
         return self.report(end, keeper.totals, sums, self.began_at, (note, kept, keeper.note))
 
     def led(self, keeper: Kept) -> SweepReport:
-        """Compare with whoever takes part, and bring the sweep to its end."""
+        """Compare with whoever takes part, and bring the sweep to its end; a database that is away then is told so."""
         end, note = self.compare(keeper, keeper.run.facts, keeper.run.started_at)
+        try:
+            return self.summed_up(keeper, end, note)
+        except Unavailable as fault:
+            away = End("incomplete", f"{fault}; {GO_ON}", resumable=True)
+            report = self.report(away, {}, Sums(self.now()), keeper.run.started_at, (note,))
+            return replace(report, id=keeper.run.id, resumable=True)
+
+    def summed_up(self, keeper: Kept, end: End, note: str) -> SweepReport:
+        """Add up what was found, do what the mode asks for, and keep how it ended."""
         _, _, totals = keeper.progress()
         if end.state == "incomplete":
             end = replace(end, unread=tuple(keeper.unread()))
@@ -147,7 +160,7 @@ class Sweeping:
     def ended(self, keeper: Kept, end: End, report: SweepReport) -> SweepReport:
         """Do what the mode asks for and keep how it ended; what a server does not take now is left to --resume."""
         try:
-            if end.state == "complete":
+            if end.state == "complete" or end.compared:
                 report = self.act(keeper, report)
             if report.resumable:
                 return report
@@ -233,7 +246,9 @@ class Sweeping:
         if why and not self.wanted.believe:
             return self.held(why)
         end = replace(end, reason=why or "")
-        return End("incomplete", f"{totals['unknown']:,} keys gave no answer") if totals.get("unknown") else end
+        if unknown := totals.get("unknown"):
+            return End("incomplete", f"{unknown:,} keys gave no answer", compared=True)
+        return end
 
     def held(self, why: str) -> End:
         """Say loudly that the sweep is not believed, and how it could be."""
@@ -282,17 +297,3 @@ class Sweeping:
     def now(self) -> datetime:
         """Return the time; what is kept is stamped by the database."""
         return datetime.now(UTC)  # noqa: TID251 - the shell is where the time comes in
-
-
-def braked(report: SweepReport, tally: Tally) -> SweepReport:
-    """Return the report with what the brake, or a suppression window, held back of --fix."""
-    totals, notes = held_back(tally)
-    return replace(report, totals={**report.totals, **totals}, notes=(*report.notes, *notes))
-
-
-def known(report: SweepReport, flagged: int) -> SweepReport:
-    """Return the report with what --baseline left as it is."""
-    if not flagged:
-        return report
-    note = f"{flagged:,} of them are flagged already and were left as they are: restore, purge or findings ignore"
-    return replace(report, notes=(*report.notes, note))

@@ -244,6 +244,9 @@ ON CONFLICT (task, lower) DO UPDATE SET owner = excluded.owner, until = excluded
     WHERE l.owner = excluded.owner OR l.until <= now()
 RETURNING checkpoint
 
+-- name: is_leased
+SELECT FROM reconciler.lease WHERE task = %(task)s AND owner IS NOT NULL AND until > now()
+
 -- name: advance_lease
 UPDATE reconciler.lease SET checkpoint = %(checkpoint)s, until = now() + %(until_s)s * interval '1 second'
 WHERE task = %(task)s AND lower = '' AND owner = %(owner)s AND until > now()

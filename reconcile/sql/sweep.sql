@@ -164,3 +164,8 @@ SELECT DISTINCT f.bucket, f.key, f.s3_version FROM reconciler.finding AS f
 WHERE f.bucket = %(bucket)s AND f.closed_at IS NULL AND f.key > %(lower)s COLLATE "C"
   AND (f.key <= %(upper)s COLLATE "C" OR %(upper)s::text IS NULL) AND starts_with(f.key, %(prefix)s)
 ORDER BY f.key, f.s3_version LIMIT 1001
+
+-- name: open_findings_of_key
+-- Of a key with more versions than a page has room for.
+SELECT DISTINCT f.bucket, f.key, f.s3_version FROM reconciler.finding AS f
+WHERE f.bucket = %(bucket)s AND f.key = %(key)s COLLATE "C" AND f.closed_at IS NULL ORDER BY f.key, f.s3_version

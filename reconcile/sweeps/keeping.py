@@ -190,11 +190,14 @@ class Kept:
         )
 
     def open_findings(self, lower: str, upper: str | None) -> Sequence[ObjectRef]:
-        """Return references with findings, in key order, none of their keys in part."""
+        """Return references with findings, in key order, none of their keys in part: of one that fills a page, all."""
         given = {"bucket": self.run.bucket, "prefix": self.run.prefix, "lower": lower, "upper": upper}
         refs = [ObjectRef(*row) for row in paged(self.database, SQL["open_findings"], given)]
         whole = [ref for ref in refs if ref.key != refs[-1].key] if len(refs) > PAGE else refs
-        return whole or refs
+        if whole or not refs:
+            return whole
+        one = {**given, "key": refs[-1].key}
+        return [ObjectRef(*row) for row in paged(self.database, SQL["open_findings_of_key"], one)]
 
     def to_see_again(self, margin: timedelta) -> tuple[list[ObjectRef], bool]:
         """Return references that were sighted but once, those that are ripe before the others."""
@@ -208,12 +211,12 @@ class Kept:
         return [ObjectRef(*row) for row in paged(self.database, SQL["to_see_again"], given)]
 
     def seen_again(self, refs: Sequence[ObjectRef], found: Confirmed) -> None:
-        """Keep what was seen again; the rest of these references is forgotten, and what is another drift now is new."""
+        """Keep what was seen again, or healed; the rest is forgotten, and what is another drift now is new."""
         given = {"refs": Jsonb([ref._asdict() for ref in refs]), "drifts": as_json(found.drifts)}
 
         def write(connection: Connection) -> None:
             connection.execute(SQL["forget"], {"id": self.run.id, **given})
-            self._keep(connection, found.drifts, seen_again=True)
+            self._keep(connection, once([*found.healed, *found.drifts]), seen_again=True)
 
         self._written_leading(write)
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from reconcile.model import Unavailable
+from reconcile.sweeps.keeping import Kept
 from tests.acceptance.test_commands import add_row
 from tests.support import sweeping
 from tests.support.proxy import BUSY, Pass, Slow
@@ -166,6 +168,35 @@ def test_a_repair_whose_server_stays_away_ends_with_its_report(installed, connec
     lists.at = 0
     assert swept(installed, "--fix", "--resume")["id"] == report["id"]
     assert connection.execute(FLAGGED).fetchall() == [("gone",)]
+
+
+def test_a_key_that_never_answers_keeps_no_other_from_its_repair(installed, connection, lists, before_repair):
+    """Status 5 says that one gave no answer, each night; what did is flagged all the same."""
+    add_row(connection, "mute")
+    lists.what, lists.at, lists.times = b"/mute ", 1, 1_000_000
+    ended = installed.run(*WORDS, "--fix", **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url)
+    report = told(ended)
+    assert (ended.returncode, report["state"]) == (5, "incomplete")
+    assert "gave no answer" in report["reason"]
+    assert found(report) == {("missing", "gone")}
+    assert connection.execute(FLAGGED).fetchall() == [("gone",)]
+
+
+def test_a_database_that_goes_away_after_the_comparison_leaves_a_report(installed, before_repair, monkeypatch):
+    """Status 5, not hours of work without a word; --resume brings it to its end."""
+    assert before_repair
+    with monkeypatch.context() as patch:
+        patch.setattr(Kept, "healed", away)
+        ended = installed.run(*WORDS, **AT_ONCE)
+    report = told(ended)
+    assert (ended.returncode, report["state"]) == (5, "incomplete"), ended.stderr
+    assert "--resume" in report["reason"]
+    assert found(swept(installed, "--resume")) == {("missing", "gone")}
+
+
+def away(*_: object) -> None:
+    """Be a database that is gone."""
+    raise Unavailable("postgresql", "it is away")
 
 
 WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -28,6 +28,15 @@ def test_a_sweep_that_nobody_runs_cannot_be_joined(many):
     assert (ended.returncode, "is running" in ended.stderr) == (2, True)
 
 
+def test_a_sweep_whose_leader_is_gone_is_not_joined_as_running(many, connection):
+    """Nobody would bring it to its end: status 2, and the way out is --resume."""
+    sweeping.killed_at(many, "advanced", 1, *WORDS, "--ranges", "4", **AT_ONCE)
+    sweeping.expire(connection)
+    ended = many.run(*WORDS, "--join", "running", **AT_ONCE)
+    assert (ended.returncode, "is running" in ended.stderr) == (2, True)
+    assert whole(swept(many, "--resume")) == (FOUND, TOTALS)
+
+
 @pytest.mark.parametrize("named", ["by its id", "running"])
 def test_a_sweep_that_is_joined_by_hand_comes_to_the_same(many, connection, lists, named):
     """Who joins takes ranges that the leader then does not; only the leader reports drifts."""

@@ -121,3 +121,29 @@ def test_open_findings_are_told_page_by_page_each_reference_once(kept, connectio
     keys = [ref.key for ref in told]
     assert keys == sorted(f"k{n}" for n in range(1, 50_001) if f"k{n}" <= "k2")
     kept.database.close()
+
+
+OF_ONE_KEY = """
+INSERT INTO reconciler.finding (bucket, key, s3_version, kind, state, row_id)
+SELECT 'files', 'k', 'v' || n, 'missing', 'open', 'row ' || n FROM generate_series(1, 1201) AS n
+UNION ALL SELECT 'files', 'l', '', 'missing', 'open', 'row'
+"""
+
+
+def test_open_findings_of_a_key_that_fills_a_page_are_told_whole(kept, connection):
+    """The next page begins behind the key: what it left out would never be looked at."""
+    connection.execute(OF_ONE_KEY)
+    told = kept.open_findings("", None)
+    assert {ref.s3_version for ref in told} == {f"v{n}" for n in range(1, 1202)}
+    assert [ref.key for ref in kept.open_findings(told[-1].key, None)] == ["l"]
+    kept.database.close()
+
+
+def test_what_healed_until_the_second_look_is_kept_as_healed(kept, connection):
+    """A flag that is to be given back is not forgotten with its drift."""
+    connection.execute(INSERT, {"id": kept.run.id, "many": 2})
+    refs, _ = kept.to_see_again(timedelta())
+    kept.seen_again(refs, Confirmed(healed=[Drift(Class.HEALED, "files", "k1", row_id="row 1")]))
+    assert [(one.kind, one.row_id) for one in kept.drifts(None, healed=True)] == [(Class.HEALED, "row 1")]
+    assert (list(kept.drifts(None)), kept.to_see_again(timedelta())[0]) == ([], [])
+    kept.database.close()
