@@ -18,7 +18,7 @@ from benchmarks import minio_py, sweep
 from benchmarks.committing import committing
 from benchmarks.stream import Place
 from consumer.events import decode_minio
-from consumer.kafka_settings import CONSUMER_DEFAULTS
+from consumer.kafka.settings import CONSUMER_DEFAULTS
 from consumer.service import settle_memory
 
 BATCH = 500

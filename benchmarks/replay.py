@@ -15,7 +15,7 @@ from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure
 from benchmarks.stream import ROWS, Place, bare, commanded, filled
-from consumer.kafka_range import RangeReader
+from consumer.kafka.range import RangeReader
 from consumer.runs.replaying import Chosen, replaying
 from consumer.service import settle_memory
 from deploy.local.stack import Servers

@@ -27,9 +27,9 @@ from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
 from benchmarks.serving import loop
 from consumer.events import decode_minio
-from consumer.kafka_settings import CONSUMER_DEFAULTS
+from consumer.kafka.settings import CONSUMER_DEFAULTS
+from consumer.kafka.topic import Batch, Topic
 from consumer.service import settle_memory
-from consumer.topic import Batch, Topic
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load

@@ -17,9 +17,9 @@ import structlog
 
 from consumer.events import Dialect, Poison, Record
 from consumer.hold import Hold
+from consumer.kafka.topic import Topic
 from consumer.latency import Latency, Sample
 from consumer.sheet import Sheet, decode_all
-from consumer.topic import Topic
 from reconcile.batch import removals_of
 from reconcile.model import Action, Hint, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile

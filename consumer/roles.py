@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict
 
-from consumer.kafka_settings import CONSUMER_DEFAULTS, NO_GROUP
+from consumer.kafka.settings import CONSUMER_DEFAULTS, NO_GROUP
 from reconcile.config.filters import OURS
 from reconcile.config.settings import Settings
 from reconcile.tables.grants import Level, grants, owning, role

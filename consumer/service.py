@@ -24,11 +24,11 @@ from consumer.duties.losswatch import Heartbeat, Watch
 from consumer.events import DIALECTS
 from consumer.express import Lane
 from consumer.hold import Hold
+from consumer.kafka.topic import Topic
 from consumer.latency import Latency
 from consumer.loop import Consumer, Stream
 from consumer.pages import site as pages
 from consumer.pages.troubles import Process
-from consumer.topic import Topic
 from consumer.web import Probes, Site, Web
 from reconcile import opening
 from reconcile.config import renewal

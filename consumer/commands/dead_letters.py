@@ -14,7 +14,7 @@ from typing import NamedTuple
 from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
-from consumer.kafka_range import RangeReader
+from consumer.kafka.range import RangeReader
 from consumer.letters import deadletters
 from consumer.letters.deadletters import DISCARDED, REPLAYED, Chosen, Wanted
 from consumer.letters.letter import Buried, Origin

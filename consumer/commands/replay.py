@@ -10,7 +10,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call
 from consumer.commands.progress import Progress
 from consumer.commands.suppress import require_bucket
-from consumer.kafka_range import Range, RangeReader
+from consumer.kafka.range import Range, RangeReader
 from consumer.parsers.edges import is_before
 from consumer.runs.replaying import Chosen, Outcome, must_keep, now, replaying
 from reconcile import acts

@@ -13,7 +13,7 @@ from consumer.commands.latency import clock_note, clock_of, path_rows
 from consumer.commands.status import DRIFT, drift_rows, restraint_name
 from consumer.duties.clock import Ahead
 from consumer.duties.losswatch import wanted
-from consumer.kafka_range import RangeReader
+from consumer.kafka.range import RangeReader
 from consumer.letters.deadletters import DECISIONS
 from reconcile import inquiry
 from reconcile.config import values

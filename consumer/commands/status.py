@@ -13,7 +13,7 @@ from consumer.commands.latency import clock_facts, clock_of, paths_of
 from consumer.commands.streaming import canary_of, rules_of
 from consumer.duties import canary
 from consumer.duties.losswatch import LossWindow, wanted
-from consumer.kafka_positions import GroupOffset, group_offsets
+from consumer.kafka.positions import GroupOffset, group_offsets
 from reconcile import inquiry
 from reconcile.config.settings import Settings
 from reconcile.database import Connection

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from consumer.kafka_broker import Broker
-from consumer.kafka_settings import for_consumer
+from consumer.kafka.broker import Broker
+from consumer.kafka.settings import for_consumer
 from reconcile import opening, rows
 from reconcile.config.renewal import Kafka
 from reconcile.config.settings import Settings

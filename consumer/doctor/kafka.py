@@ -8,7 +8,7 @@ from datetime import timedelta
 from consumer.doctor.check import Check, bad, ok, unseen, warn
 from consumer.doctor.checked import Checked
 from consumer.duties.losswatch import beat_of
-from consumer.kafka_positions import group_offsets
+from consumer.kafka.positions import group_offsets
 from reconcile.human import duration, size
 
 LEAST, WEEKEND, WEEK = timedelta(days=1), timedelta(days=3), timedelta(days=7)

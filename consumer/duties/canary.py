@@ -1,7 +1,7 @@
 """The canary: an object that is put and deleted now and then, and how long each lane takes to tell of its deletion.
 
 It lies below our own prefix, so that it is never a finding. One process sends it, under a lease; whoever reads its
-event notes the arrival. A lane that misses several in a row is silent, and causes.py says why, likely.
+event notes the arrival. A lane that misses several in a row is silent, and silence.py says why, likely.
 """
 
 from __future__ import annotations

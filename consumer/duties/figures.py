@@ -22,8 +22,8 @@ from consumer.duties.counted import Found, Groups
 from consumer.duties.duty import Duty, Turn
 from consumer.duties.losswatch import wanted
 from consumer.duties.rulewatch import Watched
-from consumer.kafka_positions import Asker, Lag
-from consumer.kafka_settings import Settings as Kafka
+from consumer.kafka.positions import Asker, Lag
+from consumer.kafka.settings import Settings as Kafka
 from consumer.letters.deadletters import DECISIONS
 from consumer.metrics import AGES, CAUSES, METERS
 from reconcile import inquiry

@@ -21,8 +21,8 @@ from consumer.duties import losses
 from consumer.duties.duty import Duty, Turn
 from consumer.duties.losses import DATABASE_WENT_BACK, Loss, Place, Sight
 from consumer.duties.passed import FIGURES, TOKEN_LIFE, bearer, samples
-from consumer.kafka_positions import Asker, GroupOffset
-from consumer.kafka_settings import Settings as Kafka
+from consumer.kafka.positions import Asker, GroupOffset
+from consumer.kafka.settings import Settings as Kafka
 from reconcile import inquiry
 from reconcile.acts import Who, note
 from reconcile.database import Connection, Database, queries, sql_file

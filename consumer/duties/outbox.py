@@ -17,10 +17,10 @@ import msgspec
 import structlog
 
 from consumer.duties.duty import Duty, Turn
-from consumer.kafka import WantedTopic, missing_topics
-from consumer.kafka_faults import missing
-from consumer.kafka_letters import Letterbox
-from consumer.kafka_settings import Settings
+from consumer.kafka.faults import missing
+from consumer.kafka.letterbox import Letterbox
+from consumer.kafka.member import WantedTopic, missing_topics
+from consumer.kafka.settings import Settings
 from consumer.letters.letter import Letter
 from reconcile.database import queries, sql_file
 from reconcile.model import Unavailable

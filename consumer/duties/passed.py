@@ -19,8 +19,8 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from consumer.kafka_positions import GroupOffset, group_offsets
-from consumer.kafka_settings import Settings
+from consumer.kafka.positions import GroupOffset, group_offsets
+from consumer.kafka.settings import Settings
 from reconcile.model import Misconfigured, Unavailable
 from reconcile.store.objects import Objects
 

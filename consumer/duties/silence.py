@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from consumer.duties import canary, rulewatch
 from consumer.duties.duty import Duty
 from consumer.duties.passed import Figures, figures_of_store, held
-from consumer.kafka_positions import group_offsets
-from consumer.kafka_settings import Settings as Kafka
+from consumer.kafka.positions import group_offsets
+from consumer.kafka.settings import Settings as Kafka
 from reconcile import inquiry, opening
 from reconcile.config import renewal
 from reconcile.config.settings import Settings

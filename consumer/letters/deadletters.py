@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from consumer.events import Record
-from consumer.kafka_range import Range, RangeReader
+from consumer.kafka.range import Range, RangeReader
 from consumer.letters.letter import Buried, Origin, buried
 from consumer.letters.register import Register
 from consumer.loop import Stream

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import pytest
 
 from consumer.doctor.check import Mark
-from consumer.kafka_letters import Letterbox
-from consumer.kafka_positions import Asker
+from consumer.kafka.letterbox import Letterbox
+from consumer.kafka.positions import Asker
 from reconcile import opening
 from reconcile.config.renewal import Kafka
 from reconcile.model import ObjectRef, Unavailable, Unknown

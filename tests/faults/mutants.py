@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumer import hold, loop
-from consumer.assignment import Assignment
-from consumer.topic import Topic
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.topic import Topic
 from reconcile import rows
 from reconcile.model import Absent, Unavailable
 from reconcile.steps import Tally

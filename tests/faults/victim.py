@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from consumer.assignment import Assignment
 from consumer.cli import main
 from consumer.hold import Hold
-from consumer.topic import Topic
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.topic import Topic
 from reconcile import rows
 from reconcile.world import LiveWorld
 from tests.faults.mutants import MUTANTS

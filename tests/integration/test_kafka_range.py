@@ -5,7 +5,7 @@ import secrets
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka_range import RangeReader
+from consumer.kafka.range import RangeReader
 from consumer.letters import deadletters
 from consumer.letters.register import Register
 from deploy.local import kafka as kafkas
@@ -64,7 +64,7 @@ def test_a_topic_that_is_recreated_while_it_is_read_is_not_taken_for_read(site, 
 @pytest.mark.timeout(60)
 def test_a_broker_that_goes_away_ends_the_reading(site, kafka, monkeypatch):
     """The driver would wait for ever, also to be closed; once the broker is back the same range is read to its end."""
-    monkeypatch.setattr("consumer.kafka_range.QUIET_S", 0.5)
+    monkeypatch.setattr("consumer.kafka.range.QUIET_S", 0.5)
     wanted = site.send([secrets.token_bytes(10) for _ in range(5)])
     try:
         with RangeReader(site.topic, site.kafka) as reader:

@@ -5,10 +5,10 @@ from contextlib import ExitStack, closing
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from consumer import kafka_positions
 from consumer.counting import Figure, Leased
 from consumer.duties.figures import Reader, Topics, decided, lag_figures
-from consumer.kafka_positions import Asker, Lag
+from consumer.kafka import positions
+from consumer.kafka.positions import Asker, Lag
 from consumer.letters.deadletters import DISCARDED, REPLAYED
 from reconcile.database import Database
 
@@ -60,7 +60,7 @@ def test_a_partition_without_a_leader_hides_no_other(site, told, monkeypatch):
     """Its own lag is not known; where no partition answers none is, as without a broker."""
     site.send([site.removed("a")], 0)
     site.send([site.removed("b")], 2)
-    monkeypatch.setattr(kafka_positions, "open_consumer", Headless)
+    monkeypatch.setattr(positions, "open_consumer", Headless)
     monkeypatch.setattr(Headless, "silent", frozenset({0, 1}))
     found = told()
     assert {name[1]: value for name, value in found.items() if name[0] == "reconciler_lag_records"} == {"2": 1, "3": 0}

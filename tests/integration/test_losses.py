@@ -10,7 +10,7 @@ from consumer.duties.duty import do_one
 from consumer.duties.losses import Loss, Sight
 from consumer.duties.losswatch import Heartbeat, Watch, want, wanted
 from consumer.duties.passed import Group
-from consumer.kafka_positions import group_offsets
+from consumer.kafka.positions import group_offsets
 from deploy.local import kafka as kafkas
 from reconcile import pruning
 from reconcile.opening import named_buckets

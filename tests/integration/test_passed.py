@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from minio.credentials import StaticProvider
 
 from consumer.duties.passed import FIGURES, Figures, Queue, bearer, figures_of, incomplete, passed, through
-from consumer.kafka_positions import group_offsets
+from consumer.kafka.positions import group_offsets
 from deploy.local import kafka as kafkas
 from deploy.local import minio as minios
 from deploy.local.place import Place, Way

@@ -1,17 +1,17 @@
 """A topic in memory behind the verbs of the live one, for simulations: partitions, a group, rebalances, dead letters.
 
-Its members keep the real notes of what they own (consumer/assignment.py). What a broker confirms it has; what it does
-not confirm it may have.
+Its members keep the real notes of what they own (consumer/kafka/assignment.py). What a broker confirms it has; what it
+does not confirm it may have.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from consumer.assignment import Assignment
 from consumer.events import Poison, Record
 from consumer.hold import Partition
-from consumer.topic import Batch
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.topic import Batch
 from reconcile.model import Unavailable
 
 TOPIC = "events"

@@ -30,10 +30,10 @@ from consumer.duties.losswatch import Heartbeat
 from consumer.events import Poison, Record
 from consumer.express import Lane
 from consumer.hold import Hold
+from consumer.kafka.topic import Topic
 from consumer.letters.letter import Letter, letter_of
 from consumer.loop import Consumer
 from consumer.service import Service, stream_of
-from consumer.topic import Topic
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
 from reconcile.config.settings import Settings, load

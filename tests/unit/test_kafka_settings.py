@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.kafka_settings import for_producer
+from consumer.kafka.settings import for_producer
 
 
 @pytest.mark.invariant(2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from consumer.kafka_settings import Settings
+from consumer.kafka.settings import Settings
 
 KEYS = ("sasl.username", "sasl.password")
 

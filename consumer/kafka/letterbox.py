@@ -1,6 +1,6 @@
 """A letterbox: letters are sent at once, and confirmed each by its own report.
 
-Beside kafka.py one of the few modules that import the driver. Knows nothing of what a letter says.
+Beside member.py one of the few modules that import the driver. Knows nothing of what a letter says.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from consumer import kafka_faults
-from consumer.kafka import open_producer
-from consumer.kafka_faults import raised
-from consumer.kafka_login import Login
-from consumer.kafka_settings import Settings
+from consumer.kafka import faults
+from consumer.kafka.faults import raised
+from consumer.kafka.login import Login
+from consumer.kafka.member import open_producer
+from consumer.kafka.settings import Settings
 from consumer.letters.letter import Letter
 
 BURY_SECONDS = 15.0  # longer than message.timeout.ms, so that each letter has its report
@@ -59,7 +59,7 @@ class Letterbox:
         self.forget()
         refused = [(letter, fault) for letter, fault in outcomes if fault is not None]
         for _, fault in refused:
-            if fault.name() not in kafka_faults.TOO_LARGE:
+            if fault.name() not in faults.TOO_LARGE:
                 self._producer = None  # its driver may know no broker any more
                 raise raised(fault, self._topic)
         return [letter for letter, _ in refused]

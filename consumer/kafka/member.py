@@ -24,13 +24,13 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from consumer import kafka_faults
-from consumer.assignment import Assignment, partition_of
 from consumer.events import Record
 from consumer.hold import Partition
-from consumer.kafka_faults import raised
-from consumer.kafka_login import Login
-from consumer.kafka_settings import Settings, for_admin, for_consumer, for_producer
+from consumer.kafka import faults
+from consumer.kafka.assignment import Assignment, partition_of
+from consumer.kafka.faults import raised
+from consumer.kafka.login import Login
+from consumer.kafka.settings import Settings, for_admin, for_consumer, for_producer
 from consumer.logs import handed_on
 from reconcile.model import Misconfigured, Unavailable
 
@@ -125,7 +125,7 @@ class Member:
         """Ask whether a topic exists: the driver waits for a missing one without a word."""
         with asking(topic):
             error = self._consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic].error
-        if error is not None and error.name() not in kafka_faults.NOT_THERE:
+        if error is not None and error.name() not in faults.NOT_THERE:
             raise raised(error, topic)
         return error is None
 
@@ -162,12 +162,12 @@ class Member:
         self._consumer.close()
 
     def _note_trouble(self, trouble: KafkaError) -> None:
-        if trouble.name() == kafka_faults.ALL_BROKERS_DOWN:
+        if trouble.name() == faults.ALL_BROKERS_DOWN:
             self._trouble = trouble
 
     def _heard(self, error: KafkaError) -> Unavailable | Misconfigured:
         """Return what an error that lasts is; that the driver gave up for good it says once, to any call."""
-        self._broken = self._broken or error.name() == kafka_faults.FATAL
+        self._broken = self._broken or error.name() == faults.FATAL
         return raised(error, self._topic)
 
     def _idled(self, message: Message) -> None:
@@ -195,7 +195,7 @@ class Member:
             self._unsure = True
             raise Unavailable("kafka", "partitions went and came back within one poll")
         for error in filter(None, map(Message.error, messages)):
-            if error.name() not in kafka_faults.HARMLESS:
+            if error.name() not in faults.HARMLESS:
                 raise self._heard(error)
         trouble = self._trouble
         if messages:
@@ -206,9 +206,9 @@ class Member:
         self._trouble = None
 
     def _forgiven(self, error: KafkaError) -> bool:
-        if error.name() in kafka_faults.GROUP_MOVES:
+        if error.name() in faults.GROUP_MOVES:
             return False
-        if error.name() == kafka_faults.NOTHING_TO_COMMIT:
+        if error.name() == faults.NOTHING_TO_COMMIT:
             return True
         raise self._heard(error)
 

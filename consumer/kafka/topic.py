@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from consumer.events import Poison, Record
 from consumer.hold import PATIENCE_MOST, Partition
-from consumer.kafka import Member
-from consumer.kafka_faults import missing
-from consumer.kafka_letters import Letterbox
-from consumer.kafka_settings import Settings
+from consumer.kafka.faults import missing
+from consumer.kafka.letterbox import Letterbox
+from consumer.kafka.member import Member
+from consumer.kafka.settings import Settings
 from consumer.letters.letter import beginning_of, letter_of
 from reconcile.model import Unavailable
 

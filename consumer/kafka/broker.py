@@ -1,6 +1,6 @@
 """What a broker says of itself, its topics and a group, for `doctor`: asked once, joining and changing nothing.
 
-Beside kafka.py one of the few modules that import the driver.
+Beside member.py one of the few modules that import the driver.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from consumer.kafka import ASK_SECONDS, asking, made, open_consumer
-from consumer.kafka_faults import NOT_ALLOWED
-from consumer.kafka_settings import Settings, for_admin
+from consumer.kafka.faults import NOT_ALLOWED
+from consumer.kafka.member import ASK_SECONDS, asking, made, open_consumer
+from consumer.kafka.settings import Settings, for_admin
 from reconcile.model import Misconfigured, Unavailable
 
 REACH_SECONDS = 5.0

@@ -1,6 +1,6 @@
 """How far a group is behind, in records and in seconds: the age of the oldest record that it has not committed.
 
-Beside kafka.py one of the few modules that import the driver. Joins nothing, commits nothing; the consumer stays open
+Beside member.py one of the few modules that import the driver. Joins nothing, commits nothing; the consumer stays open
 between questions, and fetches a little of each partition that lags.
 """
 
@@ -13,10 +13,10 @@ from typing import NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 
-from consumer.kafka import ASK_SECONDS, asking, open_admin, open_consumer, record_of
-from consumer.kafka_faults import raised
-from consumer.kafka_login import Login
-from consumer.kafka_settings import Settings
+from consumer.kafka.faults import raised
+from consumer.kafka.login import Login
+from consumer.kafka.member import ASK_SECONDS, asking, open_admin, open_consumer, record_of
+from consumer.kafka.settings import Settings
 
 IMPATIENT_S = 0.2  # for each further partition, once one did not answer: many may be silent together
 OLDEST_S = 2.0  # for the oldest records of all partitions that lag

@@ -1,6 +1,6 @@
 """A range of a topic, read beside the group and without it: nothing is joined, stored or committed.
 
-Beside kafka.py one of the few modules that import the driver. Where a range ends is settled before the first record
+Beside member.py one of the few modules that import the driver. Where a range ends is settled before the first record
 is read.
 """
 
@@ -16,10 +16,10 @@ from typing import Self
 from confluent_kafka import Message, TopicPartition
 
 from consumer.events import Record
-from consumer.kafka import ASK_SECONDS, asking, open_consumer, record_of
-from consumer.kafka_faults import HARMLESS, raised
-from consumer.kafka_login import Login
-from consumer.kafka_settings import NO_GROUP, Settings
+from consumer.kafka.faults import HARMLESS, raised
+from consumer.kafka.login import Login
+from consumer.kafka.member import ASK_SECONDS, asking, open_consumer, record_of
+from consumer.kafka.settings import NO_GROUP, Settings
 from reconcile.model import Misconfigured
 
 QUIET_S = 10.0  # after so long without a record the broker is asked: one that is gone sends no word
