@@ -1,6 +1,6 @@
 """Where the time goes on each hot path: a sampling profiler over the benchmarks' own measurements.
 
-`make bench-profile`. py-spy looks two hundred times a second at the main thread of a process that does nothing but the
+`make bench-profile`. py-spy looks a hundred times a second at the main thread of a process that does nothing but the
 path: healthy events, removals of live keys, a sweep, a replay; and of the service that flags a mass of deletions once
 the brake is released. A table each: the share of all samples, waiting
 included, that each of our functions was in by itself or by what it calls of others (then named after it), and in all.
@@ -31,7 +31,7 @@ from benchmarks.stream import Place
 from deploy.local import tools
 from deploy.local.stack import Servers, stack
 
-SAMPLES_A_SECOND = 200
+SAMPLES_A_SECOND = 100
 SHOWN = 14
 Stack = tuple[list[str], int]  # frames from the outermost, and how often they were seen
 OURS = ("reconcile.", "consumer.", "benchmarks.")
@@ -63,7 +63,9 @@ def watched(found: list[Stack], process: int) -> Iterator[None]:
     """Profile a process that runs for as long as this is open."""
     with TemporaryDirectory() as directory:
         written = Path(directory) / "stacks"
-        with subprocess.Popen(profiler(written, "--pid", str(process)), stderr=subprocess.DEVNULL) as watching:
+        with subprocess.Popen(
+            profiler(written, "--pid", str(process)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as watching:
             try:
                 yield
             finally:
