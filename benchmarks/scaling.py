@@ -148,7 +148,11 @@ def of_rows(servers: Servers, sizes: Sizes, rounds: int) -> None:
 def of_backlogs(servers: Servers, sizes: Sizes, _: int) -> None:
     """Measure the memory at its highest over backlogs of each length, once."""
     table = tabled("backlog", servers, f"so many healthy events wait, {ROWS:,} rows, one consumer", DRIVER)
-    in_turn(table, 1, {number: lambda n=number: healthy(filled(servers, n, ROWS)) for number in sizes.backlog})
+
+    def drained(number: int) -> dict[str, float]:
+        return healthy(filled(servers, number, ROWS))
+
+    in_turn(table, 1, {number: partial(drained, number) for number in sizes.backlog})
 
 
 def filled(servers: Servers, events: int, rows: int) -> Place:
