@@ -137,18 +137,19 @@ MEASUREMENTS = {name: partial(measured, name) for name in WAYS}
 
 @dataclass(frozen=True)
 class Arena:
-    """Servers with so many objects and twice as many rows; `warm` names a topic of as many events."""
+    """Servers with so many objects and twice as many rows; `warm` is a place whose topic is filled already."""
 
     servers: Servers
     connection: psycopg.Connection[Any]
     database: str
     objects: int
-    warm: str = ""
+    warm: Contest | None = None
 
     def place(self, events: int, prefix: str = "") -> Contest:
         """Make a topic for so many events."""
         there = contest_of(self.servers, self.database, events, prefix)
-        return replace(there, warm=self.warm or there.topic, warm_events=min(WARM, self.objects))
+        warm = self.warm or there
+        return replace(there, warm=warm.topic, warm_events=min(WARM, warm.events))
 
     def places(self, mix: str) -> dict[str, Contest]:
         """Return where each way is measured: topics of as many events as it reads, each of which is filled once."""
@@ -190,7 +191,7 @@ def run(servers: Servers, number: int, rounds: int) -> None:
         arena = Arena(servers, connection, database, number)
         for mix, table in zip(MIXES, tables, strict=True):
             places = arena.places(mix)
-            arena = replace(arena, warm=arena.warm or places["by connect"].topic)
+            arena = replace(arena, warm=arena.warm or places["by connect"])
             for nth in range(rounds):
                 print(f"{mix}, round {nth + 1}")
                 for name, figures in one_round(arena, mix, places).items():

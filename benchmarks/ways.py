@@ -183,7 +183,7 @@ def create_mirrors(place: Demo) -> None:
 
 
 def with_targets(place: Demo) -> None:
-    """Give MinIO both targets, and start it again."""
+    """Give MinIO both targets, from its next start on."""
     control = place.servers.minio.control
     if not isinstance(control, Native):
         raise Trouble("MinIO's own configuration is changed here: RECONCILER_SERVERS=native")
@@ -201,12 +201,12 @@ def with_targets(place: Demo) -> None:
         }
         environment |= {f"MINIO_NOTIFY_POSTGRES_{word}_{name}": value for word, value in target.items() if value}
     control.launch = replace(control.launch, environment=environment)
-    control.restart()
 
 
 @contextmanager
 def in_force(place: Demo, way: Way) -> Iterator[Scene]:
-    """Let the bucket's events go one way, over tables that hold nothing else."""
+    """Let the bucket's events go one way, from a MinIO that has just begun, over tables that hold nothing else."""
+    place.servers.minio.control.restart()
     client = place.application.client
     rule = NotificationConfig(queue_config_list=[QueueConfig(queue=way.arn, events=EVENTS)])
     client.set_bucket_notification(bucket_name=place.bucket, config=rule)
