@@ -17,9 +17,9 @@ from minio.error import S3Error
 from benchmarks import minio_py, sweep
 from benchmarks.committing import committing
 from benchmarks.stream import Place
-from consumer.events import decode_minio
 from consumer.kafka.settings import CONSUMER_DEFAULTS
 from consumer.service import settle_memory
+from consumer.stream.events import decode_minio
 
 BATCH = 500
 PATIENCE_S = 0.25

@@ -22,7 +22,7 @@ from benchmarks.measuring import measure
 from benchmarks.serving import loop
 from benchmarks.stream import ROWS, Place, Watched, commanded, filled, healthy
 from consumer.counting import Counting
-from consumer.latency import Latency
+from consumer.stream.latency import Latency
 from consumer.web import Probes, Site, Web
 from deploy.local.stack import Servers
 

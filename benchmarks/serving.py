@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from consumer.hold import Hold
 from consumer.kafka.topic import Topic
-from consumer.loop import Consumer
 from consumer.service import Service, settle_memory, stream_of
+from consumer.stream.hold import Hold
+from consumer.stream.loop import Consumer
 from reconcile.config.settings import Settings
 from reconcile.opening import objects
 from reconcile.steps import Tally

@@ -26,10 +26,10 @@ from benchmarks.figures import Table, about
 from benchmarks.machine import peak_mb
 from benchmarks.measuring import measure, ran_one
 from benchmarks.serving import loop
-from consumer.events import decode_minio
 from consumer.kafka.settings import CONSUMER_DEFAULTS
 from consumer.kafka.topic import Batch, Topic
 from consumer.service import settle_memory
+from consumer.stream.events import decode_minio
 from deploy.local.kafka import create_topic
 from deploy.local.stack import Servers, stack
 from reconcile.config.settings import Settings, load

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from consumer import metrics
-from consumer.latency import READ
+from consumer.stream.latency import READ
 from reconcile.steps import Tally
 
 EARLY_S = 0.5  # as much as a clock may be unknown at first

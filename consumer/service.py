@@ -21,14 +21,14 @@ from consumer.duties import buckets, canary, clocks, duty, outbox, rulewatch, si
 from consumer.duties.clocks import ServerClock
 from consumer.duties.figures import Reader, Topics
 from consumer.duties.losswatch import Heartbeat, Watch
-from consumer.events import DIALECTS
-from consumer.express import Lane
-from consumer.hold import Hold
 from consumer.kafka.topic import Topic
-from consumer.latency import Latency
-from consumer.loop import Consumer, Stream
 from consumer.pages import site as pages
 from consumer.pages.troubles import Process
+from consumer.stream.events import DIALECTS
+from consumer.stream.express import Lane
+from consumer.stream.hold import Hold
+from consumer.stream.latency import Latency
+from consumer.stream.loop import Consumer, Stream
 from consumer.web import Probes, Site, Web
 from reconcile import opening
 from reconcile.config import renewal

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from consumer.events import Record
-from consumer.hold import Partition
+from consumer.stream.events import Record
+from consumer.stream.hold import Partition
 
 
 class Place(Protocol):

@@ -24,14 +24,14 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.events import Record
-from consumer.hold import Partition
 from consumer.kafka import faults
 from consumer.kafka.assignment import Assignment, partition_of
 from consumer.kafka.faults import raised
 from consumer.kafka.login import Login
 from consumer.kafka.settings import Settings, for_admin, for_consumer, for_producer
 from consumer.logs import handed_on
+from consumer.stream.events import Record
+from consumer.stream.hold import Partition
 from reconcile.model import Misconfigured, Unavailable
 
 Driver = TypeVar("Driver", Consumer, Producer, AdminClient)

@@ -15,11 +15,11 @@ from typing import Self
 
 from confluent_kafka import Message, TopicPartition
 
-from consumer.events import Record
 from consumer.kafka.faults import HARMLESS, raised
 from consumer.kafka.login import Login
 from consumer.kafka.member import ASK_SECONDS, asking, open_consumer, record_of
 from consumer.kafka.settings import NO_GROUP, Settings
+from consumer.stream.events import Record
 from reconcile.model import Misconfigured
 
 QUIET_S = 10.0  # after so long without a record the broker is asked: one that is gone sends no word

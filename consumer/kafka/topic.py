@@ -10,13 +10,13 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from consumer.events import Poison, Record
-from consumer.hold import PATIENCE_MOST, Partition
 from consumer.kafka.faults import missing
 from consumer.kafka.letterbox import Letterbox
 from consumer.kafka.member import Member
 from consumer.kafka.settings import Settings
 from consumer.letters.letter import beginning_of, letter_of
+from consumer.stream.events import Poison, Record
+from consumer.stream.hold import PATIENCE_MOST, Partition
 from reconcile.model import Unavailable
 
 BACK_OFF_SECONDS = 0.2  # the first wait of an outage; each further one is twice as long

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from consumer.events import Record
 from consumer.kafka.range import Range, RangeReader
 from consumer.letters.letter import Buried, Origin, buried
 from consumer.letters.register import Register
-from consumer.loop import Stream
-from consumer.sheet import decode_all
+from consumer.stream.events import Record
+from consumer.stream.loop import Stream
+from consumer.stream.sheet import decode_all
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.database import Database

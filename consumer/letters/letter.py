@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import NamedTuple
 
-from consumer.events import Poison, Record
+from consumer.stream.events import Poison, Record
 
 Header = tuple[str, str | bytes | None]
 

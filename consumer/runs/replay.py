@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from consumer.events import Dialect, Record
-from consumer.loop import Reading, Stream
-from consumer.notification import Event
 from consumer.runs.seen import Seen
+from consumer.stream.events import Dialect, Record
+from consumer.stream.loop import Reading, Stream
+from consumer.stream.notification import Event
 from reconcile.model import Hint
 from reconcile.reconciler import World
 from reconcile.verdict import settled

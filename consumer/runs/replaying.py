@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from consumer.events import Dialect
-from consumer.loop import Stream
 from consumer.runs.replay import Records, Replay, only, within
 from consumer.runs.rights import may_read
 from consumer.runs.seen import Seen
 from consumer.service import Service, stream_of
+from consumer.stream.events import Dialect
+from consumer.stream.loop import Stream
 from reconcile.config.settings import Settings
 from reconcile.database import Database
 from reconcile.model import Hint, Kind, Misconfigured, ObjectRef, RowState, State

@@ -22,7 +22,7 @@ ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 URLS = ("postgresql://", "postgres://")
 LEAST_CANARY = timedelta(seconds=10)
 ARN = re.compile(r"arn:minio:sqs:[^:]*:[^:]+:kafka")
-DIALECTS = ("minio", "minio-listen")  # a test holds them to those of consumer/events.py
+DIALECTS = ("minio", "minio-listen")  # a test holds them to those of consumer/stream/events.py
 NO_KAFKA = 'kafka: "bootstrap.servers" is needed and has no value; set it under [kafka]'
 OURS_TO_SET = ("enable.auto.commit", "enable.auto.offset.store")
 

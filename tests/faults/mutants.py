@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from consumer import hold, loop
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.topic import Topic
+from consumer.stream import hold, loop
 from reconcile import rows
 from reconcile.model import Absent, Unavailable
 from reconcile.steps import Tally

@@ -15,9 +15,9 @@ from itertools import count
 from typing import Any
 
 from consumer.cli import main
-from consumer.hold import Hold
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.topic import Topic
+from consumer.stream.hold import Hold
 from reconcile import rows
 from reconcile.world import LiveWorld
 from tests.faults.mutants import MUTANTS

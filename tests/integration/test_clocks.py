@@ -7,7 +7,7 @@ import pytest
 
 from consumer.duties import clocks
 from consumer.duties.duty import do_one
-from consumer.latency import Latency
+from consumer.stream.latency import Latency
 from tests.support import consuming
 
 

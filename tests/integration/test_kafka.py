@@ -8,10 +8,10 @@ from time import monotonic
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from consumer.events import Poison, Record
 from consumer.kafka.member import WantedTopic, create_topics, missing_topics
 from consumer.kafka.positions import group_offsets
 from consumer.kafka.topic import Batch, Topic
+from consumer.stream.events import Poison, Record
 from reconcile.model import Misconfigured, Unavailable
 from tests.support.waiting import until
 

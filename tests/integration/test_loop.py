@@ -9,8 +9,8 @@ from time import monotonic
 
 import pytest
 
-from consumer.hold import Hold, Patience
-from consumer.loop import AGAIN_S
+from consumer.stream.hold import Hold, Patience
+from consumer.stream.loop import AGAIN_S
 from reconcile.steps import Tally
 from tests.support import consuming, databases, proxy
 from tests.support.consuming import after, turning

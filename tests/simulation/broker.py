@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from consumer.events import Poison, Record
-from consumer.hold import Partition
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.topic import Batch
+from consumer.stream.events import Poison, Record
+from consumer.stream.hold import Partition
 from reconcile.model import Unavailable
 
 TOPIC = "events"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from consumer import hold, loop
+from consumer.stream import hold, loop
 from reconcile import life, reconciler, restraint, verdict
 from reconcile.model import Absent, Drift, Foreign, Kind, State, Undecided, Unknown
 from reconcile.repair import erasing

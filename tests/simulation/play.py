@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from consumer.events import DIALECTS
-from consumer.express import Lane
-from consumer.hold import Hold, Patience
-from consumer.loop import Consumer, Stream
+from consumer.stream.events import DIALECTS
+from consumer.stream.express import Lane
+from consumer.stream.hold import Hold, Patience
+from consumer.stream.loop import Consumer, Stream
 from reconcile.model import Brake, Hint, Kind, ObjectRef, Policy, Unavailable
 from tests.simulation.broker import PARTITIONS, Broker, MemoryTopic
 from tests.simulation.files import Files

@@ -14,7 +14,7 @@ from traceback import format_exception
 import pytest
 import structlog
 
-from consumer import loop
+from consumer.stream import loop
 from tests.simulation.coverage import counting
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.needs import NEEDS

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consumer.hold import Partition
+from consumer.stream.hold import Partition
 from reconcile.model import FINAL, Absent, Finding, Known, ObjectRef, ObjectSide, RowState, State
 from reconcile.restraint import RULE
 from reconcile.verdict import rows_of

@@ -27,13 +27,13 @@ import psycopg
 
 from consumer.duties.clocks import ServerClock
 from consumer.duties.losswatch import Heartbeat
-from consumer.events import Poison, Record
-from consumer.express import Lane
-from consumer.hold import Hold
 from consumer.kafka.topic import Topic
 from consumer.letters.letter import Letter, letter_of
-from consumer.loop import Consumer
 from consumer.service import Service, stream_of
+from consumer.stream.events import Poison, Record
+from consumer.stream.express import Lane
+from consumer.stream.hold import Hold
+from consumer.stream.loop import Consumer
 from deploy.local import kafka as kafkas
 from deploy.local.minio import Minio
 from reconcile.config.settings import Settings, load

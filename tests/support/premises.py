@@ -19,8 +19,8 @@ import psycopg
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
-from consumer.events import Poison, Record
 from consumer.letters.letter import letter_of
+from consumer.stream.events import Poison, Record
 from deploy.local import kafka as kafkas
 from deploy.local import minio as minios
 from deploy.local.cache import claim_port

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.events import Record
 from consumer.kafka.assignment import Assignment
+from consumer.stream.events import Record
 
 
 class Named(NamedTuple):

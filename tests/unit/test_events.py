@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.events import (
+from consumer.stream.events import (
     DIALECTS,
     Record,
     Sighting,
@@ -16,7 +16,7 @@ from consumer.events import (
     hint_of,
     references,
 )
-from consumer.sheet import Decoded, decode_all
+from consumer.stream.sheet import Decoded, decode_all
 from reconcile.config import checks
 from reconcile.model import Action, Hint, ObjectRef, Undecodable
 

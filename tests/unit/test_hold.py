@@ -6,10 +6,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.events import Record, Sighting
-from consumer.hold import Hold, Patience
-from consumer.notification import Bucket, Event, Place, Target
-from consumer.sheet import Sheet
+from consumer.stream.events import Record, Sighting
+from consumer.stream.hold import Hold, Patience
+from consumer.stream.notification import Bucket, Event, Place, Target
+from consumer.stream.sheet import Sheet
 from reconcile.model import NOTHING_KNOWN, Action, Finding, Hint, Kind, Known, ObjectRef, Row, RowState, State
 
 PARTITIONS = [("events", 0), ("events", 1), ("more", 0)]

@@ -7,9 +7,9 @@ import pytest
 
 from consumer.counting import Counting
 from consumer.duties.clock import DRIFT, Ahead, narrowed, told
-from consumer.events import DIALECTS, Record
-from consumer.latency import COMMITTED, READ, Latency, Sample, stride
-from consumer.sheet import decode_all
+from consumer.stream.events import DIALECTS, Record
+from consumer.stream.latency import COMMITTED, READ, Latency, Sample, stride
+from consumer.stream.sheet import decode_all
 
 PLACE = ("t", 0)
 OTHER = ("t", 1)

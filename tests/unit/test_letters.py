@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.events import Poison, Record
 from consumer.letters.deadletters import subject
 from consumer.letters.letter import beginning_of, buried, letter_of
+from consumer.stream.events import Poison, Record
 
 RECORD = Record("events", 3, 42, b"\xff{", b"bucket/key", (("traced", b"yes"),), 1738803871998)
 

@@ -4,9 +4,9 @@ import tracemalloc
 
 import pytest
 
-from consumer.events import Record
 from consumer.letters.letter import Buried, Origin
 from consumer.letters.register import Register
+from consumer.stream.events import Record
 
 MANY = 20_000
 LITTLE = 2_000_000  # bytes; a set of so many origins takes five times as much

@@ -15,11 +15,11 @@ from itertools import chain, zip_longest
 
 import structlog
 
-from consumer.events import Dialect, Poison, Record
-from consumer.hold import Hold
 from consumer.kafka.topic import Topic
-from consumer.latency import Latency, Sample
-from consumer.sheet import Sheet, decode_all
+from consumer.stream.events import Dialect, Poison, Record
+from consumer.stream.hold import Hold
+from consumer.stream.latency import Latency, Sample
+from consumer.stream.sheet import Sheet, decode_all
 from reconcile.batch import removals_of
 from reconcile.model import Action, Hint, ObjectRef, Unavailable
 from reconcile.reconciler import NOW, World, reconcile

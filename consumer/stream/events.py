@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from consumer.notification import Envelope, Event, Target, told
+from consumer.stream.notification import Envelope, Event, Target, told
 from reconcile.model import Action, Facts, Hint, ObjectRef, Undecodable
 
 KEY_MOST_BYTES = 1024  # S3's own limit; a longer key names nothing, and would not fit our indexes either

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.events import Sighting, aim, decode_minio_listen, hint_of
+from consumer.stream.events import Sighting, aim, decode_minio_listen, hint_of
 from reconcile import ledger
 from reconcile.config.filters import OURS
 from reconcile.database import Busy

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
-from consumer.events import Sighting
-from consumer.notification import share
-from consumer.sheet import Sheet
+from consumer.stream.events import Sighting
+from consumer.stream.notification import share
+from consumer.stream.sheet import Sheet
 from reconcile.model import NOTHING_KNOWN, Action, Hint, Known, ObjectRef, RowState
 
 Partition = tuple[str, int]  # topic and partition

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, overload
 
-from consumer.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, aim, hint_of, meaning, seconds
-from consumer.latency import Sample, stride
-from consumer.notification import Event, share
+from consumer.stream.events import KEY_MOST_BYTES, Dialect, Poison, Record, Sighting, aim, hint_of, meaning, seconds
+from consumer.stream.latency import Sample, stride
+from consumer.stream.notification import Event, share
 from reconcile.batch import Batch, Columns, plain_size
 from reconcile.config.filters import OURS
 from reconcile.model import Action, Hint, ObjectRef, Undecodable
