@@ -127,7 +127,7 @@ def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
     if {"healthy", "replay"} & set(chosen):
         place = scaling.filled(servers, events, scaling.ROWS)
         if "healthy" in chosen:
-            show("stream, healthy", profiled(HotPath("benchmarks.stream", "healthy", place)), ".consumed")
+            show("stream, healthy", profiled(HotPath("benchmarks.stream", "healthy", place)), ".turn")
         if "replay" in chosen:
             show("replay", profiled(HotPath("benchmarks.replay", "replay", place)), ".plan")
     if {"drift", "sweep"} & set(chosen):
@@ -136,7 +136,7 @@ def run(servers: Servers, chosen: list[str], events: int, number: int) -> None:
             show("sweep", profiled(HotPath("benchmarks.sweep", "sweep", swept)), ".run")
         if "drift" in chosen:
             path = HotPath("benchmarks.rivals", "ours, observing", drifting(servers, swept))
-            show("stream, drift", profiled(path), ".consumed")
+            show("stream, drift", profiled(path), ".turn")
     if "mass" in chosen:
         found: list[Stack] = []
         mass.one(servers, number // 5, partial(watched, found))
