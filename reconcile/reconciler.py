@@ -44,11 +44,10 @@ from reconcile.restraint import (
     restrainable,
     silence,
 )
-from reconcile.steps import Change, Purge, Step, Tally
+from reconcile.steps import NO_DELAY, Change, Purge, Step, Tally
 from reconcile.steps import Look as NextLook
 
 log = structlog.get_logger("reconciler")
-NOW = timedelta(0)
 SOON = timedelta(seconds=1)
 FRESH_S = 5.0
 Decide = Callable[[ObjectRef, Known, ObjectSide, datetime, Policy], Step]
@@ -178,7 +177,7 @@ def _telling(hint: Hint) -> int:
 
 def postpone(world: World, hints: Sequence[Hint]) -> Tally:
     """Keep hints that there was no room for as looks that are due at once."""
-    world.ask(hints, NOW, "not asked")
+    world.ask(hints, NO_DELAY, "not asked")
     return Tally(not_asked=len(hints))
 
 

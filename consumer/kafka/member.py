@@ -1,7 +1,8 @@
 """Kafka behind our types: a member of a group that reads, and what `init` asks.
 
-Alone imports the driver, and knows nothing of events, holds or databases. One thread owns a member. An exception
-inside the driver loses the records it had taken, so callbacks only note, and signal handlers must do the same.
+One of the few modules that import the driver; it knows nothing of events, holds or databases. One thread owns a member.
+An exception inside the driver loses the records it had taken, so callbacks only note, and signal handlers must do the
+same.
 """
 
 from __future__ import annotations

@@ -15,15 +15,15 @@ from itertools import chain, zip_longest
 
 import structlog
 
-from consumer.kafka.topic import Topic
+from consumer.kafka.topic import Batch, Topic
 from consumer.stream.events import Dialect, Poison, Record
 from consumer.stream.hold import Hold
 from consumer.stream.latency import Latency, Sample
 from consumer.stream.sheet import Sheet, decode_all
 from reconcile.batch import removals_of
 from reconcile.model import Action, Hint, ObjectRef, Unavailable
-from reconcile.reconciler import NOW, World, reconcile
-from reconcile.steps import Tally
+from reconcile.reconciler import World, reconcile
+from reconcile.steps import NO_DELAY, Tally
 from reconcile.verdict import settled
 
 log = structlog.get_logger("consumer")
@@ -120,31 +120,48 @@ class Consumer:
         """Read what has come, settle what can be settled at a glance, look at the rest, commit what is done."""
         most = self.how_many()
         batch = self.topic.poll(0.0 if self.busy else self.hold.patience(self.now()), most)
-        began = self.now()
-        self.hold.forget(batch.revoked)
-        self.latency.forget(batch.revoked)
-        self.hold.behind = behind = len(batch.records) >= most
-        self.set_clock()
-        self.hold.read(batch.next_offsets, (), self.now())
+        began, behind = self.now(), len(batch.records) >= most
+        self.take(batch, behind=behind)
         reading = Reading(self.stream, self.now(), self.topic.bury)
         late, settled_now = self.glance(reading.hints(batch.records))
-        self.latency.read(reading.samples, self.server_now(reading.read_at))
-        if reading.ours:
-            self.arrived(reading.ours)
-        looks = self.stream.looks_behind if behind else self.stream.looks
-        room = looks // 2 if behind else looks
-        due = self.due(looks - min(len(late), room))
-        tally = reconcile(self.world, late[:room] + due)
-        self.world.ask(late[room:], NOW, "not asked")
-        self.topic.wrote = self.topic.wrote or bool(late)
-        offsets = self.hold.offsets()
-        self.topic.commit(offsets)
-        self.latency.committed(offsets, self.server_now(self.now()))
-        self.busy = behind or bool(due)
+        self.note(reading)
+        tally, is_more_due = self.look(late, behind=behind)
+        self.commit(wrote=bool(late))
+        self.busy = behind or is_more_due
         self.set_pace(self.now() - began, behind=behind)
         acts = {"read": len(batch.records), "skipped": reading.skipped, "buried": len(reading.poison)}
         buried = Counter(one.reason for one in reading.poison)
-        return tally + Tally(0, settled_now, held=len(self.hold), not_asked=len(late[room:]), acts=acts, buried=buried)
+        return tally + Tally(0, settled_now, held=len(self.hold), acts=acts, buried=buried)
+
+    def take(self, batch: Batch, *, behind: bool) -> None:
+        """Take in what was read, and drop what is another's by now."""
+        self.hold.forget(batch.revoked)
+        self.latency.forget(batch.revoked)
+        self.hold.behind = behind
+        self.set_clock()
+        self.hold.read(batch.next_offsets, (), self.now())
+
+    def note(self, reading: Reading) -> None:
+        """Keep when events came, and tell which of them are of our own objects."""
+        self.latency.read(reading.samples, self.server_now(reading.read_at))
+        if reading.ours:
+            self.arrived(reading.ours)
+
+    def look(self, late: Sequence[Hint], *, behind: bool) -> tuple[Tally, bool]:
+        """Look at what a glance did not settle, and at what is due; tells whether more may be due."""
+        looks = self.stream.looks_behind if behind else self.stream.looks
+        room = looks // 2 if behind else looks
+        due = self.due(looks - min(len(late), room))
+        tally = reconcile(self.world, [*late[:room], *due])
+        self.world.ask(late[room:], NO_DELAY, "not asked")
+        return tally + Tally(not_asked=len(late[room:])), bool(due)
+
+    def commit(self, *, wrote: bool) -> None:
+        """Commit the offsets up to the oldest record that is held."""
+        self.topic.wrote = self.topic.wrote or wrote
+        offsets = self.hold.offsets()
+        self.topic.commit(offsets)
+        self.latency.committed(offsets, self.server_now(self.now()))
 
     def set_clock(self) -> None:
         """Measure MinIO's clock now and then: what happened too long before it was read is not held."""
