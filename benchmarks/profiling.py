@@ -53,8 +53,10 @@ def profiled(path: HotPath) -> list[Stack]:
         written = Path(directory) / "stacks"
         command = profiler(written, "--", *alone(path.module, path.measurement, path.place))
         done = subprocess.run(command, check=True, capture_output=True)
-        found = next(json.loads(line) for line in done.stdout.decode().splitlines() if line.startswith("{"))
-        print(f"  {found['rate']:,.0f}/s under the profiler", flush=True)
+        told = [json.loads(line) for line in done.stdout.decode().splitlines() if line.startswith("{")]
+        if not told:  # the profiler ends well where what it runs does not
+            raise RuntimeError(done.stderr.decode())
+        print(f"  {told[0]['rate']:,.0f}/s under the profiler", flush=True)
         return list(stacks(written))
 
 
