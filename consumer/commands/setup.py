@@ -31,6 +31,7 @@ QUEUE_DIR = "/var/lib/minio-events"
 DATABASE = ("database.url",)
 MINIO = ("minio.endpoint", "minio.access_key", "minio.secret_key")
 MAPPING = ("mapping.version.table", "mapping.version.key")
+NOT_COMPACTED = {"cleanup.policy": "delete"}  # whatever the broker's default is: most letters have no key
 NOTHING = "everything is there already"
 
 
@@ -128,7 +129,7 @@ class Maker:
         kafka, stream = self.settings.kafka, self.settings.stream
         wanted = [
             WantedTopic(stream.topic, partitions, replication),
-            WantedTopic(stream.dead_letter_topic, 1, replication),
+            WantedTopic(stream.dead_letter_topic, 1, replication, NOT_COMPACTED),
         ]
         if stream.publish_findings:
             wanted.append(WantedTopic(stream.findings_topic, partitions, replication))

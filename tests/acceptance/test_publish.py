@@ -1,6 +1,7 @@
 """`consume` with `stream.publish_findings`, from `init` to whoever reads the findings topic."""
 
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tests.support import consuming
 from tests.support.publishing import WAITING, acts, published
@@ -39,6 +40,17 @@ def test_init_makes_the_topic_and_the_consumer_fills_it(site):
         process.terminate()
         assert process.wait(10) == 0
     assert [change.why for _, change in published(site, 3) if change.act == "ignored"] == ["known"]
+
+
+@pytest.mark.invariant(2)
+def test_the_topic_of_dead_letters_is_never_compacted(site, kafka):
+    """A broker whose default that is would refuse letters without a key, and no offset would pass one."""
+    name = site.program.environ["RECONCILER_STREAM__DEAD_LETTER_TOPIC"] = f"{site.topic}.unread"
+    site.program.json("init", "--only", "kafka", "--apply")
+    asked = ConfigResource(ResourceType.TOPIC, name)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    policy = until(lambda: admin.describe_configs([asked])[asked].result(10))["cleanup.policy"]
+    assert (policy.value, policy.is_default) == ("delete", False)
 
 
 def test_a_topic_that_the_broker_cannot_make_is_a_fault_that_names_the_options(site):
