@@ -14,6 +14,7 @@ from consumer.commands.streaming import canary_of, rules_of
 from consumer.duties import canary
 from consumer.duties.losswatch import LossWindow, wanted
 from consumer.kafka.positions import GroupOffset, group_offsets
+from consumer.letters import deadletters
 from reconcile import inquiry
 from reconcile.config.settings import Settings
 from reconcile.database import Connection
@@ -62,6 +63,7 @@ class Kept:
     meter: Sequence[Record]
     scrubs: Sequence[Record]
     outbox: Record
+    letters_decided: int
     wanted: Sequence[LossWindow]
     canaries: Mapping[str, canary.Canary]
 
@@ -82,7 +84,7 @@ def status(call: Call) -> Answer:
     events, letters = (
         read_topic(settings, name) for name in (settings.stream.topic, settings.stream.dead_letter_topic)
     )
-    section = shown(settings, kept, reading_facts(settings, events, letters))
+    section = shown(settings, kept, reading_facts(settings, events, letters, kept.letters_decided))
     drift = any(suspected or opened for _, suspected, opened, *_ in kept.drift)
     return Answer(section, kept.now, drift=drift, incomplete=bool(events.trouble or letters.trouble))
 
@@ -105,6 +107,7 @@ def read(connection: Connection) -> Kept:
         meter=inquiry.records(connection, "meter"),
         scrubs=inquiry.records(connection, "scrubs"),
         outbox=outbox,
+        letters_decided=deadletters.decided(connection),
         wanted=wanted(connection),
         canaries=canary.kept(connection),
     )
@@ -171,8 +174,8 @@ def live_facts(kept: Kept, ours: int) -> dict[str, Value]:
     return {"flagged_by_others": others, "live_rows": live, "rows_counted_at": counted_at}
 
 
-def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict[str, Value]:
-    """Return topic, lag and dead letters, or what keeps them from being known."""
+def reading_facts(settings: Settings, events: Reading, letters: Reading, decided: int) -> dict[str, Value]:
+    """Return topic, lag and dead letters, or what keeps them from being known; `decided` of these are dealt with."""
     if not settings.kafka:
         return {"topic": "no [kafka] is configured"}
     facts: dict[str, Value] = {"topic": settings.stream.topic}
@@ -185,7 +188,9 @@ def reading_facts(settings: Settings, events: Reading, letters: Reading) -> dict
     if letters.trouble:
         facts["dead_letters_trouble"] = letters.trouble
     else:
-        facts["dead_letters"] = sum(place.high_watermark - place.low_watermark for place in letters.offsets)
+        ever = sum(place.high_watermark for place in letters.offsets)
+        facts["dead_letters"] = kept = ever - sum(place.low_watermark for place in letters.offsets)
+        facts["dead_letters_undecided"] = deadletters.undecided(kept, ever, decided)
     return facts
 
 

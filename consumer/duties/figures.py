@@ -24,7 +24,7 @@ from consumer.duties.losswatch import wanted
 from consumer.duties.rulewatch import Watched
 from consumer.kafka.positions import Asker, Lag
 from consumer.kafka.settings import Settings as Kafka
-from consumer.letters.deadletters import DECISIONS
+from consumer.letters import deadletters
 from consumer.metrics import AGES, CAUSES, METERS
 from reconcile import inquiry
 from reconcile.database import Connection, Database, queries, sql_file
@@ -71,7 +71,9 @@ class Reader:
         """Read everything, and show it for as long as the lease surely lasts."""
         taken = monotonic()  # the lease was taken just before, by the database's clock: the margin is more than that
         figures, found = self.of_database(turn.world.database)
-        figures += self.of_topics(decided(turn.world.database))
+        with turn.world.database.use() as connection:
+            dealt_with = deadletters.decided(connection)
+        figures += self.of_topics(dealt_with)
         self.leased.show(figures, taken + 2 * INTERVAL_S - 1.0)
         turn.keep(counted.kept(figures, found))
 
@@ -100,10 +102,9 @@ class Reader:
     def _of_dead_letters(self, asker: Asker, decided: int) -> list[Figure]:
         try:
             held = asker.held(self.topics.dead_letters)
-            undecided = min(held.now, max(held.ever - decided, 0))  # what was decided may have been dropped since
             return [
                 Figure("reconciler_dead_letters_kept", held.now),
-                Figure("reconciler_dead_letters_undecided", undecided),
+                Figure("reconciler_dead_letters_undecided", deadletters.undecided(held.now, held.ever, decided)),
             ]
         except (Unavailable, Misconfigured) as outage:
             log.info("figures.without_dead_letters", why=str(outage))
@@ -156,13 +157,6 @@ class Reader:
         """Return the buckets that the configuration names, or live rows: one that is given up makes nobody wait."""
         counted = {bucket for bucket, live, *_ in inquiry.records(connection, "live_rows") if bucket and live}
         return {*self.buckets, *counted}
-
-
-def decided(database: Database) -> int:
-    """Return how many dead letters were replayed or discarded, ever."""
-    with database.use() as connection:
-        [(count,)] = connection.execute(SQL["decided"], {"acts": list(DECISIONS)}).fetchall()
-        return int(count)
 
 
 def summed(name: str, counted: Iterable[tuple[object, ...]]) -> Iterator[Figure]:

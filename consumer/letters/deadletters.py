@@ -17,7 +17,7 @@ from consumer.stream.loop import Stream
 from consumer.stream.sheet import decode_all
 from reconcile import acts, inquiry
 from reconcile.acts import Who
-from reconcile.database import Database
+from reconcile.database import Connection, Database
 
 PATIENCE_S = 0.25
 BATCH = 50  # records; each may be a megabyte
@@ -43,6 +43,17 @@ def letters(reader: RangeReader, register: Register, wanted: Wanted) -> Iterator
     while not reader.is_over:
         found = register.first(filter(None, map(buried, reader.read(PATIENCE_S, BATCH))))
         yield from filter(wanted.takes, found)
+
+
+def decided(connection: Connection) -> int:
+    """Return how many dead letters were replayed or discarded, ever."""
+    [(count,)] = inquiry.records(connection, "letters_decided", acts=list(DECISIONS))
+    return int(count)
+
+
+def undecided(kept: int, ever: int, decided: int) -> int:
+    """Return how many of those that the topic keeps nobody has dealt with, at most: of what it dropped some were."""
+    return min(kept, max(ever - decided, 0))
 
 
 def know_decisions(register: Register, database: Database) -> None:

@@ -19,10 +19,6 @@ GROUP BY 1, 2
 SELECT extract(epoch FROM now() - concat_ws(' ', split_part(checkpoint, ' ', 1), split_part(checkpoint, ' ', 2))::timestamptz)::float8
 FROM reconciler.lease WHERE task = 'duty young' AND checkpoint <> ''
 
--- name: decided
--- How many dead letters were dealt with; one that was decided twice is one.
-SELECT count(DISTINCT h.subject) FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])
-
 -- name: swept
 -- Of each bucket's last complete sweep what the loss meter says, by kind and by age at its end, as in its report; a
 -- listing that a person brought may be of any time.

@@ -235,6 +235,10 @@ WHERE h.act = %(act)s AND h.subject = %(bucket)s AND h.evidence ? 'arn' ORDER BY
 -- What was decided of dead letters; of each the highest id is the last.
 SELECT h.subject, h.act, h.id FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])
 
+-- name: letters_decided
+-- How many dead letters were dealt with; one that was decided twice is one.
+SELECT count(DISTINCT h.subject) FROM reconciler.history AS h WHERE h.act = ANY (%(acts)s::text[])
+
 -- name: drifting
 -- Which of these rows have a finding that is not closed.
 SELECT DISTINCT f.row_id FROM reconciler.finding AS f

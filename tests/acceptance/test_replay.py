@@ -292,6 +292,8 @@ def test_dead_letters_are_listed_shown_and_discarded(site):
     told(site.program.run("dead-letters", "discard", "0:0", "--apply", "--who", "ann", "-o", "json"))
     left = told(site.program.run("dead-letters", "list", "-o", "json"))["dead_letters"]
     assert {one["id"] for one in left} == {"0:1", "0:2", "0:3"}
+    status = told(site.program.run("status", "-o", "json"))
+    assert (status["dead_letters"], status["dead_letters_undecided"]) == (4, 3)
     everything = told(site.program.run("dead-letters", "list", "--all", "-o", "json"))["dead_letters"]
     assert {one["decision"] for one in everything} == {None, "dead letter discarded"}
     told(site.program.run("dead-letters", "discard", "--apply", "-o", "json"))
