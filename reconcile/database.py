@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, LiteralString, cast
 
 import psycopg
-from psycopg import errors, pq, sql
+from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -216,30 +216,6 @@ class Database:
 def is_of_all(error: psycopg.Error) -> bool:
     """Tell whether a lock was waited for that is not a row's: of those PostgreSQL names the row as the context."""
     return isinstance(error, errors.LockNotAvailable) and error.diag.context is None
-
-
-def copied_out(connection: Connection, copy: sql.Composed, parameters: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield what `COPY … TO STDOUT` sends, a line each.
-
-    The driver waits anew for each line; of what has arrived the rest is taken here without it, in half of the time.
-    """
-    arrived = connection.pgconn.get_copy_data
-    with connection.cursor() as cursor, cursor.copy(copy, parameters) as lines:
-        while line := lines.read():
-            yield bytes(line)
-            size, line = arrived(1)
-            while size > 0:
-                yield bytes(line)
-                size, line = arrived(1)
-            if size < 0:  # all were sent, or the server gave up: the driver does not know that they were read
-                _ended(list(iter(connection.pgconn.get_result, None)))
-                return
-
-
-def _ended(results: Sequence[pq.abc.PGresult]) -> None:
-    for result in results:
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            raise errors.error_from_result(result)
 
 
 def options_of(url: str) -> str:

@@ -17,9 +17,10 @@ from typing import IO
 
 from psycopg import sql
 
-from reconcile.database import Connection, copied_out
+from reconcile.database import Connection
 from reconcile.model import Misconfigured, RowState
 from reconcile.sweeps.compare import FLAGGED, Blocks, Facts, Lines, first_at, key_of, lines_of
+from reconcile.sweeps.copied import copied_out
 from reconcile.sweeps.drift import Entry
 from reconcile.tables.catalog import SQL as CATALOG
 from reconcile.tables.mapping import HIGHEST_KEY, Mapping, in_order_parameters

@@ -8,8 +8,9 @@ import pytest
 from psycopg import errors, sql
 
 from consumer.runs.sides import Scope, copied
-from reconcile.database import Database, copied_out
+from reconcile.database import Database
 from reconcile.sweeps.compare import Facts, key_of
+from reconcile.sweeps.copied import copied_out
 from reconcile.sweeps.spool import Spool
 from reconcile.tables.catalog import compiled
 from tests.support.shapes import S3_VERSIONS as SHAPE
