@@ -44,7 +44,7 @@ def test_what_its_bucket_could_not_bring_back_leaves_a_copy(ref, seen, versionin
     assert way == expected
     assert erasure_of(way.facts()) == way
     target = way.target(ref)
-    assert target == (ref if way.how is How.MARKER else ref._replace(s3_version=way.version))
+    assert target == (ref if way.how is How.MARKER else ref._replace(s3_version=way.s3_version))
 
 
 @pytest.mark.invariant(6)
