@@ -70,8 +70,9 @@ SELECT count(*) FILTER (WHERE key >= %(gone)s), count(*) FILTER (WHERE key < %(g
 FROM told
 """
 LEFT = """
-SELECT EXISTS (SELECT FROM reconciler.look WHERE reason = 'not asked' AND due_at <= now())
-    OR %s AND EXISTS (SELECT FROM reconciler.finding WHERE state = 'suspected')
+SELECT EXISTS (SELECT FROM reconciler.look AS asked WHERE NOT EXISTS (
+        SELECT FROM reconciler.finding WHERE finding.bucket = asked.bucket AND finding.key = asked.key
+    )) OR %s AND EXISTS (SELECT FROM reconciler.finding WHERE state = 'suspected')
 """
 
 
