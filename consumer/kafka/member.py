@@ -77,11 +77,14 @@ class Member:
         return records
 
     def commit(self, offsets: Mapping[Partition, int], metadata: str = "") -> bool:
-        """Store and commit, waiting for the answer; False if the group is moving on and nothing is sure."""
+        """Store and commit, waiting for the answer; False if the group is moving on and nothing is sure.
+
+        What is no longer ours cannot be stored. Unless they are named, the driver commits none below its last commit.
+        """
         try:
             stored = [TopicPartition(*place, offset, metadata) for place, offset in offsets.items()]
             self._consumer.store_offsets(offsets=stored)
-            answers = self._consumer.commit(asynchronous=False)
+            answers = self._consumer.commit(offsets=stored, asynchronous=False)
         except KafkaException as fault:
             return self._forgiven(fault.args[0])
         return all(self._forgiven(answer.error) for answer in answers if answer.error is not None)
