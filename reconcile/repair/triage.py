@@ -209,7 +209,8 @@ def _committed(named: Named, change: Change | None, held_by: str | None) -> Outc
         return Outcome(named, done=False, told=f"{HELD} {'the brake' if by in {'brake', 'released'} else by}")
     refused = change.act == "refused"
     was_begun = change.act == "approval withdrawn" and change.before is not None and change.before.erasing
-    return Outcome(named, not refused, change.why if refused else change.act + BEGUN * was_begun, again=refused)
+    told = change.why if refused else change.act + (BEGUN if was_begun else "")
+    return Outcome(named, not refused, told, again=refused)
 
 
 def _not_in_its_life(finding: Finding | None) -> str:
