@@ -35,12 +35,15 @@ class Typed:
 
 
 def typed(page: Path) -> Iterator[Typed]:
-    """Yield the command lines of a page in their order, without what is said of them behind a `#`."""
-    is_fenced = False
+    """Yield the command lines of a page in their order, without what is said of them behind a `#`.
+
+    A fence that names a language holds what is shown, not what is typed.
+    """
+    fence = ""
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         if line.startswith("```"):
-            is_fenced = line == "```" and not is_fenced
-        block = BLOCK.match(line.removeprefix("    ")) if is_fenced or line.startswith("    ") else None
+            fence = "" if fence else line
+        block = BLOCK.match(line.removeprefix("    ")) if fence == "```" or line.startswith("    ") else None
         for text in [block[1]] if block else SPAN.findall(line):
             yield Typed(page.name, number, OPTIONAL.sub("", text).partition(" #")[0].strip())
 
