@@ -62,8 +62,9 @@ def deaf(_: Sequence[Step]) -> None:
 class Look:
     """A batch that has been looked at: what the database knew before the HEADs, and what those answered.
 
-    `decide` says what follows, `hear` is told what was committed. `fresh_until` is when, by the World's clock, its
-    answers are too old to be believed: whoever was kept waiting, or stopped, must ask again.
+    `decide` says what follows, `hear` is told what was committed, `refusal` is why the application's tables would not
+    take that a moment ago. `fresh_until` is when, by the World's clock, its answers are too old to be believed: whoever
+    was kept waiting, or stopped, must ask again.
     """
 
     refs: Sequence[ObjectRef]
@@ -73,6 +74,7 @@ class Look:
     decide: Decide = step
     hear: Hear = deaf
     fresh_until: float = inf
+    refusal: str | None = None
 
     def only(self, refs: Sequence[ObjectRef]) -> Look:
         """Return the same look at fewer references."""
@@ -149,11 +151,13 @@ class World(Protocol):
         ...
 
 
-def reconcile(world: World, hints: Sequence[Hint], decide: Decide = step, hear: Hear = deaf) -> Tally:
+def reconcile(
+    world: World, hints: Sequence[Hint], decide: Decide = step, hear: Hear = deaf, refusal: str | None = None
+) -> Tally:
     """Look at both sides of each reference as they are now, and commit what follows.
 
     References are asked for in the order of the hints, and written in their own order: no two batches deadlock.
-    `decide` is the step of a look, or of a person's act (triage.py); `hear` is told the steps that were committed.
+    `decide` is the step of a look, or of a person's act (repair/triage.py); `hear` is told what was committed.
     Raises Unavailable when a server does not answer; nothing is written then.
     """
     if not hints:
@@ -165,7 +169,7 @@ def reconcile(world: World, hints: Sequence[Hint], decide: Decide = step, hear: 
     objects = world.heads(list(dict.fromkeys(hint.ref for hint in hints)))
     asked = [ref for ref in refs if not isinstance(objects[ref], NotAsked)]
     tally = postpone(world, [by_ref[ref] for ref in refs if isinstance(objects[ref], NotAsked)])
-    tally += apply(world, Look(asked, by_ref, known, objects, decide, hear, fresh_until))
+    tally += apply(world, Look(asked, by_ref, known, objects, decide, hear, fresh_until, refusal))
     note_unreadable(world, objects)
     return tally
 
@@ -193,29 +197,37 @@ def apply(world: World, look: Look) -> Tally:
     except (Busy, Refused) as error:
         if len(look.refs) > 1 and not isinstance(error, Crowded):
             middle = len(look.refs) // 2
-            return apply(world, look.only(look.refs[:middle])) + apply(world, look.only(look.refs[middle:]))
-        return apply_alone(world, look, error)
+            halves = look.only(look.refs[:middle]), look.only(look.refs[middle:])
+            each = apply if isinstance(error, Busy) else again
+            return sum((each(world, half) for half in halves), Tally())
+        if isinstance(error, Refused) and look.refusal is None:
+            return again(world, replace(look, refusal=str(error)))
+        return leave(world, look)
 
 
-def apply_alone(world: World, look: Look, error: Busy | Refused) -> Tally:
-    """Keep a row that the application's tables refuse as a finding that says so; leave what is busy for a look soon."""
-    if isinstance(error, Refused):
-        try:
-            return commit(world, look, refusal=str(error))
-        except Busy:
-            log.info("look.busy", refs=look.refs)
+def again(world: World, look: Look) -> Tally:
+    """Look anew at what was refused: that may have taken until a time-out, and what MinIO said is old by now."""
+    return reconcile(world, [look.hints[ref] for ref in look.refs], look.decide, look.hear, look.refusal)
+
+
+def leave(world: World, look: Look) -> Tally:
+    """Leave what is busy for a look soon."""
+    log.info("look.busy", refs=len(look.refs))
     world.ask([look.hints[ref] for ref in look.refs], SOON, "busy")
     return Tally(looks=len(look.refs), busy=len(look.refs))
 
 
-def commit(world: World, look: Look, refusal: str | None = None) -> Tally:
-    """Read again, decide, restrain, write: the one transaction of a batch."""
+def commit(world: World, look: Look) -> Tally:
+    """Read again, decide, restrain, write: the one transaction of a batch.
+
+    Whether answers are too old is asked before it reads: however slowly that goes, a try comes to its end.
+    """
+    stale = world.clock() > look.fresh_until
     with world.transaction(look.refs) as txn:
         seen = {ref: told_anew(txn.seen[ref], look.hints[ref], look.objects[ref]) for ref in look.refs}
         steps = [look.decide(ref, seen[ref], look.objects[ref], txn.now, world.policy) for ref in look.refs]
-        if refusal is not None:
-            steps = [refused(one, refusal, look.known[one.ref].attempt, world.policy) for one in steps]
-        stale = world.clock() > look.fresh_until
+        if look.refusal is not None:
+            steps = [refused(one, look.refusal, look.known[one.ref].attempt, world.policy) for one in steps]
         moved = {one.ref for one in steps if stale or overtaken(one, look.known[one.ref], txn.seen[one.ref])}
         steps = [one for one in steps if one.ref not in moved]
         trips: list[Trip] = []
@@ -246,6 +258,8 @@ def overtaken(one: Step, before: Known, after: Known) -> bool:
 
 def refused(one: Step, detail: str, attempt: int, policy: Policy) -> Step:
     """Keep what the application's tables would not take as an open finding that says so; try ever more rarely."""
+    if not any(change.effect for change in one.changes):
+        return one
     changes = tuple(_without_effect(change, detail) if change.effect else change for change in one.changes)
     return replace(one, changes=changes, look=NextLook(backoff(AFTER_OPENING, attempt, policy), attempt + 1, "refused"))
 

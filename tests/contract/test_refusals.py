@@ -98,13 +98,15 @@ def test_a_refused_row_that_is_busy_as_well_waits_for_its_look(stage):
     ],
 )
 def test_whatever_refuses_one_row_is_narrowed_to_it(live, obstacle):
-    """However PostgreSQL says no: the row stands alone with a finding that says so, and the batch is done."""
+    """However PostgreSQL says no, and however long it takes: the row stands alone with a finding that says so."""
     world = live.world()
     refs = suspect(live, world, "a", "b", "c")
     live.sql(obstacle)
     world.database.statement_timeout = "500ms"
     world.database.close()
-    tally = look(world, *refs)
+    began, tried = world.clock, list[str]()
+    world.clock = lambda: began() + 7 * len(tried)
+    tally = look(Meanwhile(world, in_transaction=lambda: tried.append("a transaction of seven seconds")), *refs)
     assert dict(tally.acts) == {"flagged": 2, "refused": 1}
     assert [live.status(f"row of {key}") for key in "abc"] == ["corrupted", "active", "corrupted"]
     assert {one.held_by for one in live.findings() if one.key == "b"} == {"refused"}

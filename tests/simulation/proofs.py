@@ -75,7 +75,7 @@ class Proofs:
             raise Violated(f"invariant 1: it rests on {proof}: {what}")
 
     def fresh(self, what: object, proof: Proof | None, at: float) -> None:
-        """Ask for a HEAD that was not long ago when the transaction had read."""
+        """Ask for a HEAD that was not long ago when the transaction began."""
         if proof is not None and at - proof.elapsed > FRESH_S:
             raise Violated(f"invariant 1: it rests on what was so {at - proof.elapsed} s before: {what}")
         self.counts["invariant 1: the absence was fresh"] += 1

@@ -107,7 +107,7 @@ class SteppedWorld(MemoryWorld):
 class SteppedTxn(MemoryTxn):
     """A transaction: others act after all that it reads and after its commit; what it writes is seen at once or never.
 
-    `by_hand` is what persons had set when it read that, `began` when it had read rows and findings.
+    `by_hand` is what persons had set when it read that, `began` when it went to read rows and findings.
     """
 
     world: SteppedWorld
@@ -115,10 +115,9 @@ class SteppedTxn(MemoryTxn):
     began: float = 0.0
 
     def __enter__(self) -> Self:
-        """Read, and note when that was."""
-        super().__enter__()
+        """Note when that was, and read."""
         self.began = self.world.clock()
-        return self
+        return super().__enter__()
 
     def restraints(self, counting: Collection[tuple[str, str]]) -> Restraints:
         """Read under the brake's lock, and let others act."""
