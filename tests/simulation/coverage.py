@@ -15,6 +15,7 @@ from reconcile import life
 from reconcile.model import Absent, Finding, NotAsked, ObjectSide, Present, Row, RowState, Unknown
 
 WHO = ("none", "live", "flagged by us", "flagged by others", "expects absence")
+STATES = {state: str(state).replace("_", " ") for state in RowState}
 WHAT = ("agrees", "absent", "hidden by a marker", "unknown")
 CELLS = {f"verdict: {who} x {what}" for who, what in product(WHO, WHAT)} | {
     f"verdict: {who} x {what}" for who, what in product(("live", "flagged by us"), ("differs", "differs by its ETag"))
@@ -80,7 +81,7 @@ def counting(counts: Counter[str]) -> Iterator[None]:
 def who(row: Row, finding: Finding | None) -> str:
     """Name a row of the table."""
     if row.state != RowState.FLAGGED:
-        return str(RowState(row.state)).replace("_", " ")
+        return STATES[row.state]
     return "flagged by us" if finding is not None and finding.previous_status is not None else "flagged by others"
 
 

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from reconcile.model import (
@@ -52,11 +53,16 @@ class Stored(NamedTuple):
 
     def row(self) -> Row:
         """Return it as a mapping yields it."""
-        state = RowState.FLAGGED if self.status == FLAG else RowState.LIVE
-        if self.deleted or self.status in {"pending", "deleted"}:
-            state = RowState.EXPECTS_ABSENCE
-        named = (self.row_id, None, self.bucket, self.key, self.s3_version, self.size, self.etag, self.status)
-        return Row(*named, state, None, None, self.created_at, self.sha256)
+        return _row_of(self)
+
+
+@lru_cache(maxsize=4096)  # it is read far more often than it changes
+def _row_of(stored: Stored) -> Row:
+    state = RowState.FLAGGED if stored.status == FLAG else RowState.LIVE
+    if stored.deleted or stored.status in {"pending", "deleted"}:
+        state = RowState.EXPECTS_ABSENCE
+    named = (stored.row_id, None, stored.bucket, stored.key, stored.s3_version, stored.size, stored.etag, stored.status)
+    return Row(*named, state, None, None, stored.created_at, stored.sha256)
 
 
 class Kept(NamedTuple):

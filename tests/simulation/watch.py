@@ -83,10 +83,11 @@ class Watch:
         written = [row for row_id, row in after.rows.items() if before.rows[row_id].status != row.status]
         for row in written:
             self._wrote_row(world, txn, before, row)
-        for number, kept in after.findings.items():
-            if before.findings.get(number) != kept:
-                self._wrote_finding(world, txn, number)
-        self._note([*txn.refs, *(ref for row in written for ref in self._refs_of(row))])
+        changed = [number for number, kept in after.findings.items() if before.findings.get(number) != kept]
+        for number in changed:
+            self._wrote_finding(world, txn, number)
+        self._note(after.findings[number].finding.ref for number in changed)
+        self._note(ref for row in written for ref in self._refs_of(row))
         for kept in after.findings.values():
             one = kept.finding
             if one.state not in FINAL and one.ref not in after.looks:
@@ -200,12 +201,14 @@ class Watch:
                 self.counts["invariant 2: poison was passed"] += 1
                 if (*place, offset) not in self.broker.letters:
                     raise Violated(f"invariant 2: {place} {offset} was passed, and is not in the dead letter topic")
+        passed = {ref: told for ref, told in self.told.items() if told and told[1] < offsets.get(told[0], 0)}
+        if not passed:
+            return
         truth = truth_of(self.servers, set(self.before_flag))
         kept = [one.finding for one in self.servers.tables.findings.values() if one.finding.state not in FINAL]
         refs, rows = {one.ref for one in kept}, {one.row_id for one in self.servers.tables.flagging()}
         for ref, row_id in truth.must:
-            told = self.told.get(ref)
-            if told and told[1] < offsets.get(told[0], 0):
+            if told := passed.get(ref):
                 self.counts["invariant 2: a drift was passed"] += 1
                 moved = row_id in rows  # and its flag with it
                 if not moved and ref not in refs | self.servers.tables.looks.keys():

@@ -187,7 +187,6 @@ FATES_OF_FILES = (
     Writer.unversioned,
     Writer.held,
 )
-PERSON = ("ignore", "reopen", "approve", "delete", "purge", "adopt", "release", "withdraw")
 
 
 def beat(writer: Writer) -> Iterator[tuple[Any, ...]]:
