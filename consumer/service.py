@@ -1,7 +1,7 @@
 """The always-on service: the loop in this thread, duties, figures and each express lane in others; and their end.
 
-Each thread has connections of its own and shares nothing with the others but the word to stop. A defect in any of them
-ends the process: what was not committed is read again by whoever takes over.
+Each thread has database connections of its own; they share the counters of /metrics and the word to stop. A defect in
+any of them ends the process: what was not committed is read again by whoever takes over.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ LEAVE_S = 1.0
 
 @dataclass
 class Service:
-    """What all threads are told: the settings, who we are, how our commands are called, and when to stop."""
+    """What all threads are told: the settings, who we are, how our commands are called, and when to stop.
+
+    What only plans, and `writes` nothing, may ask a standby.
+    """
 
     settings: Settings
     stop: threading.Event
@@ -55,6 +58,7 @@ class Service:
     program: str = "storage-reconciler"
     counting: Counting = field(default_factory=Counting)
     buckets: Sequence[str] = ()
+    writes: bool = True
     defect: BaseException | None = None
 
     @property
@@ -72,7 +76,7 @@ class Service:
             lock_timeout=f"{int(database.lock_timeout.total_seconds() * 1000)}ms",
             pooled=database.pooled,
             by_index=True,
-            primary=True,
+            primary=self.writes,
         )
 
     def mapping(self) -> Mapping:

@@ -13,7 +13,7 @@ import msgspec
 from psycopg import errors
 from psycopg.types.json import Jsonb, set_json_dumps
 
-from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection, Crowded, first_line, queries, sql_file
+from reconcile.database import BRAKE_LOCK, SQL, Busy, Connection, Crowded, first_line
 from reconcile.model import (
     Facts,
     Finding,
@@ -31,7 +31,6 @@ from reconcile.steps import Change, Step
 from reconcile.testimony import evidence, explains, named_by, side_facts, testimony
 
 set_json_dumps(msgspec.json.encode)
-OF_SWEEPS = queries(sql_file("sweep.sql"))
 
 
 def record(

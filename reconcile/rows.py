@@ -1,5 +1,6 @@
-"""The application's rows, by the mapping's statements: the only module that touches its tables.
+"""The application's rows, by the mapping's statements: the only module that writes to its tables.
 
+glance.py, sweeps/spool.py and tables/condition.py read them in ways of their own.
 Every function takes a connection and does one statement on it; transactions are their caller's. Errors pass through.
 """
 

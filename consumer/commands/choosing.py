@@ -1,4 +1,4 @@
-"""Which findings a command is about: the filter that its options describe (parsing.choosing)."""
+"""Which findings a command is about: the filter that its options describe (choosing in parsers/shared.py)."""
 
 from __future__ import annotations
 

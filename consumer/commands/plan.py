@@ -1,6 +1,7 @@
 """The one shape of everything that changes something: acts, printed, and with --apply done. No second dry run.
 
-What is done one by one is an Act each; what is done to many findings comes as Outcomes (triage.py). Both end alike.
+What is done one by one is an Act each; what is done to many findings comes as Outcomes (reconcile/repair/triage.py).
+Both end alike.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from consumer.parsers.shared import (
     seconds,
 )
 
-RUNNING = -1  # as in beginning.py, which is not imported for --help
+RUNNING = -1  # as in runs/beginning.py, which is not imported for --help
 
 
 def joined(word: str) -> int:

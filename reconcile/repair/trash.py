@@ -1,4 +1,4 @@
-"""Removes objects so that they can come back, and brings them back; nothing else in the project deletes one.
+"""Removes objects so that they can come back, and brings them back; nothing else deletes one of the application's.
 
 What may be removed is decided elsewhere (erase.py); here each object is looked at once more in the moment of its
 removal. Raises what storing.py and the database raise.

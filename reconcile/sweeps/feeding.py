@@ -121,7 +121,7 @@ def keep_as_known(world: LiveWorld, drifts: Iterable[Drift], number: int, alive:
         ids = {(ref, one.row_id): one.id for ref, there in known.items() for one in there.findings}
         seen = [Hint(ref, named_by="sweep") for ref, there in known.items() if there.findings]
         patiently(partial(reconcile, quiet, seen))  # first what a look makes of what is there: it may open, or heal
-        named = [Named(number, *subject) for subject, number in (dict.fromkeys(subjects) | ids).items()]
+        named = [Named(finding, *subject) for subject, finding in (dict.fromkeys(subjects) | ids).items()]
         outcomes = patiently(partial(taken, quiet, deed, named))
         left += sum(one.told == FLAGGED for one in outcomes)
     return left

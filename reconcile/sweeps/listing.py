@@ -1,4 +1,4 @@
-"""Every source of a bucket's objects, as pages of entries: LIST, versions, and a file that somebody brings.
+"""A bucket's objects as MinIO lists them, as pages of entries: LIST and versions. A file is listfile.py's.
 
 Knows how S3 lists (docs/facts.md, Listing); must not know rows. What could be a short listing is never one: a page that
 does not come, is broken, or does not say how to go on raises Unavailable, and a descending key raises OutOfOrder.
@@ -21,9 +21,6 @@ from reconcile.patience import patiently
 from reconcile.store.heads import path_of
 from reconcile.store.objects import Objects
 from reconcile.sweeps.drift import Entry
-from reconcile.sweeps.listfile import from_file
-
-__all__ = ["ahead", "from_file", "listed", "split"]
 
 T = TypeVar("T")
 Pairs = tuple[tuple[str, str], ...]

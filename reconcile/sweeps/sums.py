@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -92,10 +92,9 @@ def within(drifts: Iterable[Drift], unread: Sequence[tuple[str, str | None]]) ->
             yield one
 
 
-def summed(drifts: Iterable[Drift], now: datetime, also: Callable[[Drift], None] = lambda _: None) -> Sums:
-    """Add all up, and hand each on."""
+def summed(drifts: Iterable[Drift], now: datetime) -> Sums:
+    """Add all up."""
     sums = Sums(now)
     for one in drifts:
         sums.add(one)
-        also(one)
     return sums

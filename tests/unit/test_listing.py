@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from reconcile.model import Misconfigured, OutOfOrder, Unavailable
 from reconcile.sweeps.drift import Entry
-from reconcile.sweeps.listing import Page, ahead, from_file, parse, walk
+from reconcile.sweeps.listfile import from_file
+from reconcile.sweeps.listing import Page, ahead, parse, walk
 from reconcile.sweeps.lookalike import normal_forms
 
 NS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
