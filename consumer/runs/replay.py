@@ -20,10 +20,10 @@ from reconcile.model import Hint
 from reconcile.reconciler import World
 from reconcile.verdict import settled
 
-BATCH = 3000
+BATCH = 3000  # records that are read at once
 S3 = "s3:"
 PATIENCE_S = 0.25
-BATCH = 400
+LOOKED_TOGETHER = 400  # references of one look
 
 
 class Records(Protocol):
@@ -82,8 +82,8 @@ class Replay:
         latest = {hint.ref: hint for hint in late if hint.ref in new}
         self.totals["repeated"] += len(late) - len(latest)
         self.pending += latest.values()
-        while len(self.pending) >= BATCH:
-            batch, self.pending = self.pending[:BATCH], self.pending[BATCH:]
+        while len(self.pending) >= LOOKED_TOGETHER:
+            batch, self.pending = self.pending[:LOOKED_TOGETHER], self.pending[LOOKED_TOGETHER:]
             self.look_at(batch)
 
     def look_at(self, hints: Sequence[Hint]) -> None:
