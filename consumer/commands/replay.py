@@ -35,7 +35,7 @@ def replay(call: Call) -> Answer:
         raise Misconfigured(f"--to {end}: is before --from {begin}, so that nothing lies between; name a later one")
     chosen = Chosen(options.bucket, options.prefix, options.event or ())
     topic = settings.stream.topic
-    with RangeReader(topic, Kafka(settings)) as reader, replaying(settings, chosen) as found:
+    with RangeReader(topic, Kafka(settings)) as reader, replaying(settings, chosen, writes=options.apply) as found:
         ranges = reader.ranges(first, last, options.partition)
         reader.start(ranges)
         with Progress(topic) as progress:

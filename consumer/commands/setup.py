@@ -128,11 +128,11 @@ class Maker:
         """Return the creation of each topic that is lacking."""
         kafka, stream = self.settings.kafka, self.settings.stream
         wanted = [
-            WantedTopic(stream.topic, partitions, replication),
+            WantedTopic(stream.topic, partitions, replication, NOT_COMPACTED),
             WantedTopic(stream.dead_letter_topic, 1, replication, NOT_COMPACTED),
         ]
         if stream.publish_findings:
-            wanted.append(WantedTopic(stream.findings_topic, partitions, replication))
+            wanted.append(WantedTopic(stream.findings_topic, partitions, replication, NOT_COMPACTED))
         return [
             Act("create topic", topic.name, counted(topic.partitions, "partition"), partial(self.create, topic))
             for topic in missing_topics(kafka, wanted)

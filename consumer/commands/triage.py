@@ -140,8 +140,10 @@ def carried(
     def outcomes() -> Iterator[Outcome]:
         trial = Trial(live, has_kept=True)
         for batch in batches(found):
-            done = list(carried_out(live if apply else trial, deed, batch))
-            yield from done
+            done: list[Outcome] = []
+            for one in carried_out(live if apply else trial, deed, batch):
+                done.append(one)
+                yield one
             trial.looked.clear()
             trial.left.clear()
             if apply and look:

@@ -31,6 +31,7 @@ LEASE_S = 10.0
 LOST_S = 5.0
 PAGE = 200
 PAGES_S = 1.0  # how long one turn goes on to the next page, so that no other duty waits long
+PRUNED_S = 20.0  # how long one turn deletes at the most; what is left waits for the next
 SECOND_LOOK = timedelta(minutes=10)
 
 
@@ -173,9 +174,11 @@ def end_rules(turn: Turn) -> None:
 def prune(turn: Turn, retention: Retention) -> None:
     """Delete what is past its retention; the checkpoint tells before which time something is gone."""
     before = msgspec.json.decode(turn.checkpoint, type=Pruned) if turn.checkpoint else Pruned()
+    ends = time.monotonic() + PRUNED_S
     with turn.world.database.use() as connection:
         now = inquiry.now(connection)
-        deleted = pruning.prune(connection, retention.history, retention.findings, retention.sweeps)
+        kept = (retention.history, retention.findings, retention.sweeps)
+        deleted = pruning.prune(connection, *kept, lambda: time.monotonic() < ends)
     if deleted:
         log.info("retention.pruned", **deleted)
         changes = now - min(retention.history, retention.findings) if deleted.keys() - {"sweeps"} else None

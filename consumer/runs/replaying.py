@@ -138,9 +138,11 @@ def stream_as_configured(settings: Settings) -> Stream:
 
 
 @contextmanager
-def replaying(settings: Settings, chosen: Chosen, dialect: Dialect | None = None) -> Iterator[Replaying]:
-    """Open the servers of a replay."""
-    service = Service(settings, threading.Event(), name="replay")
+def replaying(
+    settings: Settings, chosen: Chosen, dialect: Dialect | None = None, *, writes: bool = True
+) -> Iterator[Replaying]:
+    """Open the servers of a replay; a plan may also ask a standby."""
+    service = Service(settings, threading.Event(), name="replay", writes=writes)
     with objects(settings) as store:
         world = service.world(service.mapping(), store)
         try:

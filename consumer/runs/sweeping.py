@@ -131,7 +131,7 @@ class Sweeping:
         except Unavailable as fault:
             away = End("incomplete", f"{fault}; {GO_ON}", resumable=True)
             report = self.report(away, {}, Sums(self.now()), keeper.run.started_at, (note,))
-            return replace(report, id=keeper.run.id, resumable=True)
+            return replace(report, id=keeper.run.id, resumable=True, by_kind=())  # a zero would be a figure
 
     def summed_up(self, keeper: Kept, end: End, note: str) -> SweepReport:
         """Add up what was found, do what the mode asks for, and keep how it ended."""

@@ -25,6 +25,7 @@ from reconcile.repair.triage import Deed, Named, Outcome, as_it_is, batches, car
 
 LOST = "it could not be brought back"
 BEGUN_TOGETHER = 20  # orphans: the others wait as long as their copies take
+NOT_NOTED = "it is gone; an outage kept that from being noted, which the next run does"
 NO_CONSENT = (
     "no versions of it are kept, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
     " would be lost; --unversioned {} allows it"
@@ -67,13 +68,19 @@ class Erasing:
                 going.append(one.named)
             else:
                 yield self._told(self._left(one))
-        gone: list[Named] = []
-        for begun in going:
-            if why := self._taken(begun):
-                yield self._told(Outcome(begun, done=False, told=why, again=True))
-            else:
-                gone.append(begun)
-        yield from self._ended(gone)
+        gone: dict[int, Named] = {}
+        try:
+            for begun in going:
+                if why := self._taken(begun):
+                    yield self._told(Outcome(begun, done=False, told=why, again=True))
+                else:
+                    gone[_id(begun)] = begun
+            for one in self._ended(list(gone.values())):
+                del gone[_id(one.named)]
+                yield one
+        except Unavailable:  # what is gone is told before the run ends; the next one notes it
+            yield from (Outcome(one, done=True, told=NOT_NOTED, again=True) for one in gone.values())
+            raise
 
     def reread(self) -> Iterator[Outcome]:
         """Read the rows once more of what is noted as deleted since a grace, as after a run that died; undo what must.
