@@ -35,8 +35,7 @@ SEED: LiteralString = "INSERT INTO mirror SELECT %s || '/' || object_key, '' FRO
 CHANGED: LiteralString = "SELECT count(*) FROM {mirror} WHERE event <> ''"
 COMMITTED: LiteralString = """
 WITH mirrored AS (SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) AS at FROM mirror WHERE event <> '')
-SELECT count(*) FILTER (WHERE at > first), (max(at) - first)::float8
-FROM mirrored, (SELECT min(at) AS first FROM mirrored) AS of_all GROUP BY first
+SELECT count(*) FILTER (WHERE at > (SELECT min(at) FROM mirrored)), (max(at) - min(at))::float8 FROM mirrored
 """
 DIRECTORIES: LiteralString = "SELECT DISTINCT split_part(object_key, '/', 2)::int FROM mirror WHERE event <> ''"
 FLAG_MISSING: LiteralString = """
