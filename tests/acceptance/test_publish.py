@@ -43,9 +43,10 @@ def test_init_makes_the_topic_and_the_consumer_fills_it(site):
 
 
 @pytest.mark.invariant(2)
-def test_the_topic_of_dead_letters_is_never_compacted(site, kafka):
-    """A broker whose default that is would refuse letters without a key, and no offset would pass one."""
-    name = site.program.environ["RECONCILER_STREAM__DEAD_LETTER_TOPIC"] = f"{site.topic}.unread"
+@pytest.mark.parametrize("topic", ["TOPIC", "DEAD_LETTER_TOPIC", "FINDINGS_TOPIC"])
+def test_no_topic_of_ours_is_compacted(site, kafka, topic):
+    """A broker whose default that is would drop events, changes of a finding, and refuse letters without a key."""
+    name = site.program.environ[f"RECONCILER_STREAM__{topic}"] = f"{site.topic}.{topic.lower()}"
     site.program.json("init", "--only", "kafka", "--apply")
     asked = ConfigResource(ResourceType.TOPIC, name)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})

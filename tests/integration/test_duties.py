@@ -200,6 +200,21 @@ def test_what_is_much_is_pruned_a_page_at_a_time(site, process):
     assert site.sql("SELECT count(*) FROM reconciler.history") == [(0,)]
 
 
+def test_what_is_too_much_to_prune_at_once_is_left_to_the_next_turn(site, process, monkeypatch):
+    """Other duties wait for no more than a turn; each brings it on."""
+    monkeypatch.setattr("consumer.duties.duty.PRUNED_S", 0.0)
+    site.sql(
+        "INSERT INTO reconciler.history (subject, actor, act, at)"
+        " SELECT 'brake', 'me', 'x', now() - interval '1 year' FROM generate_series(1, 2500)"
+    )
+    left = []
+    for _ in range(3):
+        passes(process("one"), "retention", 1)
+        left += site.sql("SELECT count(*) FROM reconciler.history")
+        site.sql("UPDATE reconciler.lease SET until = now() WHERE task = 'duty retention'")
+    assert left == [(1500,), (500,), (0,)]
+
+
 def test_sweeps_are_pruned_but_never_the_last_complete_one(site, process):
     """Past its retention a sweep goes, however it ended, with drifts and ranges; the last complete one stays."""
     site.sql(
