@@ -25,6 +25,7 @@ from reconcile.repair.triage import Deed, Named, Outcome, as_it_is, batches, car
 
 LOST = "it could not be brought back"
 BEGUN_TOGETHER = 20  # orphans: the others wait as long as their copies take
+IN_THE_MIDST = "an outage came in the midst of it: whether it is gone the next run tells"
 NOT_NOTED = "it is gone; an outage kept that from being noted, which the next run does"
 NO_CONSENT = (
     "no versions of it are kept, and MinIO cannot delete conditionally there: what is uploaded in that very moment"
@@ -69,17 +70,21 @@ class Erasing:
             else:
                 yield self._told(self._left(one))
         gone: dict[int, Named] = {}
+        begun: Named | None = None
         try:
             for begun in going:
                 if why := self._taken(begun):
                     yield self._told(Outcome(begun, done=False, told=why, again=True))
                 else:
                     gone[_id(begun)] = begun
+            begun = None
             for one in self._ended(list(gone.values())):
                 del gone[_id(one.named)]
                 yield one
         except Unavailable:  # what is gone is told before the run ends; the next one notes it
             yield from (Outcome(one, done=True, told=NOT_NOTED, again=True) for one in gone.values())
+            if begun is not None:
+                yield Outcome(begun, done=False, told=IN_THE_MIDST, again=True)
             raise
 
     def reread(self) -> Iterator[Outcome]:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from reconcile import opening
-from reconcile.model import ObjectRef
-from reconcile.repair.erase import Erasing
+from reconcile.model import ObjectRef, Unavailable
+from reconcile.repair.erase import IN_THE_MIDST, NOT_NOTED, Erasing
 from reconcile.repair.trash import Bin
 from reconcile.repair.triage import Named, Outcome
 from tests.support.orphans import Office, hidden, killed
@@ -126,6 +126,30 @@ def test_an_approval_that_is_withdrawn_meanwhile_holds_no_longer(office, version
         assert (outcome.done, "its approval was withdrawn" in outcome.told) == (False, True)
     assert ("it was brought back" in outcome.told) is (moment in {"before_removal", "after_removal"})
     assert (office.content("a"), office.state(number)) == (b"AAA", "open")
+
+
+@pytest.mark.invariant(6)
+def test_what_is_gone_is_told_where_the_database_goes_away_in_the_midst(office):
+    """Nobody has to guess what became of which; the next run notes it, and does the rest."""
+    numbers = office.find({"a": b"AAA", "b": b"BBB"})
+    office.approve(*numbers)
+    settings = office.settings()
+
+    def held() -> None:
+        if "a" not in office.listed():
+            raise Unavailable("postgresql", "it is away")
+
+    with office.world() as world, opening.storing(settings) as storing:
+        run = Erasing(
+            Bin(world, storing, held), settings.policy.orphan_grace, settings.trash, frozenset([office.bucket])
+        )
+        outcomes = run.erased([Named(n, ObjectRef(office.bucket, key)) for n, key in zip(numbers, "ab", strict=True)])
+        assert [next(outcomes).told for _ in numbers] == [NOT_NOTED, IN_THE_MIDST]
+        with pytest.raises(Unavailable):
+            next(outcomes)
+    assert office.states() == {"approved": 2}
+    office.program.json("orphans", "delete", "--unversioned", office.bucket, "--apply")
+    assert (office.states(), {"a", "b"} & {*office.listed()}) == ({"deleted": 2}, set())
 
 
 @pytest.mark.invariant(6)
