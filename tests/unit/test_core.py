@@ -1,8 +1,9 @@
-"""What calls itself pure is what import-linter holds to it, and it imports nothing of ours that is not."""
+"""What holds of the modules themselves: which are pure, and that a constant has one value."""
 
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,26 @@ def test_the_core_imports_only_the_core():
     assert len(PURE) > 60
     beyond = {(name, other) for name in PURE for other in imported(MODULES[name])}
     assert {pair for pair in beyond if pair[1] not in PURE | set(PACKAGES)} == set()
+
+
+def test_a_constant_is_set_once():
+    """A second one of the same name takes the place of the first, and no tool tells."""
+    folders = (*PACKAGES, "benchmarks", "deploy", "examples", "tests")
+    twice = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for name, count in Counter(assigned(ast.parse(path.read_text("utf-8")))).items()
+        if count > 1
+    }
+    assert twice == set()
+
+
+def assigned(module: ast.Module) -> Iterator[str]:
+    """Yield the names that a module assigns at its top, as often as it does."""
+    for node in module.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        names = [one for target in targets for one in (target.elts if isinstance(target, ast.Tuple) else [target])]
+        yield from (name.id for name in names if isinstance(name, ast.Name))
