@@ -214,7 +214,7 @@ class Database:
 
 
 def is_of_all(error: psycopg.Error) -> bool:
-    """Tell whether a lock was waited for that is not a row's: of those PostgreSQL names the row as the context."""
+    """Tell whether the lock that was waited for is no row's; a row's has its row in the error's context."""
     return isinstance(error, errors.LockNotAvailable) and error.diag.context is None
 
 

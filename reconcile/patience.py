@@ -30,7 +30,7 @@ def patiently(
 ) -> T:
     """Return what `ask` returns, trying again while a server is unavailable; at last what it raised passes.
 
-    `over` is what is waited for instead to be over.
+    `over` names the exceptions after which it is tried again, instead of Unavailable.
     """
     trying = Retrying(
         stop=stop_after_attempt(TRIES) | stop_before_delay(LAST_TRY_S),

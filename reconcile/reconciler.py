@@ -188,7 +188,8 @@ def postpone(world: World, hints: Sequence[Hint]) -> Tally:
 def apply(world: World, look: Look) -> Tally:
     """Commit a batch; one that a bad row aborts is halved until that row stands alone.
 
-    Where others keep the brake's lock or a table's each half would wait as long, so all of it is looked at again soon.
+    One that is Crowded, since others keep the brake's lock or a whole table's, is not halved: each half would wait as
+    long. All of it is looked at again soon.
     """
     if not look.refs:
         return Tally()

@@ -47,7 +47,7 @@ class _Offsets:
 
     next_offset: int = -1
     told: int = -1
-    held: dict[int, int] = field(default_factory=dict)  # offset -> what begins there; exactly those in `oldest`
+    held: dict[int, int] = field(default_factory=dict)  # offset -> how many begin there; its keys are in `oldest`
     oldest: list[int] = field(default_factory=list)  # a heap, swept lazily: offsets mostly come ascending
 
     def hold(self, offset: int) -> None:
@@ -71,8 +71,8 @@ class _Offsets:
 class Hold:
     """Unsettled created events by partition, for as long as one owner of partitions lives.
 
-    One turn calls `forget`, `read`, `due_tries`, `keep` and `offsets`, in this order. What `keep` neither holds nor
-    returns is settled; what it returns must be reconciled before `offsets` is asked. If that fails, `clear`.
+    One turn calls `forget`, `read`, `due_tries`, a `keep` for each part, and `offsets` last. What `keep` neither holds
+    nor returns is settled; what it returns must be reconciled before `offsets` is asked. If that fails, `clear`.
     Held are single hints, and whole sheets of which none was glanced at: of those no hint needs to be made.
 
     `server_ahead` is what has to be added to `now` for the object store's clock, in seconds since 1970; None while

@@ -34,7 +34,7 @@ NO_CLOCK_S = 60.0  # a server that does not answer costs the loop a time-out
 AGAIN_S = 70.0  # a look that was claimed is due again a minute later
 SAMPLES = 8  # events of a chunk whose latency is measured
 TURN_S = 0.25  # a turn that takes longer reads fewer records the next time
-MOST_LEAST = 250
+FEWEST_READ = 250  # however long turns take
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class Consumer:
 
     `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
     `waits_for` is told which server is waited for, and `""` once a turn ended well; `arrived` which deletions
-    below our own prefix were read; `pause` waits so many seconds.
+    below our own prefix were read; `pause` waits so many seconds. `busy` says that more is waiting, `early` that most
+    of the turn's first batch came before their rows, `most` how many records the next turn reads.
     """
 
     topic: Topic
@@ -186,7 +187,7 @@ class Consumer:
         What a burst is of is not known before it is read, so that each begins with less.
         """
         if took > TURN_S:
-            self.most = max(self.most // 2, min(MOST_LEAST, self.stream.batch))
+            self.most = max(self.most // 2, min(FEWEST_READ, self.stream.batch))
         elif not behind:
             self.most = min(self.most, self.modest)
         elif took < TURN_S / 2:
