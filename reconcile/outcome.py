@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,8 +26,15 @@ def count(steps: Sequence[Step], look: Look, busy: int) -> Tally:
     held = Counter(map(holder, steps))
     answers = Counter(answer_of(look.objects[ref]) for ref in look.refs)
     del answers[""]
-    tally = Tally(looks=len(look.refs), busy=busy, unknown=answers["unknown"], acts=acts, answers=answers)
-    return replace(tally, braked=held["braked"], suppressed=held["suppressed"])
+    return Tally(
+        looks=len(look.refs),
+        busy=busy,
+        unknown=answers["unknown"],
+        acts=acts,
+        answers=answers,
+        braked=held["braked"],
+        suppressed=held["suppressed"],
+    )
 
 
 def answer_of(side: ObjectSide) -> str:

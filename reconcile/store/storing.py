@@ -243,15 +243,13 @@ def of_key(key: str, listed: Iterable[Object]) -> Iterator[Object]:
 
     Of a page the driver tells versions first, and markers last.
     """
-    is_beyond, after = False, 0
+    seen_beyond = 0  # from the first that only begins so
     for one in listed:
         if one.object_name == key:
             yield one
-        else:
-            is_beyond = True
-        if is_beyond:
-            after += 1
-        if after > PAGE:
+        if seen_beyond or one.object_name != key:
+            seen_beyond += 1
+        if seen_beyond > PAGE:
             return
 
 
