@@ -20,6 +20,7 @@ from deploy.local.place import NAMES, Place, chosen_way, place
 from deploy.local.postgres import Postgres
 from deploy.local.stack import Servers
 from tests.support import consuming, databases, storage
+from tests.support.watchdog import Watchdog
 
 START_TIMEOUT_SECONDS = 900  # the first run on a machine builds MinIO
 
@@ -33,6 +34,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes share the tests: two, each with servers of its own; one where servers are named."""
     return 1 if any(os.environ.get(variable) for variable in NAMES) else 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over tests that no time-out ends."""
+    config.pluginmanager.register(Watchdog(config))
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,0 +1,31 @@
+"""Ends a process of the tests that is held up inside a driver, where the time-out's signal is never heard."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Iterator
+
+import pytest
+
+GRACE_SECONDS = 60.0  # beyond a test's own time-out, for what it tidies up when that strikes
+
+
+class Watchdog:
+    """Lets a test overrun its time-out by a grace; then tells where each thread stands, and ends the process."""
+
+    def __init__(self, config: pytest.Config, grace: float = GRACE_SECONDS) -> None:
+        self._grace = grace
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            self._screen = os.fdopen(os.dup(2), "w")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Watch one test, with its fixtures."""
+        marker = item.get_closest_marker("timeout")
+        seconds = marker.args[0] if marker else float(item.config.getini("timeout"))
+        faulthandler.dump_traceback_later(seconds + self._grace, exit=True, file=self._screen)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
