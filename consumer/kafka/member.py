@@ -29,6 +29,7 @@ from consumer.kafka import faults
 from consumer.kafka.assignment import Assignment, partition_of
 from consumer.kafka.faults import raised
 from consumer.kafka.login import Login
+from consumer.kafka.patience import within
 from consumer.kafka.settings import Settings, for_admin, for_consumer, for_producer
 from consumer.logs import handed_on
 from consumer.stream.events import Record
@@ -42,6 +43,8 @@ SILENCE_SECONDS = 10.0  # without a record, after which a broker is asked whethe
 PROBE_SECONDS = 1.0  # for the same question by a new client, while ours is not answered
 LOST_SECONDS = 15.0  # how long new clients alone may be answered; longer than a driver waits before it connects anew
 ADMIN_SECONDS = 20.0  # for creating topics
+COMMIT_SECONDS = 30.0  # for an answer to a commit; while the group has no coordinator the driver itself waits long
+LEAVE_SECONDS = 8.0  # for leaving the group
 
 
 class Member:
@@ -80,13 +83,19 @@ class Member:
         """Store and commit, waiting for the answer; False if the group is moving on and nothing is sure.
 
         What is no longer ours cannot be stored. Unless they are named, the driver commits none below its last commit.
+        Of one that met a broker's restart it may never give an answer (librdkafka 2.16): then it is broken.
         """
         try:
             stored = [TopicPartition(*place, offset, metadata) for place, offset in offsets.items()]
             self._consumer.store_offsets(offsets=stored)
-            answers = self._consumer.commit(offsets=stored, asynchronous=False)
+            answers = within(
+                COMMIT_SECONDS, lambda: self._consumer.commit(offsets=stored, asynchronous=False), "commit"
+            )
         except KafkaException as fault:
             return self._forgiven(fault.args[0])
+        except Unavailable:
+            self._broken = True
+            raise
         return all(self._forgiven(answer.error) for answer in answers if answer.error is not None)
 
     def pause(self) -> None:
@@ -163,7 +172,8 @@ class Member:
 
     def close(self) -> None:
         """Leave the group at once, so that others take over; nothing is committed."""
-        self._consumer.close()
+        with suppress(Unavailable):  # the group notices by itself
+            within(LEAVE_SECONDS, self._consumer.close, "leaving")
 
     def _note_trouble(self, trouble: KafkaError) -> None:
         if trouble.name() == faults.ALL_BROKERS_DOWN:

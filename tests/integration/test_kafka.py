@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from consumer.kafka import member as members_of
 from consumer.kafka.member import WantedTopic, create_topics, missing_topics
 from consumer.kafka.positions import group_offsets
 from consumer.kafka.topic import Batch, Topic
@@ -313,6 +314,26 @@ def test_after_a_restart_of_the_broker_reading_goes_on_from_what_is_committed(ka
     third = write(settings, stream, 100)
     assert read_all(member, second | third, commit=True) == second | third
     assert committed(stream, settings) == dict.fromkeys(range(4), 75)
+
+
+@pytest.mark.invariant(2)
+def test_a_commit_that_is_never_answered_costs_a_new_membership(kafka, members, stream, settings, monkeypatch):
+    """It is told as an outage; then all that was not committed is read again, by a member that commits."""
+    member = members()
+    first = write(settings, stream, 100)
+    read_all(member, first)
+    monkeypatch.setattr(members_of, "COMMIT_SECONDS", 1.0)
+    kafka.control.freeze()
+    try:
+        with pytest.raises(Unavailable, match="commit") as raised:
+            member.commit(dict.fromkeys([(stream, n) for n in range(4)], 25))
+    finally:
+        kafka.control.thaw()
+    monkeypatch.undo()
+    member.wait_out(raised.value, lambda: False)
+    second = write(settings, stream, 100)
+    assert read_all(member, second, commit=True) >= second
+    until(lambda: committed(stream, settings) == dict.fromkeys(range(4), 50), 10, "the commit of both")
 
 
 def stopping_after(seconds):
