@@ -13,7 +13,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.commands.plan import Act, carry_out
 from consumer.duties.rulewatch import RULE_ADDED
-from consumer.kafka.member import WantedTopic, create_topics, missing_topics
+from consumer.kafka.topics import WantedTopic, create_topics, missing_topics
 from reconcile import acts, inquiry
 from reconcile.acts import Who
 from reconcile.config.settings import Settings

@@ -19,8 +19,8 @@ import structlog
 from consumer.duties.duty import Duty, Turn
 from consumer.kafka.faults import missing
 from consumer.kafka.letterbox import Letterbox
-from consumer.kafka.member import WantedTopic, missing_topics
 from consumer.kafka.settings import Settings
+from consumer.kafka.topics import WantedTopic, missing_topics
 from consumer.letters.letter import Letter
 from reconcile.database import queries, sql_file
 from reconcile.model import Unavailable

@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
+from consumer.kafka.clients import ASK_SECONDS, asking, made, open_consumer
 from consumer.kafka.faults import NOT_ALLOWED
-from consumer.kafka.member import ASK_SECONDS, asking, made, open_consumer
 from consumer.kafka.settings import Settings, for_admin
 from reconcile.model import Misconfigured, Unavailable
 

@@ -11,9 +11,9 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.kafka import faults
+from consumer.kafka.clients import open_producer
 from consumer.kafka.faults import raised
 from consumer.kafka.login import Login
-from consumer.kafka.member import open_producer
 from consumer.kafka.settings import Settings
 from consumer.letters.letter import Letter
 

@@ -1,4 +1,4 @@
-"""Kafka behind our types: a member of a group that reads, and what `init` asks.
+"""Kafka behind our types: a member of a group that reads.
 
 One of the few modules that import the driver; it knows nothing of events, holds or databases. One thread owns a member.
 An exception inside the driver loses the records it had taken, so callbacks only note, and signal handlers must do the
@@ -7,43 +7,28 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from consumer.kafka import faults
 from consumer.kafka.assignment import Assignment, partition_of
+from consumer.kafka.clients import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka.faults import raised
 from consumer.kafka.login import Login
 from consumer.kafka.patience import within
-from consumer.kafka.settings import Settings, for_admin, for_consumer, for_producer
-from consumer.logs import handed_on
+from consumer.kafka.settings import Settings
 from consumer.stream.events import Record
 from consumer.stream.hold import Partition
 from reconcile.model import Misconfigured, Unavailable
 
-Driver = TypeVar("Driver", Consumer, Producer, AdminClient)
-
-ASK_SECONDS = 2.0  # for one question to a broker
 SILENCE_SECONDS = 10.0  # without a record, after which a broker is asked whether it still answers
 PROBE_SECONDS = 1.0  # for the same question by a new client, while ours is not answered
 LOST_SECONDS = 15.0  # how long new clients alone may be answered; longer than a driver waits before it connects anew
-ADMIN_SECONDS = 20.0  # for creating topics
-COMMIT_SECONDS = 30.0  # for an answer to a commit; while the group has no coordinator the driver itself waits long
+COMMIT_SECONDS = 30.0  # for what the group holds: as long as it may be without a coordinator
 LEAVE_SECONDS = 8.0  # for leaving the group
 
 
@@ -57,13 +42,14 @@ class Member:
         self.assignment = noted = Assignment()
         self._topic = topic
         self._trouble: KafkaError | None = None
+        self._refused: KafkaError | None = None  # what a commit came to, if it lasts
         self._broken = False
         self._kafka = kafka
         self._heard_at = monotonic()  # when a broker was last known to answer us
         self._lost_since: float | None = None  # since when only new clients are answered
         self._unsure = False  # the driver may have taken records that never reached us
         self._login = Login(kafka)
-        self._consumer = open_consumer(kafka, self._note_trouble)
+        self._consumer = open_consumer(kafka, self._note_trouble, self._note_commit)
         self._consumer.subscribe([topic], on_assign=noted.assign, on_revoke=noted.revoke, on_lost=noted.revoke)
 
     def read(self, patience: float, most: int) -> list[Record]:
@@ -80,27 +66,24 @@ class Member:
         return records
 
     def commit(self, offsets: Mapping[Partition, int], metadata: str = "") -> bool:
-        """Store and commit, waiting for the answer; False if the group is moving on and nothing is sure.
+        """Store and commit, and ask what the group holds; False if it is not this, as while the group is moving on.
 
         What is no longer ours cannot be stored. Unless they are named, the driver commits none below its last commit.
-        Of one that met a broker's restart it may never give an answer (librdkafka 2.16): then it is broken.
+        It is asked, not waited for: of a commit that met a broker's restart the driver may never give an answer.
         """
         try:
             stored = [TopicPartition(*place, offset, metadata) for place, offset in offsets.items()]
             self._consumer.store_offsets(offsets=stored)
-            answers = within(
-                COMMIT_SECONDS, lambda: self._consumer.commit(offsets=stored, asynchronous=False), "commit"
-            )
+            self._consumer.commit(offsets=stored, asynchronous=True)
+            answers = self._consumer.committed([TopicPartition(*place) for place in offsets], COMMIT_SECONDS)
         except KafkaException as fault:
             return self._forgiven(fault.args[0])
-        except Unavailable:
-            self._broken = True
-            raise
-        return all(self._forgiven(answer.error) for answer in answers if answer.error is not None)
+        return {partition_of(answer): answer.offset for answer in answers} == dict(offsets)
 
     def pause(self) -> None:
         """Stop reading, and drop what the driver has read ahead; what it brings all the same is read again later."""
         self.assignment.fresh = False
+        self._refused = None
         with suppress(KafkaException):
             self._consumer.pause(self._consumer.assignment())
 
@@ -127,7 +110,7 @@ class Member:
             self._consumer.resume(self._consumer.assignment())
         except KafkaException:
             return False
-        self._unsure = False
+        self._unsure, self._refused = False, None
         return True
 
     def is_broken(self) -> bool:
@@ -179,6 +162,11 @@ class Member:
         if trouble.name() == faults.ALL_BROKERS_DOWN:
             self._trouble = trouble
 
+    def _note_commit(self, trouble: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        for error in filter(None, (trouble, *(place.error for place in places))):
+            if error.name() not in faults.GROUP_MOVES:
+                self._refused = error
+
     def _heard(self, error: KafkaError) -> Unavailable | Misconfigured:
         """Return what an error that lasts is; that the driver gave up for good it says once, to any call."""
         self._broken = self._broken or error.name() == faults.FATAL
@@ -211,6 +199,8 @@ class Member:
         for error in filter(None, map(Message.error, messages)):
             if error.name() not in faults.HARMLESS:
                 raise self._heard(error)
+        if self._refused is not None:
+            raise self._heard(self._refused)
         trouble = self._trouble
         if messages:
             self._heard_at = monotonic()
@@ -237,74 +227,3 @@ def _answers(client: Consumer | AdminClient, topic: str, seconds: float) -> bool
         return bool(client.list_topics(topic, timeout=seconds).brokers)
     except KafkaException:
         return False
-
-
-class WantedTopic(NamedTuple):
-    """A topic that should exist; `replication` of -1 is the broker's default."""
-
-    name: str
-    partitions: int = 4
-    replication: int = -1
-    config: Mapping[str, str] = MappingProxyType({})
-
-
-def open_consumer(kafka: Settings, note_trouble: Callable[[KafkaError], None] | None = None) -> Consumer:
-    """Make a consumer of a user's `[kafka]`."""
-    return made(Consumer, for_consumer(kafka) | {"error_cb": note_trouble or _ignore})
-
-
-def open_producer(kafka: Settings) -> Producer:
-    """Make a producer of a user's `[kafka]`."""
-    return made(Producer, for_producer(kafka) | {"error_cb": _ignore})
-
-
-def missing_topics(kafka: Settings, wanted: Iterable[WantedTopic]) -> list[WantedTopic]:
-    """Return which topics would have to be created: what `init` plans."""
-    with asking():
-        there = open_admin(kafka).list_topics(timeout=ASK_SECONDS).topics
-    return [topic for topic in wanted if topic.name not in there]
-
-
-def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
-    """Create the topics of a plan; one that came to be meanwhile is as good."""
-    new = [NewTopic(topic.name, topic.partitions, topic.replication, config={**topic.config}) for topic in missing]
-    admin = open_admin(kafka)  # kept in a name: its answers end with it
-    for name, created in (admin.create_topics(new, request_timeout=ADMIN_SECONDS) if new else {}).items():
-        with asking(name):
-            refusal = created.exception()
-            if refusal is None or refusal.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                created.result()
-
-
-def open_admin(kafka: Settings) -> AdminClient:
-    """Make what asks of topics and groups."""
-    return made(AdminClient, for_admin(kafka) | {"error_cb": _ignore})
-
-
-@contextmanager
-def asking(topic: str = "") -> Iterator[None]:
-    """Say in our words what a question to a broker came to."""
-    try:
-        yield
-    except KafkaException as fault:
-        raise raised(fault.args[0], topic) from fault
-
-
-def made(driver: type[Driver], settings: dict[str, Any]) -> Driver:
-    """Make one of the driver's; Misconfigured says what it does not take."""
-    try:
-        return driver(settings, logger=handed_on("kafka"))
-    except KafkaException as fault:
-        raise Misconfigured(f"[kafka] {fault.args[0].str()}; the names are those of librdkafka.") from fault
-
-
-def _ignore(_: KafkaError) -> None:
-    """Leave a trouble to whoever asks."""
-
-
-def record_of(message: Message) -> Record:
-    """Return a message's parts; made as a plain tuple, in half the time, since this runs for every record."""
-    headers = message.headers()
-    told = tuple(headers) if isinstance(headers, list) else ()
-    place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-    return tuple.__new__(Record, (*place, message.value(), message.key(), told, message.timestamp()[1]))

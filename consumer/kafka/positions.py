@@ -13,9 +13,9 @@ from typing import NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 
+from consumer.kafka.clients import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka.faults import raised
 from consumer.kafka.login import Login
-from consumer.kafka.member import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka.settings import Settings
 
 IMPATIENT_S = 0.2  # for each further partition, once one did not answer: many may be silent together

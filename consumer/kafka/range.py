@@ -15,9 +15,9 @@ from typing import Self
 
 from confluent_kafka import Message, TopicPartition
 
+from consumer.kafka.clients import ASK_SECONDS, asking, open_consumer, record_of
 from consumer.kafka.faults import HARMLESS, raised
 from consumer.kafka.login import Login
-from consumer.kafka.member import ASK_SECONDS, asking, open_consumer, record_of
 from consumer.kafka.settings import NO_GROUP, Settings
 from consumer.stream.events import Record
 from reconcile.model import Misconfigured

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from consumer.kafka import member as driver
-from consumer.kafka.member import WantedTopic, create_topics
 from consumer.kafka.topic import Topic
+from consumer.kafka.topics import WantedTopic, create_topics
 from deploy.local import kafka as kafkas
 from deploy.local.place import Place, Way
 from reconcile.model import Unavailable

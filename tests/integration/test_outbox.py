@@ -12,7 +12,7 @@ import pytest
 from consumer.duties import outbox as outboxes
 from consumer.duties.duty import do_one, let_go
 from consumer.duties.outbox import Change
-from consumer.kafka.member import WantedTopic, create_topics
+from consumer.kafka.topics import WantedTopic, create_topics
 from deploy.local import kafka as kafkas
 from reconcile import acts, pruning
 from reconcile.database import Database
