@@ -62,12 +62,11 @@ TOLD = """
 WITH told AS (
     SELECT object_key AS key FROM file_versions WHERE status = 'corrupted'
     UNION SELECT key FROM rival_orphan UNION SELECT key FROM reconciler.finding
-)
+),
+live AS (SELECT DISTINCT object_key AS key FROM file_versions WHERE status = 'active')
 SELECT count(*) FILTER (WHERE key >= %(gone)s), count(*) FILTER (WHERE key < %(gone)s),
-       count(*) FILTER (WHERE key < %(gone)s AND NOT EXISTS (
-           SELECT FROM file_versions WHERE object_key = key AND status = 'active'
-       ))
-FROM told
+       count(*) FILTER (WHERE key < %(gone)s AND live.key IS NULL)
+FROM told LEFT JOIN live USING (key)
 """
 LEFT = """
 SELECT EXISTS (SELECT FROM reconciler.look AS asked WHERE NOT EXISTS (

@@ -24,6 +24,7 @@ from consumer.duties.losswatch import Heartbeat, Watch
 from consumer.kafka.topic import Topic
 from consumer.pages import site as pages
 from consumer.pages.troubles import Process
+from consumer.standstill import give_up
 from consumer.stream.events import DIALECTS
 from consumer.stream.express import Lane
 from consumer.stream.hold import Hold
@@ -130,7 +131,8 @@ def serve(settings: Settings, stop: threading.Event, program: str) -> Tally:
         passengers = [*passengers_of(service, mapping, exits), ("web", _web(service, exits))]
         threads = [threading.Thread(target=service.guard(work), name=name, daemon=True) for name, work in passengers]
         consumer = _consumer(service, mapping, exits)
-        for thread in threads:
+        beat = lambda: service.counting.beat_at  # noqa: E731 - one line says it
+        for thread in (*threads, threading.Thread(target=give_up, args=(beat,), name="standstill", daemon=True)):
             thread.start()
         told = Teller(service.name)
         log.info("consumer.started", topic=settings.stream.topic, flagging=settings.flagging, actor=service.name)

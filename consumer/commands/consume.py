@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from dataclasses import dataclass, field
 from types import FrameType
 
-import structlog
-
-from consumer.commands.answer import Answer, Exit
+from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.runs.rights import may_write
 from consumer.service import serve, words
+from consumer.standstill import cut_off
 from reconcile import inquiry
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import pending
@@ -21,7 +19,6 @@ from reconcile.model import Misconfigured
 from reconcile.reports.forms import Section
 from reconcile.tables.catalog import check
 
-log = structlog.get_logger("consumer")
 END_WITHIN_S = 4.5  # whatever still runs then is cut off, which is no different from a crash: nothing is lost by it
 
 
@@ -86,7 +83,8 @@ class Ending:
         if not self.stop.is_set():
             self.number = number
             self.stop.set()
-            self.cut = threading.Timer(END_WITHIN_S, cut_off)
+            told = {"after_s": END_WITHIN_S, "why": "a server did not answer in time for an orderly end"}
+            self.cut = threading.Timer(END_WITHIN_S, cut_off, kwargs=told)
             self.cut.daemon = True
             self.cut.start()
 
@@ -94,9 +92,3 @@ class Ending:
         """Call the cutting off, since the end has come by itself."""
         if self.cut is not None:
             self.cut.cancel()
-
-
-def cut_off() -> None:
-    """End the process as it is: what was not committed is read again."""
-    log.error("consumer.cut_off", after_s=END_WITHIN_S, why="a server did not answer in time for an orderly end")
-    os._exit(Exit.INCOMPLETE)

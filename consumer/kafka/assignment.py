@@ -23,7 +23,7 @@ class Assignment:
     """The partitions of one member of a group, through all its rebalances.
 
     `return_to` is the offset that is committed, or else was read first, or was read below it since: there an owned
-    partition is read again after an outage. `owed` was worked off, but its commit met a rebalance.
+    partition is read again after an outage. `owed` was worked off, and the group does not hold it yet.
     """
 
     def __init__(self) -> None:
@@ -91,6 +91,12 @@ class Assignment:
         """Note that nothing is owed any more."""
         self.return_to |= self._owed
         self._owed = {}
+
+    def overtaken(self, answered: Mapping[Partition, int]) -> None:
+        """Owe again what a commit has undone that the driver repeated after a later one."""
+        for place, offset in answered.items():
+            if place in self.owned and offset < self.return_to.get(place, offset):
+                self._owed.setdefault(place, self.return_to[place])
 
 
 def partition_of(place: Place) -> Partition:

@@ -20,7 +20,9 @@ GROUP_MOVES = frozenset(
         "_STATE",
     }
 )
-NOTHING_TO_COMMIT = "_NO_OFFSET"
+COORDINATOR_MOVES = frozenset(
+    {"COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "_TIMED_OUT", "_WAIT_COORD"}
+)
 NOT_THERE = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"})
 HARMLESS = frozenset({"_MAX_POLL_EXCEEDED", "_PARTITION_EOF"})  # the group was left, and the next poll joins it again
 NOT_ALLOWED = "_AUTHORIZATION_FAILED"  # of a topic, the group, the cluster: nobody but a person mends it

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 
+import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -25,10 +26,13 @@ from consumer.stream.events import Record
 from consumer.stream.hold import Partition
 from reconcile.model import Misconfigured, Unavailable
 
+log = structlog.get_logger("kafka")
 SILENCE_SECONDS = 10.0  # without a record, after which a broker is asked whether it still answers
 PROBE_SECONDS = 1.0  # for the same question by a new client, while ours is not answered
 LOST_SECONDS = 15.0  # how long new clients alone may be answered; longer than a driver waits before it connects anew
 COMMIT_SECONDS = 30.0  # for what the group holds: as long as it may be without a coordinator
+COORDINATOR_SECONDS = 0.1  # before one that moves is asked again
+ANSWER_SECONDS = 120.0  # for the driver's own answer; without a coordinator it waits as long as a session
 LEAVE_SECONDS = 8.0  # for leaving the group
 
 
@@ -42,7 +46,9 @@ class Member:
         self.assignment = noted = Assignment()
         self._topic = topic
         self._trouble: KafkaError | None = None
-        self._refused: KafkaError | None = None  # what a commit came to, if it lasts
+        self._refused: KafkaError | None = None  # what a commit came to, if only a person can mend it
+        self._unanswered = 0  # commits whose answer the driver still owes
+        self._answered_at = monotonic()  # when it last owed none
         self._broken = False
         self._kafka = kafka
         self._heard_at = monotonic()  # when a broker was last known to answer us
@@ -75,15 +81,16 @@ class Member:
             stored = [TopicPartition(*place, offset, metadata) for place, offset in offsets.items()]
             self._consumer.store_offsets(offsets=stored)
             self._consumer.commit(offsets=stored, asynchronous=True)
-            answers = self._consumer.committed([TopicPartition(*place) for place in offsets], COMMIT_SECONDS)
+            self._unanswered += 1
+            return self._held(offsets) == offsets
         except KafkaException as fault:
-            return self._forgiven(fault.args[0])
-        return {partition_of(answer): answer.offset for answer in answers} == dict(offsets)
+            if fault.args[0].name() in faults.GROUP_MOVES:
+                return False
+            raise self._heard(fault.args[0]) from fault
 
     def pause(self) -> None:
         """Stop reading, and drop what the driver has read ahead; what it brings all the same is read again later."""
         self.assignment.fresh = False
-        self._refused = None
         with suppress(KafkaException):
             self._consumer.pause(self._consumer.assignment())
 
@@ -110,7 +117,7 @@ class Member:
             self._consumer.resume(self._consumer.assignment())
         except KafkaException:
             return False
-        self._unsure, self._refused = False, None
+        self._unsure = False
         return True
 
     def is_broken(self) -> bool:
@@ -155,17 +162,23 @@ class Member:
 
     def close(self) -> None:
         """Leave the group at once, so that others take over; nothing is committed."""
-        with suppress(Unavailable):  # the group notices by itself
+        try:
             within(LEAVE_SECONDS, self._consumer.close, "leaving")
+        except Unavailable as silence:  # its partitions are given to others once the group misses it
+            log.warning("kafka.left_behind", why=silence.detail)
 
     def _note_trouble(self, trouble: KafkaError) -> None:
         if trouble.name() == faults.ALL_BROKERS_DOWN:
             self._trouble = trouble
 
     def _note_commit(self, trouble: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """Note the driver's answer to a commit, which comes in a later poll."""
+        self._unanswered -= 1
         for error in filter(None, (trouble, *(place.error for place in places))):
-            if error.name() not in faults.GROUP_MOVES:
+            if error.name() == faults.FATAL or error.name().endswith(faults.NOT_ALLOWED):
                 self._refused = error
+        if trouble is None:
+            self.assignment.overtaken({partition_of(place): place.offset for place in places if place.error is None})
 
     def _heard(self, error: KafkaError) -> Unavailable | Misconfigured:
         """Return what an error that lasts is; that the driver gave up for good it says once, to any call."""
@@ -199,8 +212,10 @@ class Member:
         for error in filter(None, map(Message.error, messages)):
             if error.name() not in faults.HARMLESS:
                 raise self._heard(error)
-        if self._refused is not None:
-            raise self._heard(self._refused)
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise self._heard(refused)
+        self._miss_answers()
         trouble = self._trouble
         if messages:
             self._heard_at = monotonic()
@@ -209,12 +224,26 @@ class Member:
             raise raised(trouble, self._topic) if trouble else Unavailable("kafka", "no broker answers")
         self._trouble = None
 
-    def _forgiven(self, error: KafkaError) -> bool:
-        if error.name() in faults.GROUP_MOVES:
-            return False
-        if error.name() == faults.NOTHING_TO_COMMIT:
-            return True
-        raise self._heard(error)
+    def _miss_answers(self) -> None:
+        """Raise where the driver has lost a commit, since it then ends no rebalance: only a new member helps."""
+        if self._unanswered <= 0:
+            self._answered_at = monotonic()
+        elif monotonic() > self._answered_at + ANSWER_SECONDS:
+            self._broken = True
+            raise Unavailable("kafka", f"the driver has not answered a commit for {ANSWER_SECONDS:g} s")
+
+    def _held(self, offsets: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Return what the group holds; asked in short questions, so that a signal is heard between them."""
+        end = monotonic() + COMMIT_SECONDS
+        while True:
+            try:
+                answers = self._consumer.committed([TopicPartition(*place) for place in offsets], ASK_SECONDS)
+            except KafkaException as fault:
+                if fault.args[0].name() not in faults.COORDINATOR_MOVES or monotonic() > end:
+                    raise
+                sleep(COORDINATOR_SECONDS)
+            else:
+                return {partition_of(answer): answer.offset for answer in answers}
 
     def _unread(self) -> dict[Partition, int]:
         """Return what the broker holds as committed; where that is nothing, the beginning."""

@@ -22,6 +22,7 @@ from reconcile.model import Unavailable
 BACK_OFF_SECONDS = 0.2  # the first wait of an outage; each further one is twice as long
 BACK_OFF_MOST_SECONDS = 5.0
 CREATION_SECONDS = 2.0  # how long a topic just created may be unknown to the broker
+OWED_SECONDS = 30.0  # how long commits may leave something owed, as in rebalances
 IDLE_SECONDS = 0.1  # how long one idle poll may keep a stop waiting
 
 
@@ -56,6 +57,7 @@ class Topic:
         self._beat = beat
         self._before = before
         self._outages = 0  # since a turn last ended well
+        self._owed_since: float | None = None  # since when each commit left something owed
         self.wrote = False  # whether something was written that no commit has told of
         self._join()
 
@@ -79,17 +81,21 @@ class Topic:
         self._letterbox.send(list(map(letter_of, poison)))
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit the next offsets to read, once the broker has confirmed each dead letter, and wait for its answer.
+        """Commit the next offsets to read, once the broker has confirmed each dead letter, and see that they are held.
 
         A turn that ends well calls it always. Offsets of lost partitions are let go; those that met a rebalance are
-        committed with the next.
+        committed with the next. Unavailable if that does not come about for half a minute.
         """
         self._confirm_letters()
         assignment = self._member.assignment
         owed = assignment.owing(offsets)
         if owed and self._member.commit(owed, self._beat(self.wrote)):
             assignment.committed()
-            self.wrote = False
+            self.wrote, owed = False, {}
+        self._owed_since = (self._owed_since or monotonic()) if owed else None
+        if self._owed_since is not None and monotonic() > self._owed_since + OWED_SECONDS:
+            self._owed_since = None
+            raise Unavailable("kafka", f"the group has not taken a commit for {OWED_SECONDS:g} s")
         self._outages = 0
 
     def _confirm_letters(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -129,6 +130,18 @@ def imported_s() -> float:
     subprocess.run([sys.executable, "-c", LIBRARIES], check=True)
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+@pytest.mark.invariant(2)
+def test_a_loop_that_stands_still_ends_its_process_and_says_where(site):
+    """Whoever started it starts it again; a call of a driver may never return, and hears no signal."""
+    site.send([b"poison"])
+    standing = replace(site.program, words=(sys.executable, "-m", "tests.support.standing"))
+    with standing.running(*JSON) as process:
+        assert process.wait(30) == 5
+    [told] = said(site, "consumer.cut_off")
+    assert "the loop stands still" in told["why"]
+    assert "tests/support/standing.py" in site.program.log()
 
 
 def test_it_polls_within_a_second_of_its_start(site):

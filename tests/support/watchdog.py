@@ -29,3 +29,7 @@ class Watchdog:
             return (yield)
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+    def pytest_enter_pdb(self) -> None:
+        """Leave a person who debugs alone."""
+        faulthandler.cancel_dump_traceback_later()

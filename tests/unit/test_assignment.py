@@ -85,6 +85,19 @@ def test_what_met_a_rebalance_stays_owed_unless_the_partition_is_lost():
 
 
 @pytest.mark.invariant(2)
+def test_what_an_older_commit_undid_is_owed_again():
+    """The driver repeats a commit that was refused for a moment, and it may come after a later one."""
+    assignment = owning(ZERO, ONE)
+    assignment.owing({ZERO: 50, ONE: 8})
+    assignment.committed()
+    assignment.overtaken({ZERO: 50, ONE: 8})
+    assert assignment.owing({}) == {}
+    assignment.overtaken({ZERO: 25, Named("elsewhere", 0): 3})
+    assert assignment.owing({}) == {ZERO: 50}
+    assert assignment.owing({ZERO: 60}) == {ZERO: 60}
+
+
+@pytest.mark.invariant(2)
 def test_one_returns_to_where_offsets_began_anew():
     """A topic that was recreated is read from its beginning: what was committed of the old one is no place in it."""
     assignment = owning(ZERO, ONE)
