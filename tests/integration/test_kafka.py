@@ -343,6 +343,11 @@ class Losing(Consumer):
     """A driver that loses the commits of a broker's restart, and never says so."""
 
     loses = True
+    made = 0
+
+    def __init__(self, *settings, **more) -> None:
+        super().__init__(*settings, **more)
+        Losing.made += 1
 
     def commit(self, **more) -> None:
         """Commit, unless it is lost."""
@@ -367,6 +372,7 @@ def test_a_commit_that_the_driver_loses_is_made_with_the_next(members, stream, s
 def test_a_driver_that_owes_an_answer_for_long_is_left_for_a_new_one(members, stream, settings, monkeypatch):
     """Since it would end no rebalance any more: it is an outage, after which all that was not committed comes again."""
     monkeypatch.setattr(clients, "Consumer", Losing)
+    monkeypatch.setattr(Losing, "made", 0)
     monkeypatch.setattr(members_of, "ANSWER_SECONDS", 0.5)
     member = members()
     first = write(settings, stream, 100)
@@ -377,6 +383,7 @@ def test_a_driver_that_owes_an_answer_for_long_is_left_for_a_new_one(members, st
     monkeypatch.setattr(Losing, "loses", False)
     member.wait_out(outage, lambda: False)
     assert read_all(member, first, commit=True) == first
+    assert Losing.made == 2
     assert committed(stream, settings) == dict.fromkeys(range(4), 25)
 
 
