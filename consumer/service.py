@@ -24,7 +24,7 @@ from consumer.duties.losswatch import Heartbeat, Watch
 from consumer.kafka.topic import Topic
 from consumer.pages import site as pages
 from consumer.pages.troubles import Process
-from consumer.standstill import give_up
+from consumer.standstill import watched_over
 from consumer.stream.events import DIALECTS
 from consumer.stream.express import Lane
 from consumer.stream.hold import Hold
@@ -128,11 +128,11 @@ def serve(settings: Settings, stop: threading.Event, program: str) -> Tally:
     service = Service(settings, stop, program=program)
     mapping = service.mapping()
     with ExitStack() as exits:
+        exits.callback(watched_over(lambda: service.counting.beat_at).set)  # the last of all
         passengers = [*passengers_of(service, mapping, exits), ("web", _web(service, exits))]
         threads = [threading.Thread(target=service.guard(work), name=name, daemon=True) for name, work in passengers]
         consumer = _consumer(service, mapping, exits)
-        beat = lambda: service.counting.beat_at  # noqa: E731 - one line says it
-        for thread in (*threads, threading.Thread(target=give_up, args=(beat,), name="standstill", daemon=True)):
+        for thread in threads:
             thread.start()
         told = Teller(service.name)
         log.info("consumer.started", topic=settings.stream.topic, flagging=settings.flagging, actor=service.name)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import time
+import sys
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Thread
 
 import structlog
 
@@ -16,28 +18,46 @@ from consumer.commands.answer import Exit
 
 log = structlog.get_logger("consumer")
 TICK_S = 5.0
-TICKS = 18  # a minute and a half: a turn has deadlines of seconds, and one minute at most in all
-LOG_S = 1.0  # for the last words: whoever reads them may stand still, too
+TICKS = 60  # five minutes: longer than a pooler keeps one waiting, and than many refusals take to be narrowed
+LAST_WORDS_S = 1.0  # whoever reads them may stand still, too
 
 
-def watch(beat: Callable[[], float], tick_s: float) -> None:
-    """Return once the beat has been the same for so many ticks: seconds would pass while we ourselves are stopped."""
+def watch(beat: Callable[[], float], tick_s: float, over: Event) -> bool:
+    """Tell that the beat was the same for so many ticks, or else, once all is over, that it never was.
+
+    Ticks are counted, since seconds would pass while we ourselves are stopped.
+    """
     seen, ticks = beat(), 0
-    while ticks < TICKS:
-        time.sleep(tick_s)
+    while ticks < TICKS and not over.wait(tick_s):
         now = beat()
         seen, ticks = now, ticks + 1 if now == seen else 0
+    return ticks == TICKS
 
 
-def give_up(beat: Callable[[], float]) -> None:
-    """End the process when its loop stands still, and tell where each thread stands."""
-    watch(beat, TICK_S)
-    faulthandler.dump_traceback()
-    cut_off(after_s=TICKS * TICK_S, why="the loop stands still: a call of a driver has not returned")
+def watched_over(beat: Callable[[], float]) -> Event:
+    """Have the process end when its loop stands still; return what is to be set once all is over."""
+    over = Event()
+    Thread(target=_give_up, args=(beat, over), name="standstill", daemon=True).start()
+    return over
 
 
-def cut_off(*, after_s: float, why: str) -> None:
+def _give_up(beat: Callable[[], float], over: Event) -> None:
+    if watch(beat, TICK_S, over):
+        why = "the loop stands still: a call of a driver has not returned"
+        cut_off(after_s=TICKS * TICK_S, why=why, stacks=True)
+
+
+def cut_off(*, after_s: float, why: str, stacks: bool = False) -> None:
     """End the process as it is: what was not committed is read again."""
-    faulthandler.dump_traceback_later(LOG_S, exit=True)
-    log.error("consumer.cut_off", after_s=after_s, why=why)
+    words = Thread(target=_last_words, args=(after_s, why, stacks), daemon=True)
+    words.start()
+    words.join(LAST_WORDS_S)
     os._exit(Exit.INCOMPLETE)
+
+
+def _last_words(after_s: float, why: str, stacks: bool) -> None:  # noqa: FBT001
+    log.error("consumer.cut_off", after_s=after_s, why=why)
+    if stacks:
+        with suppress(AttributeError, OSError, RuntimeError, ValueError):  # as where there is no stderr
+            os.set_blocking(sys.stderr.fileno(), False)  # a write that waits would hold up each thread
+            faulthandler.dump_traceback()

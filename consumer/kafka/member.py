@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -32,8 +33,15 @@ PROBE_SECONDS = 1.0  # for the same question by a new client, while ours is not 
 LOST_SECONDS = 15.0  # how long new clients alone may be answered; longer than a driver waits before it connects anew
 COMMIT_SECONDS = 30.0  # for what the group holds: as long as it may be without a coordinator
 COORDINATOR_SECONDS = 0.1  # before one that moves is asked again
-ANSWER_SECONDS = 120.0  # for the driver's own answer; without a coordinator it waits as long as a session
+ANSWER_SECONDS = 240.0  # for the driver's own answer: three tries of a minute, and a session without coordinator
 LEAVE_SECONDS = 8.0  # for leaving the group
+
+
+class Open(NamedTuple):
+    """A commit on its way."""
+
+    since: float
+    offsets: Mapping[Partition, int]
 
 
 class Member:
@@ -47,8 +55,8 @@ class Member:
         self._topic = topic
         self._trouble: KafkaError | None = None
         self._refused: KafkaError | None = None  # what a commit came to, if only a person can mend it
-        self._unanswered = 0  # commits whose answer the driver still owes
-        self._answered_at = monotonic()  # when it last owed none
+        self._open: list[Open] = []  # commits that the driver has not answered, the oldest first
+        self.complaint = ""  # of the last commit that was refused
         self._broken = False
         self._kafka = kafka
         self._heard_at = monotonic()  # when a broker was last known to answer us
@@ -81,7 +89,7 @@ class Member:
             stored = [TopicPartition(*place, offset, metadata) for place, offset in offsets.items()]
             self._consumer.store_offsets(offsets=stored)
             self._consumer.commit(offsets=stored, asynchronous=True)
-            self._unanswered += 1
+            self._open.append(Open(monotonic(), dict(offsets)))
             return self._held(offsets) == offsets
         except KafkaException as fault:
             if fault.args[0].name() in faults.GROUP_MOVES:
@@ -173,12 +181,17 @@ class Member:
 
     def _note_commit(self, trouble: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         """Note the driver's answer to a commit, which comes in a later poll."""
-        self._unanswered -= 1
+        answered = {partition_of(place): place.offset for place in places}
+        for one in self._open[:]:
+            if not answered or one.offsets == answered:
+                self._open.remove(one)
+                break
+        self.complaint = ""
         for error in filter(None, (trouble, *(place.error for place in places))):
+            self.complaint = f"{error.name()}: {error.str()}"
             if error.name() == faults.FATAL or error.name().endswith(faults.NOT_ALLOWED):
                 self._refused = error
-        if trouble is None:
-            self.assignment.overtaken({partition_of(place): place.offset for place in places if place.error is None})
+        self.assignment.overtaken({partition_of(place): place.offset for place in places if place.error is None})
 
     def _heard(self, error: KafkaError) -> Unavailable | Misconfigured:
         """Return what an error that lasts is; that the driver gave up for good it says once, to any call."""
@@ -226,9 +239,7 @@ class Member:
 
     def _miss_answers(self) -> None:
         """Raise where the driver has lost a commit, since it then ends no rebalance: only a new member helps."""
-        if self._unanswered <= 0:
-            self._answered_at = monotonic()
-        elif monotonic() > self._answered_at + ANSWER_SECONDS:
+        if self._open and monotonic() > self._open[0].since + ANSWER_SECONDS:
             self._broken = True
             raise Unavailable("kafka", f"the driver has not answered a commit for {ANSWER_SECONDS:g} s")
 

@@ -94,8 +94,8 @@ class Topic:
             self.wrote, owed = False, {}
         self._owed_since = (self._owed_since or monotonic()) if owed else None
         if self._owed_since is not None and monotonic() > self._owed_since + OWED_SECONDS:
-            self._owed_since = None
-            raise Unavailable("kafka", f"the group has not taken a commit for {OWED_SECONDS:g} s")
+            why = self._member.complaint or "without a word"
+            raise Unavailable("kafka", f"the group has not taken a commit for {OWED_SECONDS:g} s: {why}")
         self._outages = 0
 
     def _confirm_letters(self) -> None:
@@ -113,6 +113,7 @@ class Topic:
         well = probe or (self.answers if outage.server == "kafka" else _hopefully)
         self._member.pause()
         self._letterbox.forget()
+        self._owed_since = None
         while not stopping():
             self._idle(min(BACK_OFF_SECONDS * 2 ** min(self._outages, 9), BACK_OFF_MOST_SECONDS), stopping)
             self._outages += 1

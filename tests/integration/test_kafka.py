@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, Producer
 
 from consumer.kafka import clients
 from consumer.kafka import member as members_of
+from consumer.kafka import topic as topics
 from consumer.kafka.positions import group_offsets
 from consumer.kafka.topic import Batch, Topic
 from consumer.kafka.topics import WantedTopic, create_topics, missing_topics
@@ -366,6 +367,23 @@ def test_a_commit_that_the_driver_loses_is_made_with_the_next(members, stream, s
     monkeypatch.setattr(Losing, "loses", False)
     member.commit({(stream, 1): 25})
     assert committed(stream, settings) == {0: 25, 1: 25, 2: 0, 3: 0}
+
+
+def test_a_commit_that_is_never_taken_is_an_outage(members, stream, settings, monkeypatch):
+    """Else a group that refuses each commit would look well."""
+    monkeypatch.setattr(clients, "Consumer", Losing)
+    monkeypatch.setattr(topics, "OWED_SECONDS", 0.3)
+    member = members()
+    read_all(member, write(settings, stream, 100))
+
+    def refused() -> str:
+        try:
+            member.commit({(stream, 0): 25})
+        except Unavailable as outage:
+            return str(outage)
+        return ""
+
+    assert "has not taken a commit for 0.3 s: without a word" in until(refused, 10, "the outage to be told")
 
 
 @pytest.mark.invariant(2)

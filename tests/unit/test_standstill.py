@@ -1,5 +1,9 @@
 """When a loop is taken to stand still, and what a call of a driver may take."""
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from itertools import count
 from threading import Event
 
@@ -8,6 +12,7 @@ import pytest
 from consumer import standstill
 from consumer.kafka.patience import within
 from reconcile.model import Unavailable
+from tests.support.command import ROOT
 
 
 def test_only_a_beat_that_stays_the_same_for_all_ticks_is_a_standstill():
@@ -15,11 +20,37 @@ def test_only_a_beat_that_stays_the_same_for_all_ticks_is_a_standstill():
     asked = count()
 
     def beat() -> float:
-        number = next(asked)
-        return min(number // standstill.TICKS, 3)
+        return min(next(asked) // standstill.TICKS, 3)
 
-    standstill.watch(beat, 0.0)
+    assert standstill.watch(beat, 0.0, Event())
     assert next(asked) == 4 * standstill.TICKS + 1
+
+
+def test_what_is_over_stands_still_rightly():
+    """The watch ends with what it watches."""
+    over = Event()
+    over.set()
+    assert not standstill.watch(lambda: 0.0, 0.0, over)
+
+
+@pytest.mark.parametrize("stderr", ["full", "closed"])
+def test_a_process_is_cut_off_though_nobody_hears_its_last_words(stderr):
+    """A log whose reader stands still would hold up each thread; and there may be none."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(65536))
+    os.set_blocking(writing, True)
+    closes = "2>&-" if stderr == "closed" else ""
+    words = "from consumer.standstill import cut_off; cut_off(after_s=1, why='so', stacks=True)"
+    command = f'exec "$0" -c "$1" {closes}'
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable, words], stderr=writing, cwd=ROOT, timeout=30, check=False
+    )
+    os.close(reading)
+    os.close(writing)
+    assert ended.returncode == 5
 
 
 def test_a_call_is_waited_for_and_what_it_comes_to_is_ours():
