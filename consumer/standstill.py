@@ -49,13 +49,13 @@ def _give_up(beat: Callable[[], float], over: Event) -> None:
 
 def cut_off(*, after_s: float, why: str, stacks: bool = False) -> None:
     """End the process as it is: what was not committed is read again."""
-    words = Thread(target=_last_words, args=(after_s, why, stacks), daemon=True)
+    words = Thread(target=_last_words, kwargs={"after_s": after_s, "why": why, "stacks": stacks}, daemon=True)
     words.start()
     words.join(LAST_WORDS_S)
     os._exit(Exit.INCOMPLETE)
 
 
-def _last_words(after_s: float, why: str, stacks: bool) -> None:  # noqa: FBT001
+def _last_words(*, after_s: float, why: str, stacks: bool) -> None:
     log.error("consumer.cut_off", after_s=after_s, why=why)
     if stacks:
         with suppress(AttributeError, OSError, RuntimeError, ValueError):  # as where there is no stderr

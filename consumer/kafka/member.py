@@ -7,7 +7,7 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -21,8 +21,8 @@ from consumer.kafka.assignment import Assignment, partition_of
 from consumer.kafka.clients import ASK_SECONDS, asking, open_admin, open_consumer, record_of
 from consumer.kafka.faults import raised
 from consumer.kafka.login import Login
-from consumer.kafka.patience import within
 from consumer.kafka.settings import Settings
+from consumer.patience import within
 from consumer.stream.events import Record
 from consumer.stream.hold import Partition
 from reconcile.model import Misconfigured, Unavailable
@@ -170,9 +170,10 @@ class Member:
 
     def close(self) -> None:
         """Leave the group at once, so that others take over; nothing is committed."""
+        silence = Unavailable("kafka", f"the driver came to no end of its leaving in {LEAVE_SECONDS:g} s")
         try:
-            within(LEAVE_SECONDS, self._consumer.close, "leaving")
-        except Unavailable as silence:  # its partitions are given to others once the group misses it
+            within(LEAVE_SECONDS, self._consumer.close, silence)
+        except Unavailable:  # its partitions are given to others once the group misses it
             log.warning("kafka.left_behind", why=silence.detail)
 
     def _note_trouble(self, trouble: KafkaError) -> None:
@@ -248,18 +249,20 @@ class Member:
         end = monotonic() + COMMIT_SECONDS
         while True:
             try:
-                answers = self._consumer.committed([TopicPartition(*place) for place in offsets], ASK_SECONDS)
+                return self._committed(offsets)
             except KafkaException as fault:
                 if fault.args[0].name() not in faults.COORDINATOR_MOVES or monotonic() > end:
                     raise
                 sleep(COORDINATOR_SECONDS)
-            else:
-                return {partition_of(answer): answer.offset for answer in answers}
 
     def _unread(self) -> dict[Partition, int]:
         """Return what the broker holds as committed; where that is nothing, the beginning."""
-        answers = self._consumer.committed([TopicPartition(*place) for place in self.assignment.owned], ASK_SECONDS)
-        return {partition_of(answer): max(answer.offset, OFFSET_BEGINNING) for answer in answers}
+        held = self._committed(self.assignment.owned)
+        return {place: max(offset, OFFSET_BEGINNING) for place, offset in held.items()}
+
+    def _committed(self, places: Iterable[Partition]) -> dict[Partition, int]:
+        answers = self._consumer.committed([TopicPartition(*place) for place in places], ASK_SECONDS)
+        return {partition_of(answer): answer.offset for answer in answers}
 
 
 def _answers(client: Consumer | AdminClient, topic: str, seconds: float) -> bool:

@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from consumer.kafka.clients import ASK_SECONDS, asking, open_admin
 from consumer.kafka.settings import Settings
 
-CREATION_SECONDS = 20.0
+ADMIN_SECONDS = 20.0
 
 
 class WantedTopic(NamedTuple):
@@ -35,7 +35,7 @@ def create_topics(kafka: Settings, missing: Sequence[WantedTopic]) -> None:
     """Create the topics of a plan; one that came to be meanwhile is as good."""
     new = [NewTopic(topic.name, topic.partitions, topic.replication, config={**topic.config}) for topic in missing]
     admin = open_admin(kafka)  # kept in a name: its answers end with it
-    for name, created in (admin.create_topics(new, request_timeout=CREATION_SECONDS) if new else {}).items():
+    for name, created in (admin.create_topics(new, request_timeout=ADMIN_SECONDS) if new else {}).items():
         with asking(name):
             refusal = created.exception()
             if refusal is None or refusal.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:

@@ -7,12 +7,11 @@ way; a further one waits a moment, and is told that those before it were not ans
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from consumer.patience import within
 from reconcile.database import Database
 from reconcile.model import Unavailable
 
@@ -40,18 +39,12 @@ class Desk:
             database = self._free.get(timeout=FREE_WITHIN_S)
         except queue.Empty:
             raise Unavailable(self.server, "the questions before this one have not been answered yet") from None
-        answer: Future[T] = Future()
-        threading.Thread(target=self._work, args=(database, question, answer), name="page", daemon=True).start()
-        try:
-            return answer.result(self.patience_s)
-        except TimeoutError:
-            raise Unavailable(self.server, f"no answer within {self.patience_s:.0f} s") from None
+        silence = Unavailable(self.server, f"no answer within {self.patience_s:.0f} s")
+        return within(self.patience_s, lambda: self._answer(database, question), silence)
 
-    def _work(self, database: Database, question: Callable[[Database], T], answer: Future[T]) -> None:
+    def _answer(self, database: Database, question: Callable[[Database], T]) -> T:
         try:
-            answer.set_result(question(database))
-        except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the answer
-            answer.set_exception(error)
+            return question(database)
         finally:
             self._free.put(database)
             if self._closed:

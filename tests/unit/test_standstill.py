@@ -10,9 +10,11 @@ from threading import Event
 import pytest
 
 from consumer import standstill
-from consumer.kafka.patience import within
+from consumer.patience import within
 from reconcile.model import Unavailable
 from tests.support.command import ROOT
+
+SILENCE = Unavailable("kafka", "no end of its question in 0.05 s")
 
 
 def test_only_a_beat_that_stays_the_same_for_all_ticks_is_a_standstill():
@@ -55,12 +57,12 @@ def test_a_process_is_cut_off_though_nobody_hears_its_last_words(stderr):
 
 def test_a_call_is_waited_for_and_what_it_comes_to_is_ours():
     """Its result, or what it raised."""
-    assert within(10, lambda: 7, "question") == 7
+    assert within(10, lambda: 7, SILENCE) == 7
     with pytest.raises(LookupError, match="no such thing"):
-        within(10, lambda: (_ for _ in ()).throw(LookupError("no such thing")).__next__(), "question")
+        within(10, lambda: (_ for _ in ()).throw(LookupError("no such thing")).__next__(), SILENCE)
 
 
 def test_a_call_that_does_not_return_is_left_behind():
     """It is an outage of the broker, and told as one."""
     with pytest.raises(Unavailable, match=r"no end of its question in 0\.05 s"):
-        within(0.05, Event().wait, "question")
+        within(0.05, Event().wait, SILENCE)

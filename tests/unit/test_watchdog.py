@@ -6,8 +6,7 @@ import sys
 from tests.support.command import ROOT
 
 HELD = """
-import signal, threading, time, pytest
-from tests.support.watchdog import Watchdog
+import signal, threading, pytest
 
 @pytest.mark.timeout(0.2)
 def test_held_up():
