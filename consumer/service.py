@@ -128,7 +128,7 @@ def serve(settings: Settings, stop: threading.Event, program: str) -> Tally:
     service = Service(settings, stop, program=program)
     mapping = service.mapping()
     with ExitStack() as exits:
-        exits.callback(watched_over(lambda: service.counting.beat_at).set)  # the last of all
+        exits.callback(watched_over(lambda: service.counting.beat_at, stop).set)  # the last of all
         passengers = [*passengers_of(service, mapping, exits), ("web", _web(service, exits))]
         threads = [threading.Thread(target=service.guard(work), name=name, daemon=True) for name, work in passengers]
         consumer = _consumer(service, mapping, exits)

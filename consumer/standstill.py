@@ -1,6 +1,8 @@
 """The ends of a process that does not end by itself: cut off after a signal, or since its loop stands still.
 
 A call into a driver may never return, and no signal is heard in it; whoever started the process starts it again.
+The driver of Kafka may even wait so with the interpreter's lock held (confluent-kafka 2.16, where it hands the group's
+decision on), and then no thread of ours runs: a clock that needs none ends the process, with Python's own status.
 """
 
 from __future__ import annotations
@@ -34,17 +36,36 @@ def watch(beat: Callable[[], float], tick_s: float, over: Event) -> bool:
     return ticks == TICKS
 
 
-def watched_over(beat: Callable[[], float]) -> Event:
-    """Have the process end when its loop stands still; return what is to be set once all is over."""
+def watched_over(beat: Callable[[], float], stop: Event) -> Event:
+    """Have the process end when its loop stands still; return what is to be set once all is over.
+
+    Once it is told to stop, a clock that whoever told it has wound up is left alone.
+    """
     over = Event()
-    Thread(target=_give_up, args=(beat, over), name="standstill", daemon=True).start()
+    Thread(target=_give_up, args=(beat, stop, over), name="standstill", daemon=True).start()
     return over
 
 
-def _give_up(beat: Callable[[], float], over: Event) -> None:
-    if watch(beat, TICK_S, over):
+def _give_up(beat: Callable[[], float], stop: Event, over: Event) -> None:
+    def wound() -> float:
+        if not stop.is_set():
+            wind(TICKS * TICK_S)
+        return beat()
+
+    if watch(wound, TICK_S, over):
         why = "the loop stands still: a call of a driver has not returned"
         cut_off(after_s=TICKS * TICK_S, why=why, stacks=True)
+
+
+def wind(seconds: float) -> None:
+    """Have the process end after so many seconds, though nothing of Python runs; wound again, they begin anew."""
+    with suppress(AttributeError, OSError, RuntimeError, ValueError):  # as where there is no stderr
+        faulthandler.dump_traceback_later(seconds, exit=True)
+
+
+def unwind() -> None:
+    """Stop that clock."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 def cut_off(*, after_s: float, why: str, stacks: bool = False) -> None:

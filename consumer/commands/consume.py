@@ -11,7 +11,7 @@ from consumer.commands.answer import Answer
 from consumer.commands.call import Call, database
 from consumer.runs.rights import may_write
 from consumer.service import serve, words
-from consumer.standstill import cut_off
+from consumer.standstill import LAST_WORDS_S, cut_off, unwind, wind
 from reconcile import inquiry
 from reconcile.config.settings import NEEDED, Settings
 from reconcile.database import pending
@@ -87,8 +87,10 @@ class Ending:
             self.cut = threading.Timer(END_WITHIN_S, cut_off, kwargs=told)
             self.cut.daemon = True
             self.cut.start()
+            wind(END_WITHIN_S + 2 * LAST_WORDS_S)
 
     def over(self) -> None:
         """Call the cutting off, since the end has come by itself."""
         if self.cut is not None:
             self.cut.cancel()
+        unwind()

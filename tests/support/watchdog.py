@@ -24,12 +24,20 @@ class Watchdog:
         """Watch one test, with its fixtures."""
         marker = item.get_closest_marker("timeout")
         seconds = marker.args[0] if marker else float(item.config.getini("timeout"))
-        faulthandler.dump_traceback_later(seconds + self._grace, exit=True, file=self._screen)
+        self._bite_in(seconds + self._grace)
         try:
             return (yield)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_exception_interact(self) -> None:
+        """Watch what a test that failed tidies up; pytest itself has just called every such watch off."""
+        self._bite_in(self._grace)
+
     def pytest_enter_pdb(self) -> None:
         """Leave a person who debugs alone."""
         faulthandler.cancel_dump_traceback_later()
+
+    def _bite_in(self, seconds: float) -> None:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._screen)

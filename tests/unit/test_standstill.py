@@ -55,6 +55,32 @@ def test_a_process_is_cut_off_though_nobody_hears_its_last_words(stderr):
     assert ended.returncode == 5
 
 
+HELD = """
+import ctypes, sys, time
+from itertools import count
+from threading import Event
+from consumer import standstill
+
+standstill.TICK_S, standstill.TICKS = 0.02, 25
+over = standstill.watched_over(count().__next__, Event())
+time.sleep(1)
+if sys.argv[1] == "over":
+    over.set()
+    standstill.unwind()
+ctypes.PyDLL(None).usleep(10_000_000 if sys.argv[1] == "at work" else 900_000)
+"""
+
+
+@pytest.mark.parametrize(("when", "status"), [("at work", 1), ("over", 0)])
+def test_a_driver_that_holds_up_each_thread_ends_the_process_all_the_same(when, status):
+    """Nothing of Python runs while a call keeps its lock; while it runs, and once all is over, nothing is ended."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HELD, when], capture_output=True, text=True, cwd=ROOT, timeout=30, check=False
+    )
+    assert ended.returncode == status, ended.stderr
+    assert ("Timeout" in ended.stderr) == (when == "at work")
+
+
 def test_a_call_is_waited_for_and_what_it_comes_to_is_ours():
     """Its result, or what it raised."""
     assert within(10, lambda: 7, SILENCE) == 7
