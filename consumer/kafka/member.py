@@ -58,6 +58,7 @@ class Member:
         self._open: list[Open] = []  # commits that the driver has not answered, the oldest first
         self.complaint = ""  # of the last commit that was refused
         self._broken = False
+        self._left = False
         self._kafka = kafka
         self._heard_at = monotonic()  # when a broker was last known to answer us
         self._lost_since: float | None = None  # since when only new clients are answered
@@ -171,10 +172,23 @@ class Member:
     def close(self) -> None:
         """Leave the group at once, so that others take over; nothing is committed."""
         silence = Unavailable("kafka", f"the driver came to no end of its leaving in {LEAVE_SECONDS:g} s")
+        if self._left:
+            return
+        self._left = True
         try:
-            within(LEAVE_SECONDS, self._consumer.close, silence)
+            within(LEAVE_SECONDS, self._leave, silence)
         except Unavailable:  # its partitions are given to others once the group misses it
             log.warning("kafka.left_behind", why=silence.detail)
+
+    def _leave(self) -> None:
+        """Close the driver, which first tells what the group has decided meanwhile.
+
+        Told of two decisions while it closes, it may never return, nor let any thread run (confluent-kafka 2.16: it asks
+        its own thread, which answers nothing once the group is left, and keeps the interpreter's lock).
+        """
+        self.pause()
+        self.idle(0)
+        self._consumer.close()
 
     def _note_trouble(self, trouble: KafkaError) -> None:
         if trouble.name() == faults.ALL_BROKERS_DOWN:

@@ -4,9 +4,10 @@ import secrets
 from contextlib import closing
 from hashlib import sha256
 from time import monotonic
+from typing import ClassVar
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 
 from consumer.kafka import clients
 from consumer.kafka import member as members_of
@@ -403,6 +404,32 @@ def test_a_driver_that_owes_an_answer_for_long_is_left_for_a_new_one(members, st
     assert read_all(member, first, commit=True) == first
     assert Losing.made == 2
     assert committed(stream, settings) == dict.fromkeys(range(4), 25)
+
+
+class Noting(Consumer):
+    """A driver that notes what it is told to do."""
+
+    calls: ClassVar[list[str]] = []
+
+    def poll(self, *patience) -> Message | None:
+        """Poll, and note it."""
+        Noting.calls.append("poll")
+        return super().poll(*patience)
+
+    def close(self) -> None:
+        """Close, and note it."""
+        Noting.calls.append("close")
+        super().close()
+
+
+def test_what_the_group_decided_is_heard_before_it_is_left(members, monkeypatch):
+    """A driver that hears two decisions while it closes may stand still for ever; and it is closed once."""
+    monkeypatch.setattr(clients, "Consumer", Noting)
+    monkeypatch.setattr(Noting, "calls", [])
+    member = members()
+    member.close()
+    member.close()
+    assert Noting.calls == ["poll", "close"]
 
 
 def stopping_after(seconds):
