@@ -183,8 +183,8 @@ class Member:
     def _leave(self) -> None:
         """Close the driver, which first tells what the group has decided meanwhile.
 
-        Told of two decisions while it closes, it may never return, nor let any thread run (confluent-kafka 2.16: it asks
-        its own thread, which answers nothing once the group is left, and keeps the interpreter's lock).
+        Told of two decisions while it closes, it may never return, nor let any thread run (confluent-kafka 2.16: with
+        the interpreter's lock it asks its own thread, which answers nothing once the group is left).
         """
         self.pause()
         self.idle(0)
