@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from threading import Event, Thread
 
 import structlog
@@ -58,9 +58,11 @@ def _give_up(beat: Callable[[], float], stop: Event, over: Event) -> None:
 
 
 def wind(seconds: float) -> None:
-    """Have the process end after so many seconds, though nothing of Python runs; wound again, they begin anew."""
-    with suppress(AttributeError, OSError, RuntimeError, ValueError):  # as where there is no stderr
-        faulthandler.dump_traceback_later(seconds, exit=True)
+    """Have the process end after so many seconds, though nothing of Python runs; wound again, they begin anew.
+
+    These are seconds: a process that is stopped for longer ends when it is continued.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_stderr())
 
 
 def unwind() -> None:
@@ -79,6 +81,14 @@ def cut_off(*, after_s: float, why: str, stacks: bool = False) -> None:
 def _last_words(*, after_s: float, why: str, stacks: bool) -> None:
     log.error("consumer.cut_off", after_s=after_s, why=why)
     if stacks:
-        with suppress(AttributeError, OSError, RuntimeError, ValueError):  # as where there is no stderr
-            os.set_blocking(sys.stderr.fileno(), False)  # a write that waits would hold up each thread
-            faulthandler.dump_traceback()
+        faulthandler.dump_traceback(_stderr())
+
+
+@cache
+def _stderr() -> int:
+    """Return a way to stderr of our own, on which no write waits for a reader; nowhere, if there is none."""
+    with suppress(OSError):
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    with suppress(OSError):  # a socket, as journald's, cannot be opened
+        return os.dup(2)
+    return os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""`consume`: the always-on service, from its preconditions to its end. A signal only sets a flag."""
+"""`consume`: the always-on service, from its preconditions to its end. A signal sets a flag, and the clocks of the end."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class Ending:
     cut: threading.Timer | None = None
 
     def begin(self, number: int, _: FrameType | None) -> None:
-        """Note the signal; a second one changes nothing."""
-        if not self.stop.is_set():
+        """Note the signal; a second one changes nothing. A thread's defect may have told to stop before."""
+        if self.cut is None:
             self.number = number
             self.stop.set()
             told = {"after_s": END_WITHIN_S, "why": "a server did not answer in time for an orderly end"}

@@ -35,6 +35,7 @@ COMMIT_SECONDS = 30.0  # for what the group holds: as long as it may be without 
 COORDINATOR_SECONDS = 0.1  # before one that moves is asked again
 ANSWER_SECONDS = 240.0  # for the driver's own answer: three tries of a minute, and a session without coordinator
 LEAVE_SECONDS = 8.0  # for leaving the group
+QUIET_SECONDS = 0.05  # without a further decision of the group, before it is left
 
 
 class Open(NamedTuple):
@@ -181,14 +182,19 @@ class Member:
             log.warning("kafka.left_behind", why=silence.detail)
 
     def _leave(self) -> None:
-        """Close the driver, which first tells what the group has decided meanwhile.
+        """Close the driver once it has told what the group decided meanwhile, and nothing more comes for a moment.
 
         Told of two decisions while it closes, it may never return, nor let any thread run (confluent-kafka 2.16: with
         the interpreter's lock it asks its own thread, which answers nothing once the group is left).
         """
-        self.pause()
-        self.idle(0)
-        self._consumer.close()
+        try:
+            self.pause()
+            owned = None
+            while owned != self.assignment.owned:
+                owned = set(self.assignment.owned)
+                self.idle(QUIET_SECONDS)
+        finally:
+            self._consumer.close()
 
     def _note_trouble(self, trouble: KafkaError) -> None:
         if trouble.name() == faults.ALL_BROKERS_DOWN:

@@ -14,7 +14,7 @@ from consumer import standstill
 from consumer.cli import main
 from consumer.kafka.member import Member
 
-TICK_S = 0.05
+TICK_S = 0.15  # nine seconds, since it has to join first
 
 
 def never(*_: Any) -> None:

@@ -16,6 +16,7 @@ class Watchdog:
 
     def __init__(self, config: pytest.Config, grace: float = GRACE_SECONDS) -> None:
         self._grace = grace
+        self._seconds: float | None = None  # of the test at work
         with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             self._screen = os.fdopen(os.dup(2), "w")
 
@@ -23,21 +24,23 @@ class Watchdog:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Watch one test, with its fixtures."""
         marker = item.get_closest_marker("timeout")
-        seconds = marker.args[0] if marker else float(item.config.getini("timeout"))
-        self._bite_in(seconds + self._grace)
+        self._seconds = marker.args[0] if marker else float(item.config.getini("timeout"))
+        self._watch()
         try:
             return (yield)
         finally:
+            self._seconds = None
             faulthandler.cancel_dump_traceback_later()
 
     @pytest.hookimpl(trylast=True)
     def pytest_exception_interact(self) -> None:
         """Watch what a test that failed tidies up; pytest itself has just called every such watch off."""
-        self._bite_in(self._grace)
+        self._watch()
 
     def pytest_enter_pdb(self) -> None:
         """Leave a person who debugs alone."""
         faulthandler.cancel_dump_traceback_later()
 
-    def _bite_in(self, seconds: float) -> None:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=self._screen)
+    def _watch(self) -> None:
+        if self._seconds is not None:
+            faulthandler.dump_traceback_later(self._seconds + self._grace, exit=True, file=self._screen)

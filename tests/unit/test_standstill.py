@@ -45,7 +45,10 @@ def test_a_process_is_cut_off_though_nobody_hears_its_last_words(stderr):
             os.write(writing, bytes(65536))
     os.set_blocking(writing, True)
     closes = "2>&-" if stderr == "closed" else ""
-    words = "from consumer.standstill import cut_off; cut_off(after_s=1, why='so', stacks=True)"
+    words = (
+        "from consumer import logs, standstill; logs.configure('info', 'json');"
+        "standstill.cut_off(after_s=1, why='so', stacks=True)"
+    )
     command = f'exec "$0" -c "$1" {closes}'
     ended = subprocess.run(
         ["/bin/sh", "-c", command, sys.executable, words], stderr=writing, cwd=ROOT, timeout=30, check=False
@@ -58,27 +61,33 @@ def test_a_process_is_cut_off_though_nobody_hears_its_last_words(stderr):
 HELD = """
 import ctypes, sys, time
 from itertools import count
-from threading import Event
 from consumer import standstill
+from consumer.commands import consume
 
-standstill.TICK_S, standstill.TICKS = 0.02, 25
-over = standstill.watched_over(count().__next__, Event())
+standstill.TICK_S, standstill.TICKS, consume.END_WITHIN_S = 0.02, 25, 0.5
+ending = consume.Ending()
+over = standstill.watched_over(count().__next__, ending.stop)
 time.sleep(1)
+if sys.argv[1] == "at its end":
+    standstill.TICKS = 10_000
+    time.sleep(0.1)
+    ending.begin(15, None)
+    time.sleep(0.1)
 if sys.argv[1] == "over":
     over.set()
-    standstill.unwind()
-ctypes.PyDLL(None).usleep(10_000_000 if sys.argv[1] == "at work" else 900_000)
+    ending.over()
+ctypes.PyDLL(None).usleep(900_000 if sys.argv[1] == "over" else 10_000_000)
 """
 
 
-@pytest.mark.parametrize(("when", "status"), [("at work", 1), ("over", 0)])
+@pytest.mark.parametrize(("when", "status"), [("at work", 1), ("at its end", 1), ("over", 0)])
 def test_a_driver_that_holds_up_each_thread_ends_the_process_all_the_same(when, status):
     """Nothing of Python runs while a call keeps its lock; while it runs, and once all is over, nothing is ended."""
     ended = subprocess.run(
         [sys.executable, "-c", HELD, when], capture_output=True, text=True, cwd=ROOT, timeout=30, check=False
     )
     assert ended.returncode == status, ended.stderr
-    assert ("Timeout" in ended.stderr) == (when == "at work")
+    assert ("Timeout" in ended.stderr) == (when != "over")
 
 
 def test_a_call_is_waited_for_and_what_it_comes_to_is_ours():

@@ -36,15 +36,13 @@ def pytest_configure(config):
 """
 
 
-@pytest.mark.parametrize(
-    ("code", "limit", "frame"), [(HELD, "0:00:00.5", "test_held_up"), (HELD_AFTER_A_FAULT, "0:00:00.3", "held")]
-)
-def test_a_test_that_hears_no_signal_is_ended_and_told(tmp_path, code, limit, frame):
+@pytest.mark.parametrize(("code", "frame"), [(HELD, "test_held_up"), (HELD_AFTER_A_FAULT, "held")])
+def test_a_test_that_hears_no_signal_is_ended_and_told(tmp_path, code, frame):
     """The process ends by itself, and its last words are where it stood, also in what a fault left to tidy up."""
     (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
     (tmp_path / "test_it.py").write_text(code, "utf-8")
     words = [sys.executable, "-m", "pytest", "-o", "timeout=60", f"--rootdir={tmp_path}", str(tmp_path)]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
-    assert f"Timeout ({limit}" in ended.stderr
+    assert "Timeout (0:00:00.5" in ended.stderr
     assert f"in {frame}" in ended.stderr
