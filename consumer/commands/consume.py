@@ -1,4 +1,4 @@
-"""`consume`: the always-on service, from its preconditions to its end. A signal sets a flag, and the clocks of the end."""
+"""`consume`: the always-on service, from its preconditions to its end. A signal sets a flag and the end's clocks."""
 
 from __future__ import annotations
 
