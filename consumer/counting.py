@@ -109,13 +109,17 @@ class Counting:
         ProcessCollector(registry=self.registry)  # memory, CPU and descriptors, under the names that all programs have
         self._gauge("reconciler_build_info", version("storage-reconciler")).set(1)
         self._gauge("reconciler_clock_uncertainty_seconds").set(UNKNOWN)
+        self.beat()
+
+    def beat(self) -> None:
+        """Note that the loop goes on."""
         self.beat_at = self.now()
 
     def beating(self, stopping: Callable[[], bool]) -> Callable[[], bool]:
         """Return the same question, which notes that it was asked: the loop asks at each turn, and while it waits."""
 
         def asked() -> bool:
-            self.beat_at = self.now()
+            self.beat()
             return stopping()
 
         return asked

@@ -175,6 +175,7 @@ def _consumer(service: Service, mapping: Mapping, exits: ExitStack) -> Consumer:
         stream_of(service),
         server_ahead=ServerClock(objects, service.buckets[0], counting.clock) if service.buckets else nothing,
         waits_for=counting.outage,
+        beat=counting.beat,
         latency=Latency(counting.took),
         arrived=partial(canary.arrived, world.database, canary.DURABLE),
     )

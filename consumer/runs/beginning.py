@@ -18,7 +18,6 @@ from reconcile.sweeps.listing import split
 from reconcile.tables.mapping import Mapping
 
 log = structlog.get_logger("sweep")
-RANGES_A_WORKER = 4
 ASK_S = 0.5
 RUNNING = -1  # to be joined: whichever sweep of the bucket is running
 
@@ -66,9 +65,9 @@ class Beginning:
 
     def begin(self, connection: Connection, wanted: Wanted) -> int:
         """Begin a sweep and cut it into ranges, which others can take."""
-        scope, workers = wanted.scope, wanted.workers
+        scope = wanted.scope
         facts = facts_of(self.mapping, scope)._asdict() | ({"listing": True} if scope.listing else {})
-        ranges = wanted.ranges or (RANGES_A_WORKER * workers if workers > 1 else 1)
+        ranges = wanted.ranges or wanted.workers  # no more: of each MinIO lists on beyond its end
         cuts = [] if scope.listing or ranges == 1 else split(self.store, scope.bucket, scope.prefix, ranges)
         with connection.transaction():
             number = keeping.begin(connection, scope.bucket, scope.prefix, wanted.mode, self.owner, facts)

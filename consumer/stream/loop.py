@@ -90,9 +90,10 @@ class Consumer:
     """What one loop works with; `now` is monotonic seconds and serves the hold alone.
 
     `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
-    `waits_for` is told which server is waited for, and `""` once a turn ended well; `arrived` which deletions
-    below our own prefix were read; `pause` waits so many seconds. `busy` says that more is waiting, `early` that most
-    of the turn's first batch came before their rows, `most` how many records the next turn reads.
+    `waits_for` is told which server is waited for, and `""` once a turn ended well; `beat` that a turn goes on, at each
+    batch that the database is asked for; `arrived` which deletions below our own prefix were read; `pause` waits so many
+    seconds. `busy` says that more is waiting, `early` that most of the turn's first batch came before their rows, `most`
+    how many records the next turn reads.
     """
 
     topic: Topic
@@ -102,6 +103,7 @@ class Consumer:
     now: Callable[[], float] = time.monotonic
     server_ahead: Callable[[], float | None] = lambda: None
     waits_for: Callable[[str], object] = lambda _: None
+    beat: Callable[[], object] = lambda: None
     latency: Latency = field(default_factory=Latency)
     arrived: Callable[[Sequence[ObjectRef]], object] = lambda _: None
     pause: Callable[[float], object] = time.sleep
@@ -242,6 +244,7 @@ class Consumer:
         """Yield the batches, and note the removals of each before it is glanced at."""
         self.asked = 0
         for hints in filter(None, batches):
+            self.beat()
             self.asked += len(hints)
             self.hold.read({}, removals_of(hints), self.now())
             yield hints

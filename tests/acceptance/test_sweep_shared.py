@@ -77,7 +77,7 @@ def test_a_worker_of_ones_own_may_be_killed(many, connection, lists):
     """A process that `--workers` started is gone; the sweep comes to the same without it."""
     lists.set(Slow(0.1))
     slow = {"RECONCILER_MINIO__ENDPOINT": lists.url}
-    with many.running(*WORDS, "--workers", "2", **AT_ONCE, **slow) as leader:
+    with many.running(*WORDS, "--workers", "2", "--ranges", "8", **AT_ONCE, **slow) as leader:
         until(lambda: leader.pid in sweeping.holders(connection), what="the leader at its first range")
         with sweeping.stopped(leader.pid):
             [worker] = until(lambda: sweeping.holders(connection) - {leader.pid}, what="a worker at a range")
@@ -107,7 +107,9 @@ def test_a_joined_process_outlives_its_leader_and_a_resumption_reports(many, con
 def test_a_sweep_that_is_told_to_end_lets_go_at_once(many, connection, lists):
     """SIGTERM, as a container or a unit is ended: status 130, no lease stays, and --resume need not wait for one."""
     lists.set(Slow(1.0))
-    with many.running(*WORDS, "--workers", "2", **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url) as sweep:
+    with many.running(
+        *WORDS, "--workers", "2", "--ranges", "8", **AT_ONCE, RECONCILER_MINIO__ENDPOINT=lists.url
+    ) as sweep:
         until(lambda: len(sweeping.holders(connection)) > 1, what="two at work")
         sweep.terminate()
         assert sweep.wait(20) == 130, many.log()

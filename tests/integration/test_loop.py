@@ -471,6 +471,18 @@ def test_the_loop_stops_when_it_is_told_to(site):
     assert site.committed() == {}
 
 
+def test_a_turn_that_goes_on_is_told_from_a_standstill(site):
+    """However long the database takes for each batch of a turn, and however many batches it has."""
+    site.put("there")
+    site.row("there")
+    site.send([site.created("there")] * 600)
+    beats = []
+    with consuming.consuming(site.settings()) as consumer:
+        consumer.beat = lambda: beats.append("beat")
+        turning(consumer, until_true=site.caught_up, what="all are committed")
+    assert len(beats) >= 2
+
+
 def test_an_outage_is_told_until_a_turn_has_ended_well(site, minio):
     """However often it is tried meanwhile, and in vain: the process is not ready before one try went well."""
     told, stop = [], threading.Event()
