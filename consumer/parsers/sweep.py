@@ -85,5 +85,5 @@ def _sharing(sweep: argparse.ArgumentParser) -> None:
     )
     sweep.add_argument("--workers", type=count(1), default=1, metavar="N", help="processes on this machine (1)")
     sweep.add_argument(
-        "--ranges", type=count(0), default=0, metavar="N", help="cut the bucket, so that others can --join (one a worker)"
+        "--ranges", type=count(0), default=0, metavar="N", help="cut the bucket, so that others can --join (1 a worker)"
     )

@@ -91,9 +91,9 @@ class Consumer:
 
     `server_ahead` measures how far MinIO's clock (seconds since 1970) is ahead of `now`, None if it cannot be had;
     `waits_for` is told which server is waited for, and `""` once a turn ended well; `beat` that a turn goes on, at each
-    batch that the database is asked for; `arrived` which deletions below our own prefix were read; `pause` waits so many
-    seconds. `busy` says that more is waiting, `early` that most of the turn's first batch came before their rows, `most`
-    how many records the next turn reads.
+    batch that the database is asked for; `arrived` which deletions below our own prefix were read; `pause` waits so
+    many seconds. `busy` says that more is waiting, `early` that most of the turn's first batch came before their rows,
+    `most` how many records the next turn reads.
     """
 
     topic: Topic
