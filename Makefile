@@ -120,7 +120,7 @@ bench-metrics: $(READY)  ## what the metrics cost the stream
 bench-profile: $(READY)  ## where the time goes on each hot path
 	@$(BIN)/python -m benchmarks.profiling
 
-bench: bench-stream bench-latency bench-rivals bench-sweep bench-scaling bench-mass  ## all of them but the large (an hour)
+bench: bench-stream bench-latency bench-rivals bench-sweep bench-scaling bench-mass  ## all of them but the large (an hour and a half)
 bench: bench-burst bench-replay bench-poison bench-metrics bench-profile
 
 clean:  ## remove what setup and the tools made here (the servers' cache stays)
