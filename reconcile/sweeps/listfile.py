@@ -85,8 +85,8 @@ class _Lines:
 
     def __init__(self, file: BufferedReader | gzip.GzipFile) -> None:
         self._file = file
+        self._last = b""
         self.number = 0
-        self.text = ""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -95,11 +95,16 @@ class _Lines:
         line = self._file.readline(_LONGEST_LINE)
         if not line:
             raise StopIteration
+        self._last = line
         self.number += 1
-        self.text = line[: 4 * _SHOWN].decode(errors="replace")
         if len(line) == _LONGEST_LINE:
             raise ValueError("longer than 1 MiB; one object a line, as `jq -c '.[]'` writes them")
         return line.decode()
+
+    def shown(self) -> str:
+        """Return the beginning of the last line, as a person can read it."""
+        text = self._last[: 4 * _SHOWN].decode(errors="replace").strip()
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _entries(lines: _Lines, path: Path) -> Iterator[Entry]:
@@ -108,9 +113,7 @@ def _entries(lines: _Lines, path: Path) -> Iterator[Entry]:
         first = next(lines, "").removeprefix("\ufeff")
         yield from _form(first)(chain([first], lines) if first else iter(()))
     except _BROKEN as error:
-        text = lines.text.strip()
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-        raise Misconfigured(f"{path}: line {lines.number}: {shown!r}: {error}") from error
+        raise Misconfigured(f"{path}: line {lines.number}: {lines.shown()!r}: {error}") from error
 
 
 def _form(first: str) -> Callable[[Iterator[str]], Iterator[Entry]]:
@@ -197,7 +200,7 @@ def _whole(row: list[str], width: int) -> list[str]:
 
 
 def _key(text: str) -> str:
-    if not text or "\0" in text or len(text.encode()) > LONGEST_BYTES:
+    if not text or "\0" in text or (4 * len(text) > LONGEST_BYTES and len(text.encode()) > LONGEST_BYTES):
         raise ValueError(f"a key is 1 to {LONGEST_BYTES} bytes of UTF-8 without NUL; is this one of the known forms?")
     return text
 
