@@ -172,10 +172,10 @@ class Member:
 
     def close(self) -> None:
         """Leave the group at once, so that others take over; nothing is committed."""
-        silence = Unavailable("kafka", f"the driver came to no end of its leaving in {LEAVE_SECONDS:g} s")
         if self._left:
             return
         self._left = True
+        silence = Unavailable("kafka", f"the driver came to no end of its leaving in {LEAVE_SECONDS:g} s")
         try:
             within(LEAVE_SECONDS, self._leave, silence)
         except Unavailable:  # its partitions are given to others once the group misses it
